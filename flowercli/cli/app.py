@@ -1,0 +1,45 @@
+"""The application: every command by name. Command modules import what they run only when they run it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowercli import __version__
+from flowercli.cli.classify import classify
+from flowercli.cli.eval import evaluate
+from flowercli.cli.export import export
+from flowercli.cli.split import split
+from flowercli.cli.train import train
+
+app = typer.Typer(
+    name="flowers",
+    help="Tell which flower is in a photograph, and train, evaluate and export the model that does it.",
+    no_args_is_help=True,
+    # A user's mistake is told by flowercli.cli.main; a defect of ours keeps the plain traceback.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001  (the signature that Typer calls)
+    if value:
+        typer.echo(f"flowers {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tell which flower is in a photograph, and train, evaluate and export the model that does it."""
+
+
+app.command("classify")(classify)
+app.command("split")(split)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("export")(export)

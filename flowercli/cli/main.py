@@ -1,0 +1,61 @@
+"""The one entry point: run a command, and turn what goes wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEBUG_VARIABLE = "FLOWERS_DEBUG"
+OS_ERROR_HINTS = {
+    errno.ENOSPC: "Free some space and run the command again.",
+    errno.EACCES: "Choose a folder that you may write to.",
+    errno.EROFS: "Choose a folder that is not read-only.",
+    errno.EDQUOT: "Free some of your quota and run the command again.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
+    from flowercli.cli.app import app
+
+    try:
+        app(args=None if argv is None else list(argv), prog_name="flowers")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_FAILED
+    except KeyboardInterrupt:
+        _tell("Interrupted.", None)
+        return EXIT_INTERRUPTED
+    except FlowersError as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _tell(error.message, error.hint)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does. Python would complain about it once
+        # more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        if os.environ.get(DEBUG_VARIABLE) or error.errno not in OS_ERROR_HINTS:
+            raise
+        _tell(f"{error.filename or 'Writing'}: {error.strerror}.", OS_ERROR_HINTS[error.errno])
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def run() -> None:
+    """Be the console script."""
+    sys.exit(main())
+
+
+def _tell(message: str, hint: str | None) -> None:
+    from flowercli.cli.output import tell_error
+
+    tell_error(message, hint)

@@ -1,0 +1,65 @@
+"""How things are printed: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+@cache
+def stdout_console() -> Console:
+    """Return rich's console for data."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@cache
+def stderr_console() -> Console:
+    """Return rich's console for progress, notes and warnings."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """Say something on stderr that is neither data nor a warning."""
+    stderr_console().print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Warn on stderr."""
+    stderr_console().print(f"Warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+
+def tell_error(message: str, hint: str | None) -> None:
+    """Print an error and what to do about it on stderr, unwrapped, so that commands can be copied."""
+    console = stderr_console()
+    console.print(f"Error: {message}", style="bold red", markup=False, soft_wrap=True)
+    if hint:
+        console.print(hint, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Progress]:
+    """Yield a progress display on stderr that shows nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = stderr_console()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress

@@ -1,0 +1,72 @@
+"""``flowers split``: decide which photograph is for training, validation and test, and write it down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowercli.data.make_split import SplitResult
+
+
+def split(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset: a folder with one subfolder a class.")],
+    ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.9,0.05,0.05",
+    seed: Annotated[int, typer.Option(help="Seed of the split, as for torch.Generator().manual_seed.")] = 2024,
+    stratify: Annotated[bool, typer.Option("--stratify", help="Keep the classes' proportions in every split.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of tables.")] = False,
+) -> None:
+    """Split a folder of photographs into train, val and test, and write the manifest.
+
+    The same photographs, ratios and seed always give the split of torch.utils.data.random_split
+    over the sorted files; copies of one photograph stay on one side.
+    """
+    from flowercli.cli.output import print_json
+    from flowercli.cli.split_report import print_report, summary
+
+    result, path = write_split(directory, parse_ratios(ratios), seed, stratify=stratify)
+    if json_output:
+        print_json(summary(result, path))
+    else:
+        print_report(result, path)
+
+
+def write_split(root: Path, ratios: Sequence[float], seed: int, *, stratify: bool) -> tuple[SplitResult, Path]:
+    """Make the manifest of a dataset, with a progress bar, and write it where later commands find it."""
+    from flowercli.cli.output import progress_bar, warn
+    from flowercli.data.make_split import make_split
+    from flowercli.data.manifest import manifest_path
+
+    with progress_bar("Reading photographs") as progress:
+        task = progress.add_task("read", total=None)
+        result = make_split(
+            root,
+            ratios,
+            seed,
+            stratify=stratify,
+            start=lambda total: progress.update(task, total=total),
+            progress=lambda done: progress.advance(task, done),
+        )
+    if not result.manifest.near_duplicates_checked:
+        warn("near copies were not looked for; with them: pip install 'flowercli[data]'")
+    path = manifest_path(root)
+    result.manifest.write(path)
+    return result, path
+
+
+def parse_ratios(text: str) -> tuple[float, ...]:
+    """Parse ``0.9,0.05,0.05``, with percent signs or without.
+
+    Raises:
+        UsageError: a part is not a number.
+    """
+    from flowercli.errors import UsageError
+
+    try:
+        return tuple(float(part) for part in text.replace("/", ",").split(","))
+    except ValueError:
+        raise UsageError(f"--ratios {text}: not three numbers.", hint="--ratios 0.9,0.05,0.05") from None

@@ -1,0 +1,105 @@
+"""``flowers train``: from a folder of photographs to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flowercli.data.manifest import Manifest
+    from flowercli.training.config import TrainConfig
+
+GROUPS = "model, data, loss, optim, augment, distill, recipe"
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help=f"Overrides in Hydra's grammar, for example model=rexnet_150 optim.lr=1e-3. Groups: {GROUPS}.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Dataset: a folder with one subfolder a class.")] = None,
+    model: Annotated[str | None, typer.Option(help="A config of the group 'model', or any timm model name.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photographs an optimizer update.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder that the runs go into.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
+) -> None:
+    """Train a model on a folder of photographs and write a bundle into runs/TIME-MODEL/.
+
+    The split manifest of the folder is used if there is one and made if there is none.
+    """
+    from flowercli.errors import needs_extra
+
+    with needs_extra("train"):
+        from flowercli.cli.train_progress import TrainingProgress
+        from flowercli.training.config import compose_config
+        from flowercli.training.run import train as run_training
+    options = {
+        "data.path": data,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optim.lr": lr,
+        "seed": seed,
+        "device": device,
+        "output": output,
+    }
+    config = compose_config([*(overrides or []), *_as_overrides(options), *_model_override(model)])
+    if print_config:
+        _print_config(config)
+        return
+    manifest = _find_or_make_manifest(config)
+    with TrainingProgress(config) as progress:
+        result = run_training(config, manifest, progress)
+    progress.summarise(result)
+    # The one line of data: where the bundle is.
+    typer.echo(str(result.bundle.path))
+
+
+def _as_overrides(options: dict[str, object]) -> list[str]:
+    return [f"{key}={_quote(value)}" for key, value in options.items() if value is not None]
+
+
+def _quote(value: object) -> str:
+    """Quote a path for Hydra's grammar; numbers pass as they are."""
+    if isinstance(value, int | float):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _model_override(model: str | None) -> list[str]:
+    from flowercli.training.config import config_dir
+
+    if model is None:
+        return []
+    known = (config_dir() / "model" / f"{model}.yaml").is_file()
+    return [f"model={model}"] if known else [f"model.name={_quote(model)}"]
+
+
+def _print_config(config: TrainConfig) -> None:
+    from omegaconf import OmegaConf
+
+    from flowercli.training.config import as_dict
+
+    typer.echo(OmegaConf.to_yaml(OmegaConf.create(as_dict(config))), nl=False)
+
+
+def _find_or_make_manifest(config: TrainConfig) -> Manifest:
+    from flowercli.cli.split import write_split
+    from flowercli.data.manifest import Manifest, manifest_path
+
+    root = Path(config.data.path)
+    path = manifest_path(root) if root.is_dir() else None
+    if path is not None and path.is_file():
+        return Manifest.read(path)
+    result, _ = write_split(root, config.data.ratios, config.data.split_seed, stratify=config.data.stratify)
+    return result.manifest

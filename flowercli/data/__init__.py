@@ -1,0 +1,1 @@
+"""Photographs on disk: finding, checking, splitting and loading them."""

@@ -1,0 +1,136 @@
+"""The split manifest: which photograph is in which split, read by every later step.
+
+A JSON file beside the class folders, or in the user's data directory where the dataset's folder is
+read-only. It holds each photograph's path, class name, split and sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from flowercli.atomic import write_text
+from flowercli.errors import DataError
+from flowercli.home import data_home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT_VERSION = 1
+FILE_NAME = "flowers-split.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One photograph of the manifest; ``path`` is relative to the dataset, ``/``-separated."""
+
+    path: str
+    class_name: str
+    split: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole split: how it was made and every photograph in it, in sorted order."""
+
+    seed: int
+    ratios: tuple[float, ...]
+    stratified: bool
+    near_duplicates_checked: bool
+    class_names: tuple[str, ...]
+    photos: tuple[Entry, ...]
+
+    @property
+    def dataset_sha256(self) -> str:
+        """Hash of the paths and contents of all photographs, whatever their split."""
+        lines = "".join(f"{photo.path}\t{photo.sha256}\n" for photo in self.photos)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the manifest itself."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def of_split(self, split: str) -> list[Entry]:
+        """Return the photographs of a split.
+
+        Raises:
+            DataError: there are none.
+        """
+        photos = [photo for photo in self.photos if photo.split == split]
+        if not photos:
+            raise DataError(f"The split '{split}' has no photographs.", hint="flowers split DIR --ratios 0.8,0.1,0.1")
+        return photos
+
+    def counts(self, split: str) -> dict[str, int]:
+        """Return the number of photographs of each class in a split."""
+        counts = dict.fromkeys(self.class_names, 0)
+        for photo in self.photos:
+            counts[photo.class_name] += photo.split == split
+        return counts
+
+    def to_json(self) -> str:
+        """Return the text of the manifest file, one photograph a line so that versions can be compared."""
+        head = {"format_version": FORMAT_VERSION} | {k: v for k, v in vars(self).items() if k != "photos"}
+        lines = ",\n".join("    " + json.dumps(asdict(photo), ensure_ascii=False) for photo in self.photos)
+        text = json.dumps(head, indent=2, ensure_ascii=False)
+        return f'{text[:-2]},\n  "photos": [\n{lines}\n  ]\n}}\n'
+
+    @classmethod
+    def from_json(cls, text: str, source: Path) -> Self:
+        """Parse a manifest file.
+
+        Raises:
+            DataError: it is damaged or of another format.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            version = fields.pop("format_version")
+            if version != FORMAT_VERSION:
+                message = f"{source} has manifest format {version}; this version reads format {FORMAT_VERSION}."
+                raise DataError(message, hint="pip install --upgrade flowercli")
+            photos = tuple(Entry(**photo) for photo in fields.pop("photos"))
+            sequences = {key: tuple(fields.pop(key)) for key in ("ratios", "class_names")}
+            return cls(**fields, **sequences, photos=photos)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a manifest file.
+
+        Raises:
+            DataError: it is missing, damaged or of another format.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"The split manifest {path} cannot be read: {error}.", hint="flowers split DIR") from error
+        return cls.from_json(text, path)
+
+    def write(self, path: Path) -> None:
+        """Write the manifest atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, self.to_json())
+
+
+def manifest_path(root: Path) -> Path:
+    """Return where the manifest of a dataset is kept.
+
+    In the dataset's folder, unless its permissions say that nothing is to be written there (also
+    to root, whom the system would let).
+    """
+    if root.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        return root / FILE_NAME
+    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+    return data_home() / "splits" / f"{root.resolve().name}-{key}.json"
+
+
+def missing_photos(manifest: Manifest, root: Path, splits: Sequence[str]) -> list[str]:
+    """Return the paths of the manifest's photographs that are not below ``root``."""
+    return [photo.path for photo in manifest.photos if photo.split in splits and not (root / photo.path).is_file()]

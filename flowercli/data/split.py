@@ -1,0 +1,82 @@
+"""Assign photographs to train, val and test the way ``torch.utils.data.random_split`` does, without torch.
+
+torch's CPU generator is the Mersenne Twister of Matsumoto and Nishimura (1998), seeded with one
+32-bit word, and its ``randperm`` is a Fisher-Yates shuffle that draws one 32-bit word a position
+(``randperm_cpu`` in ``aten/src/ATen/native/TensorFactories.cpp``). NumPy's legacy seeding is the same
+generator. A test holds the result to torch's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowercli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPLITS = ("train", "val", "test")
+DEFAULT_RATIOS = (0.9, 0.05, 0.05)
+DEFAULT_SEED = 2024
+
+
+def random_permutation(count: int, seed: int) -> list[int]:
+    """Return ``torch.randperm(count, generator=torch.Generator().manual_seed(seed))`` as a list."""
+    generator = np.random.RandomState(seed & 0xFFFFFFFF)
+    words = generator.randint(0, 2**32, size=max(count - 1, 0), dtype=np.uint32).tolist()
+    order = list(range(count))
+    for position, word in enumerate(words):
+        other = position + word % (count - position)
+        order[position], order[other] = order[other], order[position]
+    return order
+
+
+def split_lengths(count: int, ratios: Sequence[float]) -> list[int]:
+    """Return the sizes of the parts: rounded down, what is left given to the first parts in turn.
+
+    Raises:
+        UsageError: the ratios are not three numbers in 0…1 that add up to 1.
+    """
+    if len(ratios) != len(SPLITS) or any(not 0 <= ratio <= 1 for ratio in ratios):
+        raise UsageError("The ratios are three numbers from 0 to 1.", hint="--ratios 0.9,0.05,0.05")
+    if not math.isclose(sum(ratios), 1, abs_tol=1e-6):
+        raise UsageError(f"The ratios add up to {sum(ratios):g}, not to 1.", hint="--ratios 0.9,0.05,0.05")
+    lengths = [math.floor(count * ratio) for ratio in ratios]
+    for extra in range(count - sum(lengths)):
+        lengths[extra % len(lengths)] += 1
+    return lengths
+
+
+def random_split(count: int, ratios: Sequence[float], seed: int) -> list[str]:
+    """Return the split of each of ``count`` items as ``torch.utils.data.random_split`` would assign it."""
+    names = [name for name, length in zip(SPLITS, split_lengths(count, ratios), strict=True) for _ in range(length)]
+    assigned = [""] * count
+    for index, name in zip(random_permutation(count, seed), names, strict=True):
+        assigned[index] = name
+    return assigned
+
+
+def stratified_split(labels: Sequence[str], ratios: Sequence[float], seed: int) -> list[str]:
+    """Split each class on its own with the same ratios, so that every split has the classes' proportions."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        members[label].append(index)
+    assigned = [""] * len(labels)
+    for position, label in enumerate(sorted(members)):
+        parts = random_split(len(members[label]), ratios, seed + position)
+        for index, name in zip(members[label], parts, strict=True):
+            assigned[index] = name
+    return assigned
+
+
+def keep_groups_together(assigned: Sequence[str], groups: Sequence[Sequence[int]]) -> list[str]:
+    """Give every member of a group of duplicates the split of its first member."""
+    result = list(assigned)
+    for group in groups:
+        for member in group:
+            result[member] = assigned[group[0]]
+    return result

@@ -1,0 +1,107 @@
+"""Every error a user can cause or meet, each with its exit code and the next command to type.
+
+The one ``try`` that turns them into a line on stderr is in ``flowercli.cli.main``. Anything that is
+not a :class:`FlowersError` is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BAD_INPUT = 3
+EXIT_MISSING_EXTRA = 4
+EXIT_INTERRUPTED = 130
+
+
+class FlowersError(Exception):
+    """Base of the errors that are shown to the user as a message, without a traceback.
+
+    Args:
+        message: what is wrong, in one sentence, with the name of the thing it is about.
+        hint: what to do now, ideally the next command to type.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FlowersError):
+    """The command line does not make sense: a wrong option, an unknown name."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(UsageError):
+    """A training configuration with an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(FlowersError):
+    """A folder of photographs that cannot be used as a dataset, or a manifest that does not fit it."""
+
+
+class BundleError(FlowersError):
+    """A model bundle that is missing, incomplete, altered, or of a format this version cannot read."""
+
+
+class DeviceError(FlowersError):
+    """A device that was asked for by name and cannot be had."""
+
+
+class WeightsError(FlowersError):
+    """Pretrained weights that cannot be loaded."""
+
+
+class TrainingError(FlowersError):
+    """A training run that cannot go on."""
+
+
+class ExportError(FlowersError):
+    """An export that does not agree with the model it was made from."""
+
+
+class MissingExtraError(FlowersError):
+    """A command that needs packages which are not installed."""
+
+    exit_code = EXIT_MISSING_EXTRA
+
+
+class ImageError(FlowersError):
+    """One picture that cannot be read. ``code`` is stable and meant for programs.
+
+    Codes: ``not_found``, ``not_a_file``, ``not_permitted``, ``empty``, ``not_an_image``,
+    ``truncated``, ``too_large``, ``unreadable``, ``download_failed``.
+    """
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn the failed import of a package of an extra into a message that names the extra.
+
+    Raises:
+        MissingExtraError: a module outside ``flowercli`` could not be found.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "flowercli":
+            raise
+        message = f"This needs the package '{error.name}', which is not installed."
+        hint = f"pip install 'flowercli[{extra}]'   (with pipx: pipx install 'flowercli[{extra}]')"
+        raise MissingExtraError(message, hint=hint) from error

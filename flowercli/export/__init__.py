@@ -1,0 +1,1 @@
+"""From a trained bundle to ONNX files that agree with it."""

@@ -1,0 +1,1 @@
+"""Answering about photographs with onnxruntime alone, without torch."""

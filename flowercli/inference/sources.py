@@ -1,0 +1,73 @@
+"""From what the user typed (files, folders, globs, ``-``, URLs) to a stream of picture sources.
+
+Nothing is collected: a folder of any size costs the memory of one folder's listing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
+)
+STDIN = "-"
+
+
+def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
+    """Yield the path or URL of each picture, in the order of the arguments.
+
+    A folder gives its pictures (by suffix) and those of its subfolders, sorted; hidden ones are
+    left out. A glob (``*``, ``?``, ``[…]``, ``**``) that the shell did not expand is expanded
+    here; one that matches nothing is passed on, so that it is reported like any missing file.
+    ``-`` reads paths from ``stdin``, one a line.
+    """
+    for argument in arguments:
+        if argument == STDIN:
+            yield from expand(_lines(stdin), stdin)
+        elif os.path.isdir(argument):
+            yield from walk(argument)
+        elif not is_url(argument) and not os.path.lexists(argument) and glob.has_magic(argument):
+            yield from _expand_glob(argument)
+        else:
+            yield argument
+
+
+def is_url(text: str) -> bool:
+    """Tell whether the text is an ``http`` or ``https`` address rather than a path."""
+    return text.startswith(("http://", "https://"))
+
+
+def walk(folder: str) -> Iterator[str]:
+    """Yield the pictures below a folder: its own first, then those of each subfolder, all sorted."""
+    with os.scandir(folder) as entries:
+        visible = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
+    for name, is_folder in visible:
+        if not is_folder and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            yield os.path.join(folder, name)
+    for name, is_folder in visible:
+        if is_folder:
+            yield from walk(os.path.join(folder, name))
+
+
+def _expand_glob(pattern: str) -> Iterator[str]:
+    matches = sorted(glob.iglob(pattern, recursive=True))
+    if not matches:
+        yield pattern
+    for match in matches:
+        if os.path.isdir(match):
+            yield from walk(match)
+        else:
+            yield match
+
+
+def _lines(stdin: TextIO) -> Iterator[str]:
+    for line in stdin:
+        path = line.rstrip("\r\n")
+        if path and path != STDIN:
+            yield path

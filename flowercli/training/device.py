@@ -1,0 +1,62 @@
+"""Where a training run computes, and in which precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from flowercli.errors import DeviceError
+
+# Instructions that make bf16 faster than fp32 on a CPU; elsewhere it is emulated, and slower.
+BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def make_accelerator(device: str, precision: str) -> Accelerator:
+    """Return accelerate's entry to the device, with automatic precision.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        DeviceError: a device was asked for by name and is not there.
+    """
+    kind = resolve_device(device)
+    mixed = resolve_precision(precision, kind)
+    return Accelerator(cpu=kind == "cpu", mixed_precision="no" if mixed == "fp32" else mixed)
+
+
+def resolve_device(device: str) -> str:
+    """Return the kind of device that will be used.
+
+    Raises:
+        DeviceError: it was asked for by name and is not there.
+    """
+    found = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)]
+    if device == "auto":
+        return next(kind for kind, present in found if present)
+    if not dict(found)[device]:
+        message = f"device={device}: torch {torch.__version__} finds no such device on this machine."
+        raise DeviceError(message, hint="flowers train device=cpu …")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return the precision that will be used: where it was left open, the fastest that keeps the range of fp32."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if device == "cpu" and BF16_CPU_FLAGS & cpu_flags() else "fp32"
+
+
+def cpu_flags() -> set[str]:
+    """Return the feature flags of the first CPU that Linux lists; nothing on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return set(flags.partition(":")[2].split())

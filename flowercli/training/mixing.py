@@ -1,0 +1,50 @@
+"""Mixup and CutMix: pictures of two photographs, with targets to match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the name everybody uses)
+from timm.data import Mixup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowercli.training.config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as the loss sees it.
+
+    ``pixels`` ``[N, 3, H, W]`` ``float32`` 0…255; ``soft_targets`` probabilities ``[N, C]``;
+    ``class_indices`` ``[N]``, or ``None`` where every picture is a mixture of two.
+    """
+
+    pixels: Tensor
+    soft_targets: Tensor
+    class_indices: Tensor | None
+
+
+class Mixer:
+    """Mixes some of the batches (Zhang et al., 2018; Yun et al., 2019) and smooths the targets of all."""
+
+    def __init__(self, config: AugmentConfig, label_smoothing: float, num_classes: int) -> None:
+        self.label_smoothing = label_smoothing
+        self.num_classes = num_classes
+        self.probability = config.mix_probability if config.mixup or config.cutmix else 0.0
+        self.mixup = Mixup(config.mixup, config.cutmix, label_smoothing=label_smoothing, num_classes=num_classes)
+
+    def __call__(self, pixels: Tensor, class_indices: Tensor) -> Batch:
+        """Return the batch, mixed or not."""
+        # timm pairs each picture with its mirror position and so wants an even batch.
+        if len(pixels) % 2 == 0 and torch.rand(()).item() < self.probability:
+            return Batch(*self.mixup(pixels, class_indices), None)
+        return Batch(pixels, smooth_targets(class_indices, self.num_classes, self.label_smoothing), class_indices)
+
+
+def smooth_targets(class_indices: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Return one-hot targets ``[N, C]`` with ``smoothing`` spread evenly over all classes."""
+    return F.one_hot(class_indices, num_classes).float() * (1 - smoothing) + smoothing / num_classes

@@ -1,0 +1,149 @@
+"""The network: a timm backbone with its classifier, fed with ``uint8`` pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from flowercli.bundle import CONFIG, WEIGHTS, Bundle
+from flowercli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowercli.training.config import ModelConfig
+
+CONFIG_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "first_conv", "classifier")
+
+
+class PixelClassifier(nn.Module):
+    """A timm model that normalises pixels itself and returns logits and the pooled embedding.
+
+    The same module trains, evaluates and is exported, so normalisation exists once.
+    """
+
+    def __init__(self, backbone: nn.Module, cfg: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.input_size = tuple(cfg["input_size"][1:])
+        mean, std = cfg["mean"], cfg["std"]
+        # Buffers in units of 0…255, so that one subtraction and one product normalise a pixel.
+        self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, C."""
+        return int(self.backbone.num_classes)
+
+    @property
+    def embedding_size(self) -> int:
+        """Size of the pooled embedding, D."""
+        return int(self.backbone.head_hidden_size)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The head: the linear layer from embedding to logits."""
+        head: nn.Module = self.backbone.get_classifier()
+        return head
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify a batch.
+
+        Args:
+            pixels: ``[N, 3, H, W]``, values 0…255, any dtype.
+
+        Returns:
+            Logits ``[N, C]`` and embedding ``[N, D]``.
+        """
+        normalised = (pixels.float() - self.mean) * self.scale
+        features = self.backbone.forward_features(normalised.contiguous(memory_format=torch.channels_last))
+        embedding = self.backbone.forward_head(features, pre_logits=True)
+        return self.classifier(embedding), embedding
+
+
+def create_backbone(config: ModelConfig, num_classes: int) -> nn.Module:
+    """Create the timm model with its pretrained weights and a fresh classifier.
+
+    Raises:
+        WeightsError: the name is unknown to timm, or the weights cannot be had.
+    """
+    drops = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
+    architecture = config.name.partition(".")[0]
+    if architecture not in timm.list_models():
+        near = timm.list_models(f"*{architecture[:6]}*")[:5]
+        message = f"timm has no model '{config.name}'."
+        raise WeightsError(message, hint=f"Similar names: {', '.join(near)}" if near else None)
+    if config.weights is not None:
+        return _from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
+    try:
+        return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
+    except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
+        message = f"The ImageNet weights of {config.name} cannot be had: {_first_line(error)}"
+        hint = (
+            "With them in a folder: model.weights=PATH. Without them: model.pretrained=false. "
+            "Or try again with a network; a copy in the Hub's cache is used if there is one."
+        )
+        raise WeightsError(message, hint=hint) from error
+
+
+def load_bundle_model(bundle: Bundle) -> PixelClassifier:
+    """Rebuild the trained model of a bundle, in evaluation mode.
+
+    Raises:
+        BundleError: the weights are missing or altered.
+    """
+    weights = bundle.file(WEIGHTS)
+    overlay = {"file": str(weights), **{k: v for k, v in bundle.pretrained_cfg.items() if k in CONFIG_FIELDS}}
+    backbone = timm.create_model(
+        bundle.config["architecture"],
+        pretrained=True,
+        num_classes=bundle.config["num_classes"],
+        pretrained_cfg_overlay=overlay | {"num_classes": bundle.config["num_classes"], "hf_hub_id": None},
+    )
+    return PixelClassifier(backbone, bundle.pretrained_cfg).eval()
+
+
+def resolved_cfg(backbone: nn.Module, config: ModelConfig, num_classes: int) -> dict[str, Any]:
+    """Return the ``pretrained_cfg`` of the new bundle: what the model says, overridden by the configuration."""
+    said: dict[str, Any] = backbone.pretrained_cfg
+    cfg = {key: said[key] for key in CONFIG_FIELDS if said.get(key) is not None}
+    size = config.image_size
+    if size is not None:
+        cfg["input_size"] = (3, size, size)
+    if config.crop_pct is not None:
+        cfg["crop_pct"] = config.crop_pct
+    cfg = {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()}
+    return cfg | {"num_classes": num_classes}
+
+
+def _from_path(path: Path, name: str, num_classes: int, drops: dict[str, float]) -> nn.Module:
+    if not path.exists():
+        raise WeightsError(f"There are no weights at {path}.", hint="model.weights takes a folder or a file.")
+    try:
+        if path.is_dir():
+            _check_architecture(path, name)
+            return timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=num_classes, **drops)
+        overlay = {"file": str(path), "hf_hub_id": None}
+        return timm.create_model(name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **drops)
+    except WeightsError:
+        raise
+    except Exception as error:  # Damaged files raise whatever their parser does.
+        message = f"The weights at {path} do not fit {name}: {_first_line(error)}"
+        raise WeightsError(message, hint="Choose the model they belong to: model=NAME or model.name=NAME") from error
+
+
+def _check_architecture(folder: Path, name: str) -> None:
+    architecture = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architecture"]
+    if architecture != name.partition(".")[0]:
+        message = f"The weights in {folder} are of {architecture}, not of {name}."
+        raise WeightsError(message, hint=f"flowers train model.name={architecture} model.weights={folder} …")
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,89 @@
+"""Write a trained model as a bundle: weights, description, manifest, model card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+
+from flowercli import __version__, bundle
+from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
+from flowercli.inference.calibration import fit_temperature, rejection_threshold, softmax
+from flowercli.training.card import model_card
+from flowercli.training.config import as_dict
+from flowercli.training.metrics import evaluate
+
+if TYPE_CHECKING:
+    from flowercli.data.manifest import Manifest
+    from flowercli.training.config import TrainConfig
+    from flowercli.training.loop import Fitted
+
+PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
+
+
+def save_bundle(
+    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]
+) -> Bundle:
+    """Write the bundle of a finished run into ``folder``."""
+    description = describe_run(config, manifest, fitted, cfg)
+    staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
+    weights = {name: tensor.contiguous().cpu() for name, tensor in fitted.model.backbone.state_dict().items()}
+    save_file(weights, staged[WEIGHTS], metadata={"format": "pt"})
+    staged[MANIFEST].write_text(manifest.to_json(), encoding="utf-8")
+    staged[CARD].write_text(model_card(description), encoding="utf-8")
+    return bundle.create(folder, description, staged)
+
+
+def describe_run(
+    config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the ``config.json`` of the bundle, calibrated on the validation split."""
+    logits, targets = fitted.val.logits, fitted.val.targets
+    temperature = fit_temperature(logits, targets)
+    probabilities = softmax(logits / temperature)
+    names = list(manifest.class_names)
+    return {
+        "architecture": config.model.name.partition(".")[0],
+        "num_classes": len(names),
+        "num_features": fitted.model.embedding_size,
+        "label_names": names,
+        "pretrained_cfg": cfg,
+        "flowers": {
+            "temperature": temperature,
+            "rejection_threshold": rejection_threshold(probabilities, targets, config.accept),
+            "embedding_size": fitted.model.embedding_size,
+            "metrics": {"val": {"torch": evaluate(probabilities, targets, names)}},
+            "provenance": provenance(config, manifest, fitted),
+        },
+    }
+
+
+def provenance(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> dict[str, Any]:
+    """Return where the model comes from: data, split, configuration, versions, code."""
+    return {
+        "data_path": str(Path(config.data.path).resolve()),
+        "dataset_sha256": manifest.dataset_sha256,
+        "manifest_sha256": manifest.sha256,
+        "photos": {split: sum(manifest.counts(split).values()) for split in ("train", "val", "test")},
+        "epochs_trained": fitted.history[-1].epoch,
+        "best_epoch": fitted.best_epoch,
+        "config": as_dict(config),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"flowercli": __version__, "python": platform.python_version()},
+        "git_revision": git_revision(),
+    }
+
+
+def git_revision() -> str | None:
+    """Return the revision of the source checkout that this code runs from, or ``None`` outside of one."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

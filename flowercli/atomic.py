@@ -36,6 +36,7 @@ def replace_file(source: Path, target: Path) -> None:
     temporary = target.with_name(PARTIAL_PREFIX + target.name)
     try:
         shutil.move(source, temporary)
+        temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

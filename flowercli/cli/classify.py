@@ -1,2 +1,72 @@
-def classify() -> None:
-    """x"""
+"""``flowers classify``: which flower is in each picture."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowercli.errors import EXIT_BAD_INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowercli.inference.classifier import Classifier
+    from flowercli.inference.pipeline import Result
+
+
+def classify(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin.",
+            show_default=False,
+        ),
+    ],
+    json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
+    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Classes to list for each picture.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A bundle folder or .onnx file; the shipped model by default.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, tensorrt, cuda or cpu.")] = "auto",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
+) -> None:
+    """Tell which flower is in each picture.
+
+    Answers come in the order of the pictures, each as soon as it is known. A picture that cannot be
+    read is reported in its place, the others are answered, and the exit code is 3.
+    """
+    from flowercli.cli.output import note
+    from flowercli.inference.classifier import Classifier, check_device, check_top_k
+    from flowercli.inference.pipeline import available_cores, classify_stream
+    from flowercli.inference.sources import expand
+    from flowercli.models import load_model
+
+    check_top_k(top_k)
+    check_device(device)
+    classifier = Classifier.open(load_model(model), device)
+    if verbose:
+        note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
+    sources = expand(paths, sys.stdin)
+    results = classify_stream(classifier, sources, workers=available_cores(), top_k=top_k)
+    raise typer.Exit(_print_all(results, classifier, json_lines=json_lines, top_k=top_k))
+
+
+def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool, top_k: int | None) -> int:
+    from flowercli.cli.classify_output import choose_printer
+    from flowercli.cli.output import warn
+    from flowercli.inference.classifier import Prediction
+
+    bad = total = 0
+    with choose_printer(classifier, json_lines=json_lines, top_k=top_k) as show:
+        for result in results:
+            show(result)
+            total += 1
+            bad += not isinstance(result.outcome, Prediction)
+    if total == 0:
+        warn("No pictures found.")
+    elif bad and not json_lines:
+        warn(f"{bad} of {total} could not be read.")
+    return EXIT_BAD_INPUT if bad or total == 0 else 0

@@ -1,2 +1,59 @@
-def export() -> None:
-    """x"""
+"""``flowers export``: from a trained bundle to ONNX files that agree with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flowercli.export.run import ExportResult
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder, as flowers train writes it.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx: fp32, dynamic batch.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Write model.int8.onnx: static QDQ int8.")] = False,
+    data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+    max_drop: Annotated[float, typer.Option(help="Points of validation accuracy that int8 may lose.")] = 0.5,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Export a model to ONNX, check it against torch, and add it to its bundle.
+
+    The graph takes uint8 pixels [N, H, W, 3]; normalisation, calibration temperature and softmax are inside.
+    A file that does not agree with the torch weights is refused, and nothing is written.
+    """
+    from flowercli.bundle import Bundle
+    from flowercli.cli.output import note, print_json
+    from flowercli.errors import needs_extra
+
+    with needs_extra("train"):
+        from flowercli.export.run import as_json
+        from flowercli.export.run import export as run_export
+    result = run_export(Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, say=note)
+    if json_output:
+        print_json(as_json(result))
+    else:
+        _print_checks(result)
+
+
+def _print_checks(result: ExportResult) -> None:
+    from flowercli.cli.output import note, print_table
+
+    columns = ("File", "Size", "Made by", "Max diff.", "Mean diff.", "Same answer", "Val accuracy", "Lost")
+    rows = [
+        (
+            check.file,
+            f"{check.size / 1e6:.2f} MB",
+            check.method,
+            f"{check.max_difference:.1e}",
+            f"{check.mean_difference:.1e}",
+            f"{check.agreement:.2%}",
+            "" if check.accuracy is None else f"{check.accuracy:.2%}",
+            "" if check.drop is None else f"{check.drop:.2f} pt",
+        )
+        for check in result.checks
+    ]
+    print_table(columns, rows, title=f"{result.bundle.path}: against torch on {result.checks[0].photos} photographs")
+    note(f"Now: flowers classify PICTURE --model {result.bundle.path}")

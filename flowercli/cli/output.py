@@ -9,10 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
     from rich.progress import Progress
+
+WIDTH_IN_A_PIPE = 160
 
 
 @cache
@@ -20,7 +22,8 @@ def stdout_console() -> Console:
     """Return rich's console for data."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    # A pipe has no width: what is printed there is as wide as it needs to be.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
 
 
 @cache
@@ -63,3 +66,16 @@ def progress_bar(description: str) -> Iterator[Progress]:
     console = stderr_console()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table on stdout; numbers, that is every column but the first, to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    stdout_console().print(table, markup=False)

@@ -45,7 +45,7 @@ class PhotoDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         path, target = self.paths[position], self.targets[position]
         if self.augment is not None:
-            # Decoded at twice the input size at most: a random crop may keep a quarter of the area.
+            # Decoded at twice the input size: a random crop may keep no more than a quarter of the area.
             return self.augment(load_upright(path, 2 * max(self.spec.height, self.spec.width))), target
         pixels = np.array(load_pixels(path, self.spec))
         return torch.from_numpy(pixels).permute(2, 0, 1), target
@@ -53,8 +53,9 @@ class PhotoDataset(Dataset[tuple[Tensor, int]]):
 
 def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[[Image.Image], Tensor]:
     """Return timm's random training transform, without normalisation: the model does that."""
+    height, width = (spec.height, spec.width) if config.image_size is None else (config.image_size,) * 2
     transform: Callable[[Image.Image], Tensor] = create_transform(
-        (3, spec.height, spec.width),
+        (3, height, width),
         is_training=True,
         scale=tuple(config.scale),
         ratio=tuple(config.ratio),

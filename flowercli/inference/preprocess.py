@@ -177,6 +177,8 @@ def _open(source: str | os.PathLike[str] | bytes) -> Image.Image:
             raise ImageError("empty", "It is empty: 0 bytes.")
         return Image.open(io.BytesIO(source))
     status = os.stat(source)
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("not_permitted", "The folder cannot be listed.")
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("not_a_file", "It is not a file.")
     if status.st_size == 0:

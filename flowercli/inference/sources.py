@@ -45,7 +45,12 @@ def is_url(text: str) -> bool:
 
 def walk(folder: str) -> Iterator[str]:
     """Yield the pictures below a folder: its own first, then those of each subfolder, all sorted."""
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        yield folder  # Passed on, so that it is reported like a picture that cannot be read.
+        return
+    with entries:
         visible = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
     for name, is_folder in visible:
         if not is_folder and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:

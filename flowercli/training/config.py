@@ -75,8 +75,9 @@ class OptimConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random transforms of training."""
+    """Random transforms of training. ``image_size`` is that of the crops, in pixels."""
 
+    image_size: int | None
     scale: list[float]
     ratio: list[float]
     horizontal_flip: float
@@ -151,6 +152,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "optim.warmup_epochs": (0, None),
     "optim.min_lr_scale": (0, 1),
     "optim.clip_grad_norm": (0, None),
+    "augment.image_size": (32, 2048),
     "augment.horizontal_flip": (0, 1),
     "augment.vertical_flip": (0, 1),
     "augment.color_jitter": (0, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import torch
@@ -11,6 +12,10 @@ from flowercli.errors import DeviceError
 
 # Instructions that make bf16 faster than fp32 on a CPU; elsewhere it is emulated, and slower.
 BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+# glibc's malloc.h: M_MMAP_MAX (no memory by mmap), M_TRIM_THRESHOLD, M_TOP_PAD.
+MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 256 * 2**20}
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -26,6 +31,20 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     kind = resolve_device(device)
     mixed = resolve_precision(precision, kind)
     return Accelerator(cpu=kind == "cpu", mixed_precision="no" if mixed == "fp32" else mixed)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what training frees instead of giving it back to the system at every step.
+
+    Each step allocates the same hundreds of megabytes again; fetched anew and zeroed by the kernel every
+    time, they cost a third of a CPU's training speed. Does nothing on systems without ``mallopt``.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    for option, value in MALLOPT.items():
+        mallopt(option, value)
 
 
 def resolve_device(device: str) -> str:

@@ -80,13 +80,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 @torch.no_grad()
 def ask_teachers(teachers: Sequence[PixelClassifier], pixels: Tensor) -> Tensor | None:
-    """Return the teachers' mean logits ``[N, C]``, each asked at its own input size; ``None`` without teachers."""
+    """Return the teachers' mean logits ``[N, C]`` for the very pixels the student sees; ``None`` without teachers."""
     if not teachers:
         return None
-    return torch.stack([_ask(teacher, pixels) for teacher in teachers]).mean(dim=0)
-
-
-def _ask(teacher: PixelClassifier, pixels: Tensor) -> Tensor:
-    if teacher.input_size != tuple(pixels.shape[-2:]):
-        pixels = F.interpolate(pixels, teacher.input_size, mode="bilinear", align_corners=False)
-    return teacher(pixels)[0].float()
+    return torch.stack([teacher(pixels)[0].float() for teacher in teachers]).mean(dim=0)

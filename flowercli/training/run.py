@@ -16,6 +16,7 @@ from flowercli.bundle import Bundle
 from flowercli.data.dataset import PhotoDataset, training_transform
 from flowercli.errors import DataError
 from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.training.device import keep_freed_memory
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
 from flowercli.training.save import save_bundle
@@ -50,6 +51,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
         WeightsError: the pretrained weights cannot be had.
         TrainingError: the loss is no longer a number.
     """
+    keep_freed_memory()
     set_seed(config.seed)
     class_names = list(manifest.class_names)
     teachers = [_load_teacher(Path(path), class_names) for path in config.distill.teacher]

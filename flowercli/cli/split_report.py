@@ -1,0 +1,85 @@
+"""How ``flowers split`` shows what it made and what it found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowercli.cli.output import note, print_table, warn
+from flowercli.data.split import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from flowercli.data.make_split import SplitResult
+
+SHOWN = 5
+IMBALANCED = 1.5
+
+
+def summary(result: SplitResult, path: Path) -> dict[str, Any]:
+    """Return the result as ``flowers split --json`` prints it."""
+    manifest = result.manifest
+    return {
+        "manifest": str(path),
+        "dataset_sha256": manifest.dataset_sha256,
+        "seed": manifest.seed,
+        "ratios": list(manifest.ratios),
+        "stratified": manifest.stratified,
+        "counts": {split: manifest.counts(split) for split in SPLITS},
+        "imbalance": round(imbalance(result), 4),
+        "near_duplicates_checked": manifest.near_duplicates_checked,
+        "exact_duplicates": result.exact,
+        "near_duplicates": result.near,
+        "conflicting_labels": result.conflicting,
+        "unreadable": [{"path": name, "reason": reason} for name, reason in result.unreadable],
+        "hidden": result.scan.hidden,
+        "other_files": result.scan.other_files,
+        "links_outside": result.scan.outside_links,
+        "empty_classes": result.scan.empty_classes,
+    }
+
+
+def imbalance(result: SplitResult) -> float:
+    """Return the size of the largest class over that of the smallest."""
+    sizes = [sum(result.manifest.counts(split)[name] for split in SPLITS) for name in result.manifest.class_names]
+    return max(sizes) / min(sizes)
+
+
+def print_report(result: SplitResult, path: Path) -> None:
+    """Print the class table on stdout and everything odd on stderr."""
+    manifest = result.manifest
+    counts = {split: manifest.counts(split) for split in SPLITS}
+    total = len(manifest.photos)
+    rows = []
+    for name in manifest.class_names:
+        parts = [counts[split][name] for split in SPLITS]
+        rows.append((name, *map(str, parts), str(sum(parts)), f"{sum(parts) / total:.1%}"))
+    sums = [sum(counts[split].values()) for split in SPLITS]
+    rows.append(("all", *map(str, sums), str(total), f"imbalance {imbalance(result):.2f}"))
+    print_table(("Class", *SPLITS, "Photos", "Share"), rows)
+    _report_findings(result)
+    note(f"Manifest: {path}")
+
+
+def _report_findings(result: SplitResult) -> None:
+    scan = result.scan
+    _list("unreadable, left out", [f"{name}: {reason}" for name, reason in result.unreadable], warn)
+    _list("classes without photographs, left out", scan.empty_classes, warn)
+    _list("links that lead out of the folder, left out", scan.outside_links, warn)
+    _list("groups of copies in different classes: a label is wrong", map(" = ".join, result.conflicting), warn)
+    _list("groups of identical photographs, kept on one side", map(" = ".join, result.exact), note)
+    _list("groups of near copies, kept on one side", map(" ≈ ".join, result.near), note)
+    _list("hidden, left out", scan.hidden, note)
+    _list("not photographs, left out", scan.other_files, note)
+    if imbalance(result) > IMBALANCED:
+        warn(f"the largest class has {imbalance(result):.1f} times the photographs of the smallest; see --stratify.")
+
+
+def _list(what: str, items: Iterable[str], tell: object) -> None:
+    found: Sequence[str] = list(items)
+    if not found:
+        return
+    assert callable(tell)
+    more = f"\n  … and {len(found) - SHOWN} more (all of them: --json)" if len(found) > SHOWN else ""
+    tell(f"{len(found)} {what}:\n  " + "\n  ".join(found[:SHOWN]) + more)

@@ -1,0 +1,108 @@
+"""The exported graph: ``uint8`` pixels in, calibrated probabilities and the embedding out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from flowercli.bundle import ONNX_METADATA_KEY, Bundle, embeddable_config
+from flowercli.training.model import PixelClassifier, load_bundle_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPSET = 20
+INPUT = "pixels"
+OUTPUTS = ("probabilities", "embedding")
+
+
+class DeployedClassifier(nn.Module):
+    """The trained model as it is deployed: layout, normalisation, temperature and softmax inside."""
+
+    def __init__(self, model: PixelClassifier, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer about a batch.
+
+        Args:
+            pixels: RGB, ``uint8`` ``[N, H, W, 3]``.
+
+        Returns:
+            Probabilities ``[N, C]`` and embedding ``[N, D]``, both ``float32``.
+        """
+        logits, embedding = self.model(pixels.permute(0, 3, 1, 2))
+        return torch.softmax(logits / self.temperature, dim=1), embedding
+
+
+def load_deployed(bundle: Bundle) -> DeployedClassifier:
+    """Rebuild the model of a bundle as it is deployed, in evaluation mode."""
+    return DeployedClassifier(load_bundle_model(bundle), bundle.temperature).eval()
+
+
+def export_fp32(bundle: Bundle, target: Path) -> None:
+    """Write the fp32 ONNX of a bundle: one self-contained file with a dynamic batch axis."""
+    model = load_deployed(bundle)
+    height, width = model.model.input_size
+    # Two pictures: torch.export takes an axis of size one for a constant.
+    example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1)}},
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    strip_debug_info(proto)
+    write_model(proto, bundle, target)
+
+
+def write_model(proto: onnx.ModelProto, bundle: Bundle, target: Path) -> None:
+    """Write an ONNX model that carries the description of its bundle."""
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    entries[ONNX_METADATA_KEY] = embeddable_config(bundle.config)
+    onnx.helper.set_model_props(proto, entries)
+    onnx.save_model(proto, str(target))
+
+
+def strip_debug_info(proto: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on each node: they hold paths of this machine and stack traces."""
+    del proto.metadata_props[:]
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    del proto.graph.metadata_props[:]
+    proto.graph.doc_string = ""
+    proto.doc_string = ""
+
+
+class _quiet_exporter(warnings.catch_warnings):  # noqa: N801  (a context manager)
+    """Keep torch's exporter from talking about its own internals."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self.levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
+        for name in self.levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    def __exit__(self, *exception: object) -> None:
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)
+        super().__exit__(*exception)

@@ -1,0 +1,116 @@
+"""The classifier: a bundle, opened; pixels in, answers out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from flowercli.errors import UsageError
+from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.inference.session import AUTO, DEVICES, open_session
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy.typing as npt
+    import onnxruntime as ort
+
+    from flowercli.bundle import Bundle
+    from flowercli.inference.session import Runtime
+
+INPUT = "pixels"
+OUTPUTS = ("probabilities", "embedding")
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture. ``all_predictions`` is sorted, most probable first."""
+
+    predicted_class: str
+    class_index: int
+    confidence: float
+    all_predictions: dict[str, float]
+    rejected: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return dict(vars(self))
+
+
+class Classifier:
+    """Answers about pictures with one onnxruntime session. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, session: ort.InferenceSession, runtime: Runtime) -> None:
+        self.bundle = bundle
+        self.runtime = runtime
+        self.spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
+        self._session = session
+        self._class_names = bundle.class_names
+        self._threshold = bundle.rejection_threshold
+
+    @classmethod
+    def open(cls, bundle: Bundle, device: str = AUTO, *, threads: int = 1) -> Self:
+        """Open a bundle on a device.
+
+        Raises:
+            DeviceError: the device cannot be had.
+            BundleError: the bundle has no graph, or an altered one.
+        """
+        session, runtime = open_session(bundle, device, threads=threads)
+        return cls(bundle, session, runtime)
+
+    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Prediction:
+        """Answer about one picture, given as a path or as the bytes of a file.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        probabilities, _ = self.run(load_pixels(source, self.spec)[np.newaxis])
+        return self.prediction(probabilities[0], top_k)
+
+    def run(
+        self, pixels: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
+
+        Returns:
+            Probabilities ``[N, C]`` and embedding ``[N, D]``, both ``float32``.
+        """
+        probabilities, embedding = self._session.run(OUTPUTS, {INPUT: pixels})
+        return probabilities, embedding
+
+    def prediction(self, probabilities: npt.NDArray[np.float32], top_k: int | None = None) -> Prediction:
+        """Put the probabilities ``[C]`` of one picture into words."""
+        order = np.argsort(-probabilities, kind="stable").tolist()
+        values = probabilities.tolist()
+        best = order[0]
+        return Prediction(
+            predicted_class=self._class_names[best],
+            class_index=best,
+            confidence=round(values[best], DIGITS),
+            all_predictions={self._class_names[index]: round(values[index], DIGITS) for index in order[:top_k]},
+            rejected=values[best] < self._threshold,
+        )
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Refuse a number of classes that cannot be shown.
+
+    Raises:
+        UsageError: it is below one.
+    """
+    if top_k is not None and top_k < 1:
+        raise UsageError(f"--top-k {top_k}: at least 1.")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that does not exist.
+
+    Raises:
+        UsageError: it is none of ``auto``, ``tensorrt``, ``cuda`` and ``cpu``.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"--device {device}: choose one of {', '.join(DEVICES)}.")

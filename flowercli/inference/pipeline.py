@@ -1,0 +1,105 @@
+"""Many pictures through one classifier: on all cores, in input order, in constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, Queue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flowercli.errors import ImageError
+from flowercli.inference.remote import fetch
+from flowercli.inference.sources import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flowercli.inference.classifier import Classifier, Prediction
+
+T = TypeVar("T")
+# Pictures in work or waiting, a worker: enough that a slow one does not stop the others.
+WINDOW_PER_WORKER = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one picture: a prediction or an error."""
+
+    path: str
+    outcome: Prediction | ImageError
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that ``flowers classify --json`` prints on a line."""
+        if isinstance(self.outcome, ImageError):
+            return {"path": self.path, "error": {"code": self.outcome.code, "message": self.outcome.message}}
+        return {"path": self.path, **self.outcome.as_dict()}
+
+
+def classify_stream(
+    classifier: Classifier, paths: Iterable[str], *, workers: int, top_k: int | None = None
+) -> Iterator[Result]:
+    """Classify pictures and yield the results in input order, each as soon as those before it are out.
+
+    Decoding and inference of one picture happen on one thread, one picture a batch: on a CPU that beats
+    larger batches, and neither Pillow nor onnxruntime holds Python's lock while it works.
+
+    Args:
+        classifier: opened with one thread an operator, so that ``workers`` of them fill the cores.
+        paths: paths and URLs; read only as far ahead as the window needs.
+        workers: threads.
+        top_k: how many classes each answer lists; all by default.
+    """
+
+    def work(path: str) -> Result:
+        try:
+            source = fetch(path) if is_url(path) else path
+            return Result(path, classifier.classify(source, top_k))
+        except ImageError as error:
+            return Result(path, error)
+
+    return ordered_map(work, paths, workers)
+
+
+def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) -> Iterator[T]:
+    """Apply ``work`` on several threads and yield the results in order, holding few of them at a time.
+
+    ``items`` is read on a thread of its own, so that a result does not wait for the next item: paths
+    that are typed, or written by another program, are answered one by one. An exception of
+    ``items`` or ``work`` is raised here, in its turn.
+    """
+    # The futures in order; the size of the queue is what bounds how far ahead is worked.
+    queue: Queue[Future[T] | None] = Queue(workers * WINDOW_PER_WORKER)
+    pool = ThreadPoolExecutor(workers)
+
+    def feed() -> None:
+        try:
+            for item in items:
+                queue.put(pool.submit(work, item))
+        except RuntimeError:
+            return  # The pool is shut down: nobody wants more results.
+        except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
+            failed: Future[T] = Future()
+            failed.set_exception(error)
+            queue.put(failed)
+        queue.put(None)
+
+    Thread(target=feed, daemon=True).start()
+    try:
+        while (future := queue.get()) is not None:
+            yield future.result()
+    finally:
+        # Reached early on Ctrl-C, or when the reader of the results has gone.
+        pool.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(Empty):
+            while True:  # Wakes the feeder if it waits for room; its next submit ends it.
+                queue.get_nowait()
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use, which a container or ``taskset`` can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

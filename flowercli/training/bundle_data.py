@@ -1,0 +1,71 @@
+"""The photographs that a bundle was made from, found again from what it records."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowercli.bundle import MANIFEST, Bundle
+from flowercli.data.manifest import Manifest, missing_photos
+from flowercli.errors import DataError
+
+if TYPE_CHECKING:
+    from flowercli.data.manifest import Entry
+
+
+@dataclass(frozen=True)
+class BundleData:
+    """The dataset folder and the manifest of a bundle."""
+
+    root: Path
+    manifest: Manifest
+
+    def photos(self, split: str) -> list[Entry]:
+        """Return the photographs of a split after checking that all of them are there.
+
+        Raises:
+            DataError: the split is empty, or some of its photographs are not there.
+        """
+        photos = self.manifest.of_split(split)
+        missing = missing_photos(self.manifest, self.root, [split])
+        if missing:
+            message = f"{len(missing)} of the {len(photos)} photographs of '{split}' are not in {self.root}"
+            raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --data DIR")
+        return photos
+
+    def check_unchanged(self, split: str) -> None:
+        """Compare the photographs of a split with the hashes of the manifest.
+
+        Raises:
+            DataError: one of them is not the photograph that the bundle knows.
+        """
+        for photo in self.photos(split):
+            with (self.root / photo.path).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != photo.sha256:
+                message = f"{self.root / photo.path} is not the photograph that the bundle's manifest lists."
+                raise DataError(message, hint="Point --data at the dataset that the model was trained on.")
+
+
+def bundle_data(bundle: Bundle, data: Path | None) -> BundleData:
+    """Find the photographs of a bundle.
+
+    Args:
+        bundle: a folder; a lone ``.onnx`` has no manifest.
+        data: where the dataset is, if not where it was at training.
+
+    Raises:
+        BundleError: the bundle has no manifest.
+        DataError: the dataset is not there.
+    """
+    manifest = Manifest.read(bundle.file(MANIFEST))
+    recorded = bundle.section.get("provenance", {}).get("data_path")
+    if data is None and recorded is None:
+        message = f"The bundle {bundle.path} does not say where its photographs are."
+        raise DataError(message, hint="Say where they are: --data DIR")
+    root = data if data is not None else Path(recorded)
+    if not root.is_dir():
+        raise DataError(f"The dataset is not at {root}.", hint="Say where it is: --data DIR")
+    return BundleData(root, manifest)

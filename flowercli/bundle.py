@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import replace_file, write_text
@@ -19,6 +18,7 @@ from flowercli.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -76,7 +76,7 @@ class Bundle:
 
     @property
     def pretrained_cfg(self) -> dict[str, Any]:
-        """timm's ``pretrained_cfg``, which holds the preprocess spec."""
+        """Timm's ``pretrained_cfg``, which holds the preprocess spec."""
         cfg: dict[str, Any] = self.config["pretrained_cfg"]
         return cfg
 

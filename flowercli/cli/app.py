@@ -31,7 +31,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (the signature that Ty
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001  (its callback does the work)
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:

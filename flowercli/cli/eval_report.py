@@ -22,7 +22,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     rows.append(("Log loss", *(f"{evaluation.variants[name]['log_loss']:.4f}" for name in names)))
     baseline = f"Always '{first['baseline']['class']}'"
     rows.append((baseline, *(interval(first["baseline"]["accuracy"]) for _ in names)))
-    print_table(("", *names), rows, title=f"{evaluation.split}: {first['photos']} photographs, 95 % intervals in brackets")
+    print_table(
+        ("", *names), rows, title=f"{evaluation.split}: {first['photos']} photographs, 95 % intervals in brackets"
+    )
     shown = names[-1]
     _print_classes(evaluation.variants[shown], shown)
     _print_confusion(evaluation.variants[shown], shown)

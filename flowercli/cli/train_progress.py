@@ -41,9 +41,7 @@ class TrainingProgress:
         """Move the bar."""
         total = steps * self.config.epochs
         done = (epoch - 1) * steps + step
-        self.progress.update(
-            self.task, completed=done, total=total, epoch=f"{epoch}/{self.config.epochs}", loss=loss
-        )
+        self.progress.update(self.task, completed=done, total=total, epoch=f"{epoch}/{self.config.epochs}", loss=loss)
 
     def epoch_done(self, report: EpochReport) -> None:
         """Print the line of an epoch."""

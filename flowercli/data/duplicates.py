@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +120,7 @@ def _close_pairs(values: npt.NDArray[np.uint64], bits: int) -> set[tuple[int, in
     """Find the pairs at most ``bits`` bits apart without comparing all: one of ``bits + 1`` bands is equal."""
     edges = np.linspace(0, HASH_BITS, bits + 2).astype(int)
     pairs: set[tuple[int, int]] = set()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         band = (values >> np.uint64(start)) & np.uint64((1 << int(end - start)) - 1)
         order = np.argsort(band, kind="stable")
         boundaries = np.flatnonzero(np.diff(band[order])) + 1
@@ -128,9 +129,7 @@ def _close_pairs(values: npt.NDArray[np.uint64], bits: int) -> set[tuple[int, in
     return pairs
 
 
-def _close_in_bucket(
-    values: npt.NDArray[np.uint64], bucket: npt.NDArray[np.intp], bits: int
-) -> set[tuple[int, int]]:
+def _close_in_bucket(values: npt.NDArray[np.uint64], bucket: npt.NDArray[np.intp], bits: int) -> set[tuple[int, int]]:
     pairs: set[tuple[int, int]] = set()
     for position, first in enumerate(bucket[:-1]):
         rest = bucket[position + 1 :]

@@ -10,7 +10,6 @@ import hashlib
 import json
 import stat
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import write_text
@@ -19,6 +18,7 @@ from flowercli.home import data_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FORMAT_VERSION = 1
 FILE_NAME = "flowers-split.json"

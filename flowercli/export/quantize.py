@@ -63,9 +63,7 @@ def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt
     return [np.stack(pixels[start : start + CALIBRATION_BATCH]) for start in starts]
 
 
-def quantize(
-    bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]], method: str, target: Path
-) -> None:
+def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]], method: str, target: Path) -> None:
     """Write the int8 version of an fp32 graph: weights per channel in ``int8``, activations in ``uint8``."""
     calibration, options = CALIBRATIONS[method]
     prepared = target.with_name("prepared.onnx")

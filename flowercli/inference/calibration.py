@@ -31,9 +31,7 @@ def fit_temperature(logits: npt.NDArray[np.float64], targets: npt.NDArray[np.int
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
-def rejection_threshold(
-    probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], accept: float
-) -> float:
+def rejection_threshold(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], accept: float) -> float:
     """Return the confidence that ``accept`` of the right answers reach.
 
     Args:

@@ -71,9 +71,7 @@ class Classifier:
         probabilities, _ = self.run(load_pixels(source, self.spec)[np.newaxis])
         return self.prediction(probabilities[0], top_k)
 
-    def run(
-        self, pixels: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
 
         Returns:

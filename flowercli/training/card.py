@@ -2,9 +2,121 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def model_card(description: dict[str, Any]) -> str:
+def model_card(description: Mapping[str, Any]) -> str:
     """Return the model card in Markdown, with the metadata block that the Hub reads."""
-    return "# model\n"
+    section = description["flowers"]
+    parts = [
+        _front_matter(),
+        _about(description),
+        "\n".join(_metrics(section.get("metrics", {}))),
+        "\n".join(_exports(section.get("exports", {}))),
+        _recipe(section.get("provenance", {})),
+        _limits(description),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter() -> str:
+    return (
+        "---\n"
+        "tags:\n- image-classification\n- timm\n- flowers\n"
+        "library_name: timm\n"
+        "pipeline_tag: image-classification\n"
+        "license: mit\n"
+        "---\n"
+    )
+
+
+def _about(description: Mapping[str, Any]) -> str:
+    names = ", ".join(description["label_names"])
+    size = "×".join(str(side) for side in description["pretrained_cfg"]["input_size"][1:])
+    return (
+        f"# {description['architecture']} for {description['num_classes']} classes\n\n"
+        f"Names the flower in a photograph: {names}. Input {size} pixels, embedding of "
+        f"{description['flowers']['embedding_size']} values.\n\n"
+        "```\nflowers classify PICTURE --model PATH\n```\n\n"
+        "The ONNX graphs take `uint8` RGB pixels `[N, H, W, 3]` and return calibrated probabilities and the "
+        "embedding; normalisation and softmax are inside. The weights load with `timm.create_model`.\n"
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if not metrics:
+        return
+    yield "## Metrics\n"
+    yield "95 % confidence intervals in brackets: Wilson's for accuracy, bootstrap for F1.\n"
+    yield "| split | weights | photographs | accuracy | macro F1 | always the most frequent class |"
+    yield "|---|---|---|---|---|---|"
+    for split, variants in metrics.items():
+        for variant, values in variants.items():
+            columns = (interval(values["accuracy"]), interval(values["macro_f1"]))
+            baseline = interval(values["baseline"]["accuracy"])
+            yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} | {baseline} |"
+    yield ""
+    if "test" in metrics:
+        yield from _per_class(list(metrics["test"].items())[-1])
+
+
+def _per_class(variant_and_metrics: tuple[str, Mapping[str, Any]]) -> Iterator[str]:
+    variant, metrics = variant_and_metrics
+    yield f"On the test split, {variant}:\n"
+    yield "| class | precision | recall | F1 | photographs |"
+    yield "|---|---|---|---|---|"
+    for name, row in metrics["per_class"].items():
+        figures = f"{interval(row['precision'])} | {interval(row['recall'])} | {100 * row['f1']:.1f} %"
+        yield f"| {name} | {figures} | {row['support']} |"
+    yield ""
+
+
+def _exports(exports: Mapping[str, Any]) -> Iterator[str]:
+    if not exports:
+        return
+    yield "## Exports\n"
+    yield "Against torch on the validation photographs.\n"
+    yield "| file | size | made by | largest difference | same answer |"
+    yield "|---|---|---|---|---|"
+    for name, check in exports.items():
+        size, agreement = f"{check['size'] / 1e6:.2f} MB", f"{check['agreement']:.2%}"
+        yield f"| `{name}` | {size} | {check['method']} | {check['max_difference']:.1e} | {agreement} |"
+    yield ""
+
+
+def _recipe(provenance: Mapping[str, Any]) -> str:
+    if not provenance:
+        return ""
+    photos = provenance["photos"]
+    counts = ", ".join(f"{count} for {SPLIT_WORDS[split]}" for split, count in photos.items())
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    return (
+        "## Data and recipe\n\n"
+        f"Photographs: {counts}. Trained for {provenance['epochs_trained']} epochs; the weights are those of epoch "
+        f"{provenance['best_epoch']}, the best on validation. Temperature and rejection threshold come from the "
+        "validation split; nothing was chosen on the test split.\n\n"
+        f"- dataset sha256 `{provenance['dataset_sha256']}`\n"
+        f"- split manifest sha256 `{provenance['manifest_sha256']}`\n"
+        f"- code `{provenance['git_revision']}`; {versions}\n\n"
+        "The whole configuration is in `config.json` under `flowers.provenance.config`.\n"
+    )
+
+
+def _limits(description: Mapping[str, Any]) -> str:
+    threshold = description["flowers"]["rejection_threshold"]
+    return (
+        "## Limits\n\n"
+        f"It knows the {description['num_classes']} classes above and no other flower. An answer with a confidence "
+        f"below {threshold:.2f} is marked as rejected; a picture of something else may still pass. Not for deciding "
+        "whether a plant may be eaten.\n"
+    )
+
+
+def interval(value: Mapping[str, float]) -> str:
+    """Return ``97.5 % (92.8–99.1)``."""
+    return f"{100 * value['value']:.1f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"

@@ -96,9 +96,7 @@ def f1_from_matrices(
 def _per_class(
     predictions: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], class_names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    columns = precision_recall_fscore_support(
-        targets, predictions, labels=range(len(class_names)), zero_division=0
-    )
+    columns = precision_recall_fscore_support(targets, predictions, labels=range(len(class_names)), zero_division=0)
     report = {}
     for index, name in enumerate(class_names):
         precision, recall, f1, support = (column[index] for column in columns)

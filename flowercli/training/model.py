@@ -80,7 +80,27 @@ def create_backbone(config: ModelConfig, num_classes: int) -> nn.Module:
         message = f"timm has no model '{config.name}'."
         raise WeightsError(message, hint=f"Similar names: {', '.join(near)}" if near else None)
     if config.weights is not None:
-        return _from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
+        backbone = _from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
+    else:
+        backbone = _from_hub(config, num_classes, drops)
+    reset_head(backbone.get_classifier())
+    return backbone
+
+
+def reset_head(head: nn.Module) -> None:
+    """Start the new classifier near zero, so that training starts from even odds.
+
+    timm's own start for the EfficientNet family is uniform within 1/sqrt(classes), meant for a thousand of
+    them: with five, the first logits are about ±3, and what it takes to unlearn them damages the backbone.
+    """
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> nn.Module:
     try:
         return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
@@ -130,7 +150,9 @@ def _from_path(path: Path, name: str, num_classes: int, drops: dict[str, float])
             _check_architecture(path, name)
             return timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=num_classes, **drops)
         overlay = {"file": str(path), "hf_hub_id": None}
-        return timm.create_model(name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **drops)
+        return timm.create_model(
+            name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **drops
+        )
     except WeightsError:
         raise
     except Exception as error:  # Damaged files raise whatever their parser does.

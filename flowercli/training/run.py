@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
-from flowercli.data.dataset import PhotoDataset, training_transform
 from flowercli.errors import DataError
 from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.training.dataset import PhotoDataset, training_transform
 from flowercli.training.device import keep_freed_memory
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
@@ -101,7 +101,7 @@ def _load_teacher(path: Path, class_names: Sequence[str]) -> PixelClassifier:
 
 
 def _run_folder(config: TrainConfig) -> Path:
-    started = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    started = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     base = Path(config.output) / f"{started}-{config.model.name.partition('.')[0]}"
     candidates = [base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 100))]
     return next(path for path in candidates if not path.exists())

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
 
 
-def save_bundle(
-    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]
-) -> Bundle:
+def save_bundle(folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]) -> Bundle:
     """Write the bundle of a finished run into ``folder``."""
     description = describe_run(config, manifest, fitted, cfg)
     staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
@@ -38,9 +36,7 @@ def save_bundle(
     return bundle.create(folder, description, staged)
 
 
-def describe_run(
-    config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]
-) -> dict[str, Any]:
+def describe_run(config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]) -> dict[str, Any]:
     """Return the ``config.json`` of the bundle, calibrated on the validation split."""
     logits, targets = fitted.val.logits, fitted.val.targets
     temperature = fit_temperature(logits, targets)

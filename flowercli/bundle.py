@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -226,8 +227,22 @@ def _check_config(config: dict[str, Any], path: Path) -> None:
     missing += sorted({"temperature", "rejection_threshold", "files"} - section.keys())
     if missing:
         raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
-    if len(config["label_names"]) != config["num_classes"]:
-        raise BundleError(f"{path} names {len(config['label_names'])} classes but has {config['num_classes']}.")
+    _check_fields(config, path)
+
+
+def _check_fields(config: dict[str, Any], path: Path) -> None:
+    """Check the types of what other modules rely on; a bundle may come from anywhere."""
+    names, section = config["label_names"], config["flowers"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BundleError(f"The description in {path} is damaged: label_names is not a list of names.")
+    if len(names) != config["num_classes"]:
+        raise BundleError(f"{path} names {len(names)} classes but has {config['num_classes']}.")
+    for key in ("temperature", "rejection_threshold"):
+        if not isinstance(section[key], int | float) or not math.isfinite(section[key]):
+            raise BundleError(f"The description in {path} is damaged: {key} is not a number.")
+    for name in section["files"]:
+        if Path(name).name != name:
+            raise BundleError(f"The description in {path} lists '{name}', which is no plain file name.")
 
 
 def _check_file(path: Path, listed: Mapping[str, Any]) -> None:

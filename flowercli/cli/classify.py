@@ -20,7 +20,7 @@ def classify(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin.",
             show_default=False,
         ),

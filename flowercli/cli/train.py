@@ -18,7 +18,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help=f"Overrides in Hydra's grammar, for example model=rexnet_150 optim.lr=1e-3. Groups: {GROUPS}.",
             show_default=False,
         ),
@@ -40,9 +40,7 @@ def train(
     from flowercli.errors import needs_extra
 
     with needs_extra("train"):
-        from flowercli.cli.train_progress import TrainingProgress
         from flowercli.training.config import compose_config
-        from flowercli.training.run import train as run_training
     options = {
         "data.path": data,
         "epochs": epochs,
@@ -56,6 +54,10 @@ def train(
     if print_config:
         _print_config(config)
         return
+    # Only now torch: a typo is told in a second.
+    with needs_extra("train"):
+        from flowercli.cli.train_progress import TrainingProgress
+        from flowercli.training.run import train as run_training
     manifest = _find_or_make_manifest(config)
     with TrainingProgress(config) as progress:
         result = run_training(config, manifest, progress)

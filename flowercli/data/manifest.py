@@ -90,13 +90,18 @@ class Manifest:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
-            version = fields.pop("format_version")
+            version = fields["format_version"]
             if version != FORMAT_VERSION:
                 message = f"{source} has manifest format {version}; this version reads format {FORMAT_VERSION}."
                 raise DataError(message, hint="pip install --upgrade flowercli")
-            photos = tuple(Entry(**photo) for photo in fields.pop("photos"))
-            sequences = {key: tuple(fields.pop(key)) for key in ("ratios", "class_names")}
-            return cls(**fields, **sequences, photos=photos)
+            return cls(
+                seed=fields["seed"],
+                ratios=tuple(fields["ratios"]),
+                stratified=fields["stratified"],
+                near_duplicates_checked=fields["near_duplicates_checked"],
+                class_names=tuple(fields["class_names"]),
+                photos=tuple(Entry(**photo) for photo in fields["photos"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
 

@@ -131,7 +131,7 @@ def _open(graph: Path, provider: str, threads: int) -> ort.InferenceSession | st
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(graph, options, providers=[provider])
-    except Exception as error:  # onnxruntime's own exceptions have no common base but Exception.
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
         return str(error).splitlines()[0]
     used = session.get_providers()
     return session if used[0] == provider else f"onnxruntime fell back to {used[0]}"

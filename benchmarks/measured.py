@@ -1,0 +1,54 @@
+"""Run a command as a whole process and measure it: wall seconds, CPU seconds, peak memory."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished process; ``peak`` in MiB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def flowers(*arguments: object) -> list[str]:
+    """Return the command line of the program in this environment."""
+    return [sys.executable, "-m", "flowercli", *map(str, arguments)]
+
+
+def measure(command: list[str]) -> Measured:
+    """Run a command, its output thrown away, and measure it.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        message = f"{command} exited with {process.returncode}"
+        raise RuntimeError(message)
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def in_turn(first: list[str], second: list[str], runs: int) -> tuple[list[Measured], list[Measured]]:
+    """Measure two commands in turn, after one run of each that does not count."""
+    for command in (first, second):
+        measure(command)
+    pairs = [(measure(first), measure(second)) for _ in range(runs)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def spread(values: list[float], unit: str = "") -> str:
+    """Return the median with minimum and maximum."""
+    return f"{statistics.median(values):.3g}{unit} ({min(values):.3g} to {max(values):.3g})"

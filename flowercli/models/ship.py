@@ -1,0 +1,46 @@
+"""Copy what answers need of a trained bundle to where it is shipped from: ``python -m flowercli.models.ship``.
+
+Torch weights and fp32 graph stay behind, and so does the path of the dataset on the machine of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from flowercli import bundle as bundles
+from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, Bundle
+from flowercli.models import FOLDER
+
+SHIPPED = (ONNX_INT8, CARD, MANIFEST)
+# What only makes sense on the machine of training.
+LOCAL_KEYS = ("path", "output", "weights", "teacher")
+
+
+def ship(source: Path, target: Path) -> Bundle:
+    """Write the slim copy of a bundle into ``target``, replacing what is there."""
+    bundle = Bundle.load(source)
+    bundle.verify()
+    config = {**bundle.config, "flowers": without_local_paths(bundle.section)}
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
+        files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
+        shutil.rmtree(target, ignore_errors=True)
+        return bundles.create(target, config, files)
+
+
+def without_local_paths(value: object) -> object:
+    """Drop the paths of the machine of training from a description."""
+    if isinstance(value, dict):
+        kept = {key: without_local_paths(item) for key, item in value.items() if key != "data_path"}
+        return {key: None if key in LOCAL_KEYS else item for key, item in kept.items()}
+    return [without_local_paths(item) for item in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("name", help="the model's name: a folder of flowercli/models")
+    arguments = parser.parse_args()
+    ship(arguments.bundle, FOLDER / arguments.name)

@@ -1,0 +1,94 @@
+"""What CI runs: ``nox``. One session alone: ``nox -s lint``; without installing again: ``nox -R``."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "base", "docs", "tests"]
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+CLI_REFERENCE = "docs/cli.md"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint, layers, dependencies."""
+    session.install("-e", ".", *group("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports", "--no-logo")
+    session.run("deptry", "flowercli")
+
+
+@nox.session
+def base(session: nox.Session) -> None:
+    """The tests of the base install, without torch, on the lowest versions allowed."""
+    session.install(".", *lowest_versions(), *group("test"))
+    session.run("pytest", "-n", "2", *session.posargs, env=photos())
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Types and every test, with everything that training needs."""
+    session.install("-e", ".[train]", "mypy", "hatchling", *group("test"))
+    session.run("mypy")
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=photos())
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, after checking that the CLI reference is what the program says."""
+    session.install(".", *group("docs"))
+    current = session.run("python", "docs/cli_reference.py", silent=True)
+    if Path(CLI_REFERENCE).read_text(encoding="utf-8") != current:
+        session.error(f"{CLI_REFERENCE} is not current: python docs/cli_reference.py > {CLI_REFERENCE}")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session(default=False)
+def default_model(session: nox.Session) -> None:
+    """Train the shipped model anew: nox -s default_model -- DATA [FOLDER OF IMAGENET WEIGHTS]."""
+    session.install("-e", ".[train]")
+    data, *weights = session.posargs
+    teacher = train(session, "shipped_teacher", data, *from_folder(weights, "tf_efficientnet_lite2"))
+    student_options = (f"distill.teacher=[{teacher}]", *from_folder(weights, "tf_efficientnet_lite0"))
+    student = train(session, "shipped_student", data, *student_options)
+    session.run("flowers", "export", student, "--onnx", "--int8")
+    for split in ("val", "test"):
+        session.run("flowers", "eval", student, "--split", split)
+    session.run("python", "-m", "flowercli.models.ship", student, "flowers5")
+
+
+def train(session: nox.Session, recipe: str, data: str, *overrides: str) -> str:
+    """Run one recipe and return the path of its bundle."""
+    output = session.run("flowers", "train", "--data", data, f"recipe={recipe}", *overrides, silent=True)
+    return str(output).strip().splitlines()[-1]
+
+
+def from_folder(weights: list[str], name: str) -> list[str]:
+    """Take the ImageNet weights from a folder laid out like the Hub; from the Hub itself without one."""
+    return [f"model.weights={folder}/{name}.in1k" for folder in weights]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return list(PROJECT["dependency-groups"][name])
+
+
+def lowest_versions() -> list[str]:
+    """Return the base dependencies pinned to the lowest version that pyproject.toml allows."""
+    requirements = PROJECT["project"]["dependencies"]
+    return [re.sub(r">=([\d.]+)", r"==\1.*", requirement) for requirement in requirements]
+
+
+def photos() -> dict[str, str]:
+    """Pass the folder of real photographs on, as an absolute path."""
+    folder = os.environ.get("FLOWERS_PHOTOS")
+    return {"FLOWERS_PHOTOS": str(Path(folder).resolve())} if folder else {}

@@ -1,0 +1,125 @@
+"""What the tests share: toy photographs, one trained bundle, and two ways to run the program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowercli.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "docs" / "samples"
+FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
+COLOURS = {"blue": (40, 60, 220), "green": (40, 180, 60), "reds": (220, 40, 50)}
+PHOTOS_A_CLASS = 40
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of the program gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """Keep the user's own data directory out of the tests, and the Hub out of reach."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWERS_HOME", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield folder
+
+
+@pytest.fixture
+def run(capfd):
+    """Run the program in this process, through its true entry point."""
+
+    def call(*arguments: object) -> Run:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return Run(code, captured.out, captured.err)
+
+    return call
+
+
+def flowers(*arguments: object, timeout: float = 300, **options) -> Run:
+    """Run the program as a process of its own."""
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT, **options
+    )
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def command(*arguments: object) -> list[str]:
+    """Return the command line of the program in this environment."""
+    return [sys.executable, "-W", "error", "-m", "flowercli", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """Return the folder of real photographs."""
+    folder = os.environ.get("FLOWERS_PHOTOS")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FLOWERS_PHOTOS does not name a folder of real photographs")
+    return Path(folder).resolve()
+
+
+def write_picture(path: Path, colour: tuple[int, int, int], seed: int) -> None:
+    """Write a noisy picture in one colour: easy to tell apart, never twice the same."""
+    generator = np.random.default_rng(seed)
+    small = generator.normal(0, 40, (6, 8, 3)) + np.array(colour)
+    blotches = Image.fromarray(np.clip(small, 0, 255).astype(np.uint8)).resize((160, 120), Image.Resampling.BICUBIC)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blotches.save(path, quality=90)
+
+
+def write_dataset(folder: Path, photos: int = PHOTOS_A_CLASS) -> Path:
+    """Write a dataset of three classes of colour."""
+    for position, (name, colour) in enumerate(COLOURS.items()):
+        for number in range(photos):
+            write_picture(folder / name / f"{number:03}.jpg", colour, 1000 * position + number)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """Return a small dataset; not to be changed."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "colours")
+
+
+@pytest.fixture
+def own_dataset(dataset, tmp_path):
+    """Return a copy of the small dataset that a test may change."""
+    return Path(shutil.copytree(dataset, tmp_path / "colours"))
+
+
+@pytest.fixture(scope="session")
+def trained(dataset, tmp_path_factory):
+    """Return a bundle that the program trained and exported; not to be changed. The one expensive fixture."""
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    output = tmp_path_factory.mktemp("runs")
+    arguments = ("--data", dataset, "model=tiny", "--epochs", 6, "--batch-size", 16, "optim.lr=3e-3", "loss=ce")
+    done = flowers("train", *arguments, "num_workers=0", "validate_every=2", "--output", output)
+    assert done.code == 0, done.err
+    bundle = Path(done.out.strip())
+    done = flowers("export", bundle, "--onnx", "--int8", "--max-drop", "20")
+    assert done.code == 0, done.err
+    return bundle
+
+
+@pytest.fixture
+def own_bundle(trained, tmp_path):
+    """Return a copy of the trained bundle that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))

@@ -1,0 +1,147 @@
+"""The bundle: whole or refused, valid at every moment of writing, alone as one .onnx too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from flowercli import bundle as bundles
+from flowercli.bundle import Bundle, add_files
+from flowercli.errors import BundleError, FlowersError
+from flowercli.models import load_model
+
+
+def minimal(folder):
+    config = {
+        "architecture": "x",
+        "num_classes": 2,
+        "label_names": ["a", "b"],
+        "pretrained_cfg": {},
+        "flowers": {"temperature": 1.0, "rejection_threshold": 0.5},
+    }
+    content = folder.parent / "content"
+    content.write_bytes(b"one")
+    return bundles.create(folder, config, {"model.onnx": content})
+
+
+def edit(folder, change):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+def test_written_bundle_verifies(tmp_path):
+    minimal(tmp_path / "b")
+    loaded = Bundle.load(tmp_path / "b")
+    loaded.verify()
+    assert loaded.class_names == ["a", "b"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["config.json", "model.onnx"]
+
+
+def test_shipped_model_verifies():
+    loaded = load_model(None)
+    loaded.verify()
+    assert loaded.class_names == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    assert loaded.file("model.int8.onnx").stat().st_size <= 5_000_000
+    text = (loaded.path / "config.json").read_text()
+    assert "/work" not in text
+    assert "data_path" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["flowers"].update(format_version=2), "format 2"),
+        (lambda c: c["flowers"].pop("format_version"), "format None"),
+        (lambda c: c.pop("flowers"), "timm model"),
+        (lambda c: c.pop("label_names"), "label_names missing"),
+        (lambda c: c.update(num_classes=3), "names 2 classes but has 3"),
+        (lambda c: c.update(label_names="ab"), "label_names"),
+        (lambda c: c["flowers"].update(temperature="hot"), "temperature"),
+        (lambda c: c["flowers"].update(files={"../../x": {"sha256": "", "size": 0}}), "plain file name"),
+    ],
+)
+def test_unfit_descriptions_are_refused(tmp_path, change, words):
+    minimal(tmp_path / "b")
+    edit(tmp_path / "b", change)
+    with pytest.raises(BundleError, match=words):
+        Bundle.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+def test_damaged_description_is_refused(tmp_path, content):
+    minimal(tmp_path / "b")
+    (tmp_path / "b" / "config.json").write_text(content)
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.load(tmp_path / "b")
+
+
+def test_altered_and_missing_files_are_named(tmp_path):
+    minimal(tmp_path / "b")
+    model = tmp_path / "b" / "model.onnx"
+    model.write_bytes(b"two")
+    with pytest.raises(BundleError, match=r"model\.onnx is not the file"):
+        Bundle.load(tmp_path / "b").verify()
+    model.unlink()
+    with pytest.raises(BundleError, match=r"model\.onnx is missing"):
+        Bundle.load(tmp_path / "b").verify()
+
+
+def test_no_bundle_at_all(tmp_path):
+    for path in (tmp_path, tmp_path / "none", tmp_path / "none.onnx"):
+        with pytest.raises(BundleError):
+            Bundle.load(path)
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(BundleError, match="not a readable ONNX"):
+        Bundle.load(tmp_path / "junk.onnx")
+
+
+@pytest.mark.parametrize("stop_at", range(4))
+def test_interrupted_replacement_leaves_a_valid_bundle(tmp_path, monkeypatch, stop_at):
+    """Stop ``add_files`` after each of its writes: what is on disk verifies every time."""
+    loaded = minimal(tmp_path / "b")
+    new = tmp_path / "new"
+    new.write_bytes(b"another content")
+    done = []
+
+    def counting(real):
+        def call(*arguments):
+            if len(done) == stop_at:
+                raise KeyboardInterrupt
+            done.append(real.__name__)
+            return real(*arguments)
+
+        return call
+
+    for name in ("write_text", "replace_file"):
+        monkeypatch.setattr(bundles, name, counting(getattr(bundles, name)))
+    try:
+        add_files(loaded, {"model.onnx": new})
+    except KeyboardInterrupt:
+        assert len(done) == stop_at
+    else:
+        assert done == ["write_text", "replace_file", "write_text"]
+    Bundle.load(tmp_path / "b").verify()
+
+
+def test_lone_onnx_says_what_it_is(tmp_path):
+    shipped = load_model(None)
+    lone = tmp_path / "elsewhere.onnx"
+    shutil.copy(shipped.file("model.int8.onnx"), lone)
+    loaded = Bundle.load(lone)
+    assert loaded.is_lone_onnx
+    assert loaded.class_names == shipped.class_names
+    assert loaded.pretrained_cfg == shipped.pretrained_cfg
+    assert loaded.temperature == shipped.temperature
+    with pytest.raises(BundleError):
+        loaded.file("model.onnx")
+
+
+def test_every_error_has_a_documented_exit_code():
+    def all_below(cls):
+        return [cls, *(found for child in cls.__subclasses__() for found in all_below(child))]
+
+    assert {cls.exit_code for cls in all_below(FlowersError)} == {1, 2, 3, 4}

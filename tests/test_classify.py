@@ -1,0 +1,275 @@
+"""``flowers classify``: the JSON contract, order, errors in their place, every kind of input."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import FLOWERS, SAMPLES, command, flowers
+
+from flowercli.inference.classifier import Classifier
+from flowercli.inference.pipeline import classify_stream, ordered_map
+from flowercli.models import load_model
+
+PICTURES = [SAMPLES / f"{name}.jpg" for name in FLOWERS]
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_shipped_model_names_the_samples(run):
+    result = run("classify", *PICTURES, "--json")
+    answers = lines(result.out)
+    assert result.code == 0
+    assert result.err == ""
+    assert [answer["predicted_class"] for answer in answers] == list(FLOWERS)
+    assert not any(answer["rejected"] for answer in answers)
+
+
+def test_json_contract(run):
+    answer = lines(run("classify", PICTURES[2], "--json").out)[0]
+    assert list(answer) == ["path", "predicted_class", "class_index", "confidence", "all_predictions", "rejected"]
+    assert answer["path"] == str(PICTURES[2])
+    assert answer["class_index"] == 2
+    assert set(answer["all_predictions"]) == set(FLOWERS)
+    values = list(answer["all_predictions"].values())
+    assert values == sorted(values, reverse=True)
+    assert answer["confidence"] == values[0]
+    assert sum(values) == pytest.approx(1, abs=1e-5)
+
+
+def test_bad_pictures_are_reported_in_their_place(run, tmp_path):
+    text, cut = tmp_path / "text.jpg", tmp_path / "cut.jpg"
+    text.write_text("no picture")
+    cut.write_bytes(PICTURES[0].read_bytes()[:30_000])
+    paths = [PICTURES[0], text, PICTURES[1], cut, tmp_path / "none.jpg", PICTURES[2]]
+    result = run("classify", *paths, "--json")
+    answers = lines(result.out)
+    assert result.code == 3
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [
+        None, "not_an_image", None, "truncated", "not_found", None,
+    ]  # fmt: skip
+    assert all(set(answer) == {"path", "error"} for answer in answers if "error" in answer)
+    plain = run("classify", *paths)
+    assert plain.code == 3
+    assert plain.out.splitlines()[1].split("\t")[:3] == [str(text), "error", "not_an_image"]
+    assert "3 of 6 could not be read" in plain.err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with pictures in subfolders, and what is not to be found."""
+    for number, path in enumerate(("b.jpg", "a.PNG", "sub/c.jpeg", ".hidden.jpg", ".git/d.jpg", "sub/notes.txt")):
+        target = tmp_path / "album" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PICTURES[number % 5], target)
+    return tmp_path / "album"
+
+
+def found(result):
+    return [Path(answer["path"]).name for answer in lines(result.out)]
+
+
+def test_folders_globs_and_stdin(run, folder, monkeypatch):
+    assert found(run("classify", folder, "--json")) == ["a.PNG", "b.jpg", "c.jpeg"]
+    assert found(run("classify", folder / "*.jpg", "--json")) == ["b.jpg"]
+    assert found(run("classify", folder / "**" / "c*", "--json")) == ["c.jpeg"]
+    paths = f"{folder / 'b.jpg'}\r\n\n{folder / 'sub'}\n-\n"
+    monkeypatch.setattr("sys.stdin", iter(paths.splitlines(keepends=True)))
+    assert found(run("classify", PICTURES[0], "-", "--json")) == ["daisy.jpg", "b.jpg", "c.jpeg"]
+
+
+def test_odd_names(run, tmp_path):
+    names = ["white space.jpg", "ünï–côdé 花.jpg", "[1].jpg", "-dash.jpg", "[red]markup[/].jpg"]
+    for name in names:
+        shutil.copy(PICTURES[0], tmp_path / name.replace("/", "_"))
+    assert sorted(found(run("classify", tmp_path, "--json"))) == sorted(name.replace("/", "_") for name in names)
+    assert run("classify", tmp_path / "[1].jpg").code == 0
+
+
+def test_nothing_found(run, tmp_path):
+    result = run("classify", tmp_path)
+    assert (result.code, result.out) == (3, "")
+    assert "No pictures found" in result.err
+    missing = run("classify", tmp_path / "*.jpg", "--json")
+    assert (missing.code, lines(missing.out)[0]["error"]["code"]) == (3, "not_found")
+
+
+def test_top_k(run):
+    assert len(lines(run("classify", PICTURES[0], "--json", "--top-k", 2).out)[0]["all_predictions"]) == 2
+    assert len(lines(run("classify", PICTURES[0], "--json", "-k", 99).out)[0]["all_predictions"]) == 5
+    assert run("classify", PICTURES[0], "--top-k", 0).code == 2
+
+
+def test_plain_text_in_a_pipe(run):
+    fields = run("classify", PICTURES[3]).out.rstrip("\n").split("\t")
+    assert fields[:2] == [str(PICTURES[3]), "sunflower"]
+    assert 0 < float(fields[2]) <= 1
+
+
+def test_model_by_folder_file_and_name(run, tmp_path):
+    shipped = load_model(None)
+    folder = Path(shutil.copytree(shipped.path, tmp_path / "folder"))
+    lone = Path(shutil.copy(shipped.file("model.int8.onnx"), tmp_path / "lone.onnx"))
+    answers = [run("classify", PICTURES[0], "--json", "--model", model) for model in (folder, lone, shipped.path.name)]
+    assert {answer.out for answer in answers} == {run("classify", PICTURES[0], "--json").out}
+    result = run("classify", PICTURES[0], "--model", tmp_path / "none")
+    assert result.code == 1
+    assert "no model bundle" in result.err
+
+
+def test_altered_model_is_refused(run, tmp_path):
+    folder = Path(shutil.copytree(load_model(None).path, tmp_path / "folder"))
+    model = folder / "model.int8.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    result = run("classify", PICTURES[0], "--model", folder)
+    assert (result.code, result.out) == (1, "")
+    assert "is not the file the bundle lists" in result.err
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_device_that_is_not_there_is_an_error(run, device):
+    if Classifier.open(load_model(None)).runtime.device != "cpu":
+        pytest.skip("this machine has a GPU")
+    result = run("classify", PICTURES[0], "--device", device)
+    assert (result.code, result.out) == (1, "")
+    assert f"--device {device} cannot be had" in result.err
+
+
+def test_device_and_reasons_are_said(run):
+    assert run("classify", PICTURES[0], "--device", "gpu").code == 2
+    err = run("classify", PICTURES[0], "--verbose").err
+    assert "model.int8.onnx" in err or "cuda" in err
+
+
+def test_neither_help_nor_classify_import_what_they_do_not_need():
+    script = (
+        "import sys; from flowercli.cli.main import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'timm', 'mlflow', 'hydra', 'sklearn', 'matplotlib', 'huggingface_hub'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    for arguments in (["--help"], ["train", "--help"], ["classify", str(PICTURES[0]), "--json"]):
+        done = subprocess.run(
+            [command()[0], "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_no_runtime():
+    script = (
+        "import sys; from flowercli.cli.main import main; main(['--help']);"
+        "sys.exit(str({'numpy', 'onnxruntime', 'PIL'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([command()[0], "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.strip() == ""
+
+
+def test_reader_that_leaves_early_ends_the_run():
+    paths = " ".join(f"'{path}'" for path in PICTURES * 40)
+    script = f"set -o pipefail; {' '.join(command('classify'))} --json {paths} | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_answers_come_one_by_one():
+    """Write a path, read its answer, and only then write the next."""
+    process = subprocess.Popen(
+        command("classify", "-", "--json"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for name, path in zip(FLOWERS, PICTURES, strict=True):
+            process.stdin.write(f"{path}\n")
+            assert json.loads(process.stdout.readline())["predicted_class"] == name
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_urls(run, tmp_path):
+    shutil.copy(PICTURES[4], tmp_path / "tulip.jpg")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, directory=tmp_path, **options)
+
+        def log_message(self, *_arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        answers = lines(run("classify", f"{base}/tulip.jpg", f"{base}/none.jpg", "--json").out)
+        server.shutdown()
+    assert answers[0]["predicted_class"] == "tulip"
+    assert answers[1]["error"] == {"code": "download_failed", "message": "The server answered 404 File not found."}
+    dead = lines(run("classify", f"{base}/tulip.jpg", "--json").out)
+    assert dead[0]["error"]["code"] == "download_failed"
+
+
+def test_order_is_kept_and_memory_bounded():
+    in_work = []
+    highest = 0
+
+    def items():
+        nonlocal highest
+        for number in range(500):
+            in_work.append(number)
+            highest = max(highest, len(in_work))
+            yield str(number)
+
+    results = []
+    for result in ordered_map(lambda item: item, items(), workers=2):
+        in_work.pop()
+        results.append(result)
+    assert results == [str(number) for number in range(500)]
+    assert highest < 40
+
+
+def test_errors_of_the_source_reach_the_reader():
+    def items():
+        yield "a"
+        message = "the source broke"
+        raise ValueError(message)
+
+    results = ordered_map(lambda item: item, items(), workers=2)
+    assert next(results) == "a"
+    with pytest.raises(ValueError, match="the source broke"):
+        next(results)
+
+
+def test_stream_equals_one_by_one():
+    classifier = Classifier.open(load_model(None))
+    streamed = [result.outcome for result in classify_stream(classifier, map(str, PICTURES * 3), workers=3)]
+    assert streamed == [classifier.classify(path) for path in PICTURES] * 3
+
+
+def test_table_on_a_terminal():
+    script = " ".join(map(str, command("classify", *PICTURES[:2], "none.jpg")))
+    done = subprocess.run(
+        ["script", "-qec", script, "/dev/null"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 3
+    for word in ("Picture", "Flower", "daisy", "dandelion", "%", "There is no such file"):
+        assert word in done.stdout
+
+
+@pytest.mark.photos
+def test_accuracy_on_real_photographs(photos):
+    """The shipped model on every 23rd photograph; the split's own figures are in the model card."""
+    names = {"daisy": "daisy", "dandelion": "dandelion", "roses": "rose", "sunflowers": "sunflower", "tulips": "tulip"}
+    chosen = [(path, names[folder.name]) for folder in photos.iterdir() for path in sorted(folder.iterdir())[::23]]
+    done = flowers("classify", *(path for path, _ in chosen), "--json")
+    answers = lines(done.out)
+    right = sum(answer["predicted_class"] == name for answer, (_, name) in zip(answers, chosen, strict=True))
+    assert right / len(chosen) > 0.95

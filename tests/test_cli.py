@@ -1,0 +1,111 @@
+"""The program as a whole: help, usage mistakes, exit codes, and the documentation of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import FLOWERS, ROOT, SAMPLES, command, flowers
+
+from flowercli import __version__
+
+COMMANDS = ("classify", "split", "train", "eval", "export")
+
+
+def test_help_lists_every_command(run):
+    result = run("--help")
+    assert result.code == 0
+    for name in COMMANDS:
+        assert name in result.out
+        assert run(name, "--help").code == 0
+        assert run(name, "-h").code == 0
+
+
+def test_version(run):
+    assert run("--version").out == f"flowers {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("clasify",), ("classify",), ("classify", "--jsn", "x"), ("classify", "x", "-k", "two"), ("split",)]
+)
+def test_usage_mistakes_exit_2(run, arguments):
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")
+@pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5"), ("export", "x", "--onnx")])
+def test_missing_extra_is_named(run, arguments):
+    result = run(*arguments)
+    assert (result.code, result.out) == (1 if arguments[0] == "export" else 4, "")
+    if result.code == 4:
+        assert "pip install 'flowercli[train]'" in result.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imagehash") is not None, reason="imagehash is installed")
+def test_split_without_imagehash_says_so(own_dataset, run):
+    result = run("split", own_dataset, "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["near_duplicates_checked"] is False
+    assert "pip install 'flowercli[data]'" in result.err
+
+
+def test_defects_keep_their_traceback():
+    script = (
+        "import sys, flowercli.models as m; m.load_model = lambda name: 1 / 0\n"
+        "from flowercli.cli.main import main; sys.exit(main(['classify', 'x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_debug_variable_shows_the_traceback():
+    done = subprocess.run(
+        command("split", "nowhere"), capture_output=True, text=True, check=False, timeout=60,
+        env={"FLOWERS_DEBUG": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "Traceback" in done.stderr
+    assert "DataError" in done.stderr
+
+
+def test_the_readme_shows_what_the_program_prints():
+    readme = (ROOT / "README.md").read_text()
+    session = re.search(r"^\$ flowers classify docs/samples/\*\.jpg\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert session is not None
+    pictures = [f"docs/samples/{name}.jpg" for name in FLOWERS]
+    assert flowers("classify", *pictures).out == session.group(1).replace("    ", "\t")
+
+
+@pytest.mark.slow
+def test_samples_are_what_the_script_renders(tmp_path):
+    subprocess.run(
+        [sys.executable, SAMPLES / "render.py", "--out", tmp_path, "--size", "320x240", "daisy"], check=True, timeout=120
+    )
+    answer = json.loads(flowers("classify", tmp_path / "daisy.jpg", "--json").out)
+    assert answer["predicted_class"] == "daisy"
+
+
+def test_wheel_holds_configs_and_model(tmp_path):
+    pytest.importorskip("hatchling")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    wheel = next(tmp_path.glob("*.whl"))
+    assert wheel.stat().st_size <= 7_000_000
+    import zipfile
+
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "flowercli/configs/train.yaml" in names
+    assert "flowercli/configs/data/folder.yaml" in names
+    assert "flowercli/data/scan.py" in names
+    assert any(name.endswith("models/flowers5/model.int8.onnx") for name in names)
+    assert not any(name.startswith(("tests", "docs")) for name in names)

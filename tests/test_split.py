@@ -1,0 +1,200 @@
+"""The split: torch's own order, duplicates on one side, oddities reported, the manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from conftest import COLOURS, write_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from flowercli.data.duplicates import connected
+from flowercli.data.manifest import FILE_NAME, Manifest, manifest_path
+from flowercli.data.split import keep_groups_together, random_permutation, random_split, stratified_split
+from flowercli.errors import DataError
+
+
+@given(count=st.integers(0, 3000), seed=st.integers(0, 2**63 - 1))
+@settings(max_examples=60, deadline=None)
+def test_permutation_is_torchs(count, seed):
+    torch = pytest.importorskip("torch")
+    expected = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    assert random_permutation(count, seed) == expected
+
+
+@pytest.mark.parametrize("ratios", [(0.9, 0.05, 0.05), (0.8, 0.1, 0.1), (1 / 3, 1 / 3, 1 / 3), (1, 0, 0)])
+@pytest.mark.parametrize("count", [1, 7, 100, 2389, 3670])
+def test_split_is_torchs(count, ratios):
+    torch = pytest.importorskip("torch")
+    generator = torch.Generator().manual_seed(2024)
+    parts = torch.utils.data.random_split(range(count), ratios, generator)
+    expected = {index: name for name, part in zip(("train", "val", "test"), parts, strict=True) for index in part}
+    assert dict(enumerate(random_split(count, ratios, 2024))) == expected
+
+
+def test_known_order_without_torch():
+    # torch.randperm(8, generator=torch.Generator().manual_seed(2024))
+    assert random_permutation(8, 2024) == [0, 1, 6, 3, 7, 4, 2, 5]
+
+
+def test_stratified_split_keeps_proportions():
+    labels = ["a"] * 100 + ["b"] * 20
+    assigned = stratified_split(labels, (0.8, 0.1, 0.1), 0)
+    assert [assigned[:100].count(name) for name in ("train", "val", "test")] == [80, 10, 10]
+    assert [assigned[100:].count(name) for name in ("train", "val", "test")] == [16, 2, 2]
+
+
+def test_groups_follow_their_first_member():
+    assert keep_groups_together(["train", "val", "test", "val"], [[0, 2], [1, 3]]) == ["train", "val", "train", "val"]
+
+
+def test_connected_components():
+    assert connected(6, [(4, 2), (2, 1), (5, 5)]) == [[1, 2, 4]]
+
+
+def test_manifest_lists_every_photograph_in_sorted_order(dataset, run):
+    result = run("split", dataset, "--json")
+    assert result.code == 0, result.err
+    summary = json.loads(result.out)
+    manifest = Manifest.read(dataset / FILE_NAME)
+    assert [photo.path for photo in manifest.photos] == sorted(
+        path.relative_to(dataset).as_posix() for path in dataset.glob("*/*.jpg")
+    )
+    assert manifest.class_names == tuple(sorted(COLOURS))
+    assert [photo.split for photo in manifest.photos] == random_split(len(manifest.photos), (0.9, 0.05, 0.05), 2024)
+    assert summary["dataset_sha256"] == manifest.dataset_sha256
+    assert sum(sum(counts.values()) for counts in summary["counts"].values()) == len(manifest.photos)
+
+
+def test_same_split_twice_is_the_same_file(own_dataset, run):
+    run("split", own_dataset)
+    first = (own_dataset / FILE_NAME).read_bytes()
+    run("split", own_dataset)
+    assert (own_dataset / FILE_NAME).read_bytes() == first
+
+
+def test_table_names_classes_and_splits(dataset, run):
+    result = run("split", dataset)
+    assert result.code == 0
+    for word in (*COLOURS, "train", "val", "test", "imbalance 1.00"):
+        assert word in result.out
+    assert FILE_NAME in result.err
+
+
+def test_copies_stay_on_one_side_and_are_reported(own_dataset, run):
+    pytest.importorskip("imagehash")
+    original = own_dataset / "blue" / "000.jpg"
+    for number in range(30):
+        shutil.copy(original, own_dataset / "blue" / f"copy{number:02}.jpg")
+    with Image.open(own_dataset / "green" / "000.jpg") as image:
+        image.resize((120, 90)).save(own_dataset / "green" / "zz_rescaled.jpg", quality=70)
+    summary = json.loads(run("split", own_dataset, "--json").out)
+    manifest = Manifest.read(own_dataset / FILE_NAME)
+    split_of = {photo.path: photo.split for photo in manifest.photos}
+    assert len(summary["exact_duplicates"]) == 1
+    assert len(summary["exact_duplicates"][0]) == 31
+    assert {split_of[path] for path in summary["exact_duplicates"][0]} == {split_of["blue/000.jpg"]}
+    assert ["green/000.jpg", "green/zz_rescaled.jpg"] in summary["near_duplicates"]
+    assert split_of["green/zz_rescaled.jpg"] == split_of["green/000.jpg"]
+
+
+def test_copy_in_another_class_is_a_wrong_label(own_dataset, run):
+    shutil.copy(own_dataset / "blue" / "000.jpg", own_dataset / "green" / "same.jpg")
+    summary = json.loads(run("split", own_dataset, "--json").out)
+    assert summary["conflicting_labels"] == [["blue/000.jpg", "green/same.jpg"]]
+    assert "a label is wrong" in run("split", own_dataset).err
+
+
+def test_oddities_are_left_out_and_reported(own_dataset, tmp_path, run):
+    outside = tmp_path / "outside.jpg"
+    shutil.copy(own_dataset / "blue" / "001.jpg", outside)
+    (own_dataset / "blue" / "link.jpg").symlink_to(outside)
+    (own_dataset / "blue" / "within.jpg").symlink_to(own_dataset / "blue" / "001.jpg")
+    (own_dataset / ".cache").mkdir()
+    (own_dataset / "blue" / ".hidden.jpg").write_bytes(b"x")
+    (own_dataset / "empty").mkdir()
+    (own_dataset / "blue" / "notes.txt").write_text("x")
+    (own_dataset / "green" / "text.jpg").write_text("not a picture")
+    whole = (own_dataset / "green" / "001.jpg").read_bytes()
+    (own_dataset / "green" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    summary = json.loads(run("split", own_dataset, "--json").out)
+    assert summary["links_outside"] == ["blue/link.jpg"]
+    assert summary["hidden"] == [".cache", "blue/.hidden.jpg"]
+    assert summary["empty_classes"] == ["empty"]
+    assert summary["other_files"] == ["blue/notes.txt"]
+    assert [entry["path"] for entry in summary["unreadable"]] == ["green/cut.jpg", "green/text.jpg"]
+    assert ["blue/001.jpg", "blue/within.jpg"] in summary["exact_duplicates"]
+
+
+def test_read_only_dataset_keeps_its_manifest_elsewhere(own_dataset, home, run):
+    own_dataset.chmod(0o555)
+    try:
+        assert run("split", own_dataset).code == 0
+    finally:
+        path = manifest_path(own_dataset)
+        own_dataset.chmod(0o755)
+    assert not (own_dataset / FILE_NAME).exists()
+    assert path.is_file()
+    assert home in path.parents
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--ratios", "0.9,0.2,0.1"), 2, "add up to 1.2"),
+        (("--ratios", "a,b,c"), 2, "not three numbers"),
+        (("--ratios", "0.5,0.5"), 2, "three numbers"),
+    ],
+)
+def test_wrong_ratios(dataset, run, arguments, code, words):
+    result = run("split", dataset, *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err
+
+
+def test_folder_that_is_no_dataset(tmp_path, run):
+    result = run("split", tmp_path / "nowhere")
+    assert (result.code, "is not a folder" in result.err) == (1, True)
+    assert "No class folders" in run("split", tmp_path).err
+
+
+def test_one_class_is_refused_with_the_next_command(tmp_path, run):
+    write_dataset(tmp_path / "up" / "colours", photos=2)
+    result = run("split", tmp_path / "up")
+    assert result.code == 1
+    assert "one class only" in result.err
+    assert f"flowers split {tmp_path / 'up' / 'colours'}" in result.err
+    assert os.listdir(tmp_path / "up") == ["colours"]
+
+
+def test_damaged_manifest_is_told(own_dataset):
+    (own_dataset / FILE_NAME).write_text('{"format_version": 1, "seed": 3}')
+    with pytest.raises(DataError, match="damaged"):
+        Manifest.read(own_dataset / FILE_NAME)
+    (own_dataset / FILE_NAME).write_text('{"format_version": 9}')
+    with pytest.raises(DataError, match="format 9"):
+        Manifest.read(own_dataset / FILE_NAME)
+
+
+@pytest.mark.photos
+def test_real_photographs_give_torchs_split(photos, tmp_path, run):
+    torch = pytest.importorskip("torch")
+    copy = tmp_path / "photos"
+    copy.mkdir()
+    for folder in photos.iterdir():
+        (copy / folder.name).mkdir()
+        for path in sorted(folder.iterdir())[:60]:
+            (copy / folder.name / path.name).write_bytes(path.read_bytes())
+    summary = json.loads(run("split", copy, "--json").out)
+    manifest = Manifest.read(copy / FILE_NAME)
+    count = len(manifest.photos)
+    parts = torch.utils.data.random_split(range(count), (0.9, 0.05, 0.05), torch.Generator().manual_seed(2024))
+    followers = {path for group in summary["exact_duplicates"] + summary["near_duplicates"] for path in group[1:]}
+    for name, part in zip(("train", "val", "test"), parts, strict=True):
+        for index in part:
+            assert manifest.photos[index].split == name or manifest.photos[index].path in followers
+    assert manifest.class_names == ("daisy", "dandelion", "rose", "sunflower", "tulip")

@@ -1,0 +1,221 @@
+"""``flowers train``: a real run, a whole bundle or none, and mistakes told before anything starts."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import command, flowers
+
+from flowercli.bundle import Bundle
+from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.inference.calibration import fit_temperature, rejection_threshold, softmax
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+timm = pytest.importorskip("timm", reason="needs the extra 'train'")
+
+
+def test_bundle_is_whole_and_describes_itself(trained, dataset):
+    bundle = Bundle.load(trained)
+    bundle.verify()
+    manifest = Manifest.read(manifest_path(dataset))
+    provenance = bundle.section["provenance"]
+    assert bundle.class_names == ["blue", "green", "reds"]
+    assert provenance["dataset_sha256"] == manifest.dataset_sha256
+    assert provenance["manifest_sha256"] == manifest.sha256
+    assert provenance["config"]["model"]["name"] == "test_efficientnet"
+    assert bundle.section["metrics"]["val"]["torch"]["accuracy"]["value"] > 0.8
+    assert set(bundle.section["files"]) >= {"model.safetensors", "split.json", "README.md", "model.onnx"}
+    card = (trained / "README.md").read_text()
+    assert "| validation | torch |" in card
+    assert not list(trained.parent.glob(".*"))
+
+
+def test_timm_loads_the_bundle(trained):
+    model = timm.create_model(f"local-dir:{trained}", pretrained=True).eval()
+    assert model.num_classes == 3
+    assert model.pretrained_cfg["input_size"] == (3, 96, 96)
+    ours = __import__("flowercli.training.model", fromlist=["x"]).load_bundle_model(Bundle.load(trained))
+    pixels = torch.randint(0, 256, (2, 3, 96, 96))
+    mean = torch.tensor(model.pretrained_cfg["mean"]).view(1, 3, 1, 1)
+    std = torch.tensor(model.pretrained_cfg["std"]).view(1, 3, 1, 1)
+    with torch.inference_mode():
+        assert torch.allclose(ours(pixels)[0], model((pixels / 255 - mean) / std), atol=1e-4)
+
+
+def test_loss_falls_with_every_loss(dataset, tmp_path, run):
+    for loss in ("ce", "ce_contrastive loss.contrastive=supcon", "ce_contrastive"):
+        name, *more = loss.split()
+        result = run(
+            "train", "--data", dataset, "model=tiny", f"loss={name}", *more, "augment=strong", "--epochs", 3,
+            "--batch-size", 16, "num_workers=0", "ema_decay=0.9", "optim=adamw", "optim.lr=2e-3", "--output", tmp_path,
+        )  # fmt: skip
+        assert result.code == 0, result.err
+        losses = [float(line.split("loss ")[1].split()[0]) for line in result.err.splitlines() if "  loss " in line]
+        assert len(losses) == 3
+        assert losses[-1] < losses[0]
+
+
+def test_distillation_follows_the_teacher(trained, dataset, tmp_path, run):
+    result = run(
+        "train", "--data", dataset, "model=tiny", "loss=ce", "distill=bundle", f"distill.teacher=[{trained}]",
+        "--epochs", 2, "--batch-size", 16, "num_workers=0", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    config = Bundle.load(next(tmp_path.iterdir())).section["provenance"]["config"]
+    assert config["distill"]["teacher"] == [str(trained)]
+
+
+def test_early_stopping(dataset, tmp_path, run):
+    result = run(
+        "train", "--data", dataset, "model=tiny", "loss=ce", "optim.lr=1e-9", "--epochs", 9, "validate_every=1",
+        "patience=2", "--batch-size", 16, "num_workers=0", "augment=none", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    provenance = Bundle.load(next(tmp_path.iterdir())).section["provenance"]
+    assert provenance["epochs_trained"] < 9
+
+
+def test_same_seed_same_weights(dataset, tmp_path, run):
+    def weights(seed):
+        folder = tmp_path / str(random.random())
+        options = ("--epochs", 1, "--batch-size", 16, "num_workers=0", "--seed", seed, "--output", folder)
+        result = run("train", "--data", dataset, "model=tiny", *options)
+        assert result.code == 0, result.err
+        return Bundle.load(next(folder.iterdir())).section["files"]["model.safetensors"]["sha256"]
+
+    assert weights(1) == weights(1) != weights(2)
+
+
+def test_trains_without_a_manifest_and_makes_one(own_dataset, tmp_path, run):
+    assert not manifest_path(own_dataset).exists()
+    options = ("--epochs", 1, "--batch-size", 16, "num_workers=0", "--output", tmp_path / "runs")
+    result = run("train", "--data", own_dataset, "model=tiny", *options)
+    assert result.code == 0, result.err
+    assert manifest_path(own_dataset).is_file()
+    assert result.out.strip() == str(next((tmp_path / "runs").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("optim.lrr=1",), 2, "no key 'optim.lrr'. Did you mean 'optim.lr'?"),
+        (("epochz=1",), 2, "no key 'epochz'. Did you mean 'epochs'?"),
+        (("epochs=many",), 2, "epochs"),
+        (("epochs=0", "optim.lr=-1"), 2, "optim.lr"),
+        (("optim.lr=nan",), 2, "optim.lr"),
+        (("model=rexnet_1500",), 2, "rexnet_150"),
+        (("optim=",), 2, "optim"),
+        (("=",), 2, "configuration is wrong"),
+        (("device=tpu",), 2, "choose one of auto, cpu, cuda, mps"),
+        (("--model", "resnet_5000"), 1, "timm has no model 'resnet_5000'"),
+        (("model.weights=/none",), 1, "no weights at /none"),
+        ((), 1, "cannot be had"),
+        (("model=tiny", "--batch-size", 5000), 1, "fewer than one batch"),
+        (("model=tiny", "distill.teacher=[/none]"), 1, "no model bundle at /none"),
+        (("--data", "/none"), 1, "not a folder"),
+    ],
+)
+def test_mistakes_are_told_at_once_and_write_nothing(dataset, tmp_path, run, arguments, code, words):
+    data = () if "--data" in arguments else ("--data", dataset)
+    result = run("train", *data, "--output", tmp_path / "runs", "num_workers=0", *arguments)
+    assert result.code == code, result.err
+    assert words in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_weights_of_another_architecture_are_refused(trained, dataset, run, tmp_path):
+    result = run("train", "--data", dataset, "--output", tmp_path, f"model.weights={trained}")
+    assert result.code == 1
+    assert "are of test_efficientnet, not of rexnet_150" in result.err
+
+
+def test_fine_tunes_from_a_folder_and_a_file(trained, dataset, run, tmp_path):
+    for number, weights in enumerate((trained, trained / "model.safetensors")):
+        output = tmp_path / str(number)
+        options = ("--epochs", 1, "--batch-size", 16, "num_workers=0", "--output", output)
+        result = run("train", "--data", dataset, "model=tiny", f"model.weights={weights}", *options)
+        assert result.code == 0, result.err
+        first = Bundle.load(next(output.iterdir())).section["metrics"]["val"]["torch"]["accuracy"]["value"]
+        assert first > 0.8
+
+
+def test_print_config(run):
+    result = run("train", "--print-config", "--epochs", 7, "optim=adamw")
+    assert result.code == 0
+    assert "epochs: 7" in result.out
+    assert "name: adamw" in result.out
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_leaves_no_broken_bundle(dataset, tmp_path):
+    arguments = ("train", "--data", dataset, "model=tiny", "--epochs", 1, "--batch-size", 16, "num_workers=0")
+    started = time.monotonic()
+    assert flowers(*arguments, "--output", tmp_path / "whole").code == 0
+    duration = time.monotonic() - started
+    # Half of the kills in the last tenth, where the files are written.
+    moments = [random.uniform(0.3, 1) * duration for _ in range(3)] + [random.uniform(0.9, 1) * duration for _ in range(5)]
+    for moment in moments:
+        process = subprocess.Popen(
+            command(*arguments, "--output", tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in (tmp_path / "killed").glob("*"):
+            if not path.name.startswith("."):
+                Bundle.load(path).verify()
+
+
+@pytest.mark.slow
+def test_interrupt_exits_130_and_leaves_nothing(dataset, tmp_path):
+    arguments = ("train", "--data", dataset, "model=tiny", "--epochs", 500, "--batch-size", 16, "num_workers=0")
+    process = subprocess.Popen(
+        command(*arguments, "--output", tmp_path / "runs"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any("epoch 1/500" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_temperature_calibrates():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4000, 5))
+    cumulative = softmax(logits).cumsum(axis=1)
+    targets = (generator.random((4000, 1)) > cumulative).sum(axis=1).clip(0, 4)
+    assert fit_temperature(logits, targets) == pytest.approx(1, abs=0.08)
+    assert fit_temperature(3 * logits, targets) == pytest.approx(3, abs=0.25)
+
+
+def test_threshold_lets_the_share_through():
+    generator = np.random.default_rng(0)
+    probabilities = softmax(generator.normal(0, 3, (1000, 3)))
+    targets = probabilities.argmax(axis=1)
+    threshold = rejection_threshold(probabilities, targets, 0.9)
+    assert (probabilities.max(axis=1) >= threshold).mean() == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.photos
+def test_learns_real_flowers(photos, tmp_path, run):
+    for folder in photos.iterdir():
+        (tmp_path / "photos" / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:60]:
+            (tmp_path / "photos" / folder.name / path.name).write_bytes(path.read_bytes())
+    options = ("model.image_size=128", "--epochs", 8, "optim.lr=2e-3", "--output", tmp_path / "runs")
+    result = run("train", "--data", tmp_path / "photos", "model=tiny", *options)
+    assert result.code == 0, result.err
+    bundle = result.out.strip()
+    evaluation = json.loads(run("eval", bundle, "--split", "train", "--json").out)
+    assert evaluation["variants"]["torch"]["accuracy"]["low"] > 0.3

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import replace_file, write_text
@@ -19,7 +20,6 @@ from flowercli.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"

@@ -86,7 +86,9 @@ def test_the_readme_shows_what_the_program_prints():
 @pytest.mark.slow
 def test_samples_are_what_the_script_renders(tmp_path):
     subprocess.run(
-        [sys.executable, SAMPLES / "render.py", "--out", tmp_path, "--size", "320x240", "daisy"], check=True, timeout=120
+        [sys.executable, SAMPLES / "render.py", "--out", tmp_path, "--size", "320x240", "daisy"],
+        check=True,
+        timeout=120,
     )
     answer = json.loads(flowers("classify", tmp_path / "daisy.jpg", "--json").out)
     assert answer["predicted_class"] == "daisy"

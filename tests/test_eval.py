@@ -23,7 +23,9 @@ NAMES = ["a", "b", "c", "d"]
 def answers(seed, count=200, classes=4):
     generator = np.random.default_rng(seed)
     probabilities = generator.dirichlet(np.ones(classes), count)
-    targets = np.where(generator.random(count) < 0.7, probabilities.argmax(axis=1), generator.integers(0, classes, count))
+    targets = np.where(
+        generator.random(count) < 0.7, probabilities.argmax(axis=1), generator.integers(0, classes, count)
+    )
     return probabilities, targets
 
 
@@ -35,7 +37,9 @@ def test_values_are_those_of_scikit_learn(seed):
     metrics = evaluate(probabilities, targets, NAMES)
     assert metrics["accuracy"]["value"] == pytest.approx(accuracy_score(targets, predictions), abs=1e-6)
     assert metrics["macro_f1"]["value"] == pytest.approx(f1_score(targets, predictions, average="macro"), abs=1e-6)
-    assert metrics["weighted_f1"]["value"] == pytest.approx(f1_score(targets, predictions, average="weighted"), abs=1e-6)
+    assert metrics["weighted_f1"]["value"] == pytest.approx(
+        f1_score(targets, predictions, average="weighted"), abs=1e-6
+    )
     assert metrics["log_loss"] == pytest.approx(log_loss(targets, probabilities, labels=range(4)), abs=1e-5)
     for index, name in enumerate(NAMES):
         row = metrics["per_class"][name]

@@ -32,7 +32,9 @@ def encoded(image, kind="PNG", **options):
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (500, 333), (231, 499), (224, 224), (90, 60), (1500, 300)])
-@pytest.mark.parametrize(("side", "crop_pct", "interpolation"), [(224, 0.875, "bicubic"), (260, 0.9, "bilinear"), (96, 1.0, "bicubic")])
+@pytest.mark.parametrize(
+    ("side", "crop_pct", "interpolation"), [(224, 0.875, "bicubic"), (260, 0.9, "bilinear"), (96, 1.0, "bicubic")]
+)
 def test_pixels_are_those_of_timm(size, side, crop_pct, interpolation):
     timm_data = pytest.importorskip("timm.data")
     image = picture(*size)
@@ -146,9 +148,17 @@ def test_damaged_files_raise_nothing_else(data):
         assert error.message
 
 
-@pytest.mark.parametrize("change", [{"crop_mode": "squash"}, {"interpolation": "magic"}, {"crop_pct": 0}, {"mean": None}])
+@pytest.mark.parametrize(
+    "change", [{"crop_mode": "squash"}, {"interpolation": "magic"}, {"crop_pct": 0}, {"mean": None}]
+)
 def test_unsupported_spec_is_refused(change):
-    cfg = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.875, "mean": [0.5] * 3, "std": [0.5] * 3}
+    cfg = {
+        "input_size": [3, 224, 224],
+        "interpolation": "bicubic",
+        "crop_pct": 0.875,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
     assert PreprocessSpec.from_pretrained_cfg(cfg) == SPEC
     with pytest.raises(BundleError):
         PreprocessSpec.from_pretrained_cfg(cfg | change)

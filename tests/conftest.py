@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -65,6 +66,27 @@ def flowers(*arguments: object, timeout: float = 300, **options) -> Run:
 def command(*arguments: object) -> list[str]:
     """Return the command line of the program in this environment."""
     return [sys.executable, "-W", "error", "-m", "flowercli", *map(str, arguments)]
+
+
+def in_terminal(arguments: list[object], columns: int = 100) -> Run:
+    """Run the program on a terminal of its own, without colours, and return what the screen shows."""
+    import pty
+
+    main_end, program_end = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        command(*arguments), stdout=program_end, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
+    ) as process:
+        os.close(program_end)
+        chunks = []
+        # On Linux the read fails, rather than ends, once the program has closed its side.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(main_end, 65536):
+                chunks.append(chunk)
+        os.close(main_end)
+        assert process.stderr is not None
+        err = process.stderr.read()
+    return Run(process.returncode, b"".join(chunks).decode().replace("\r\n", "\n"), err)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import FLOWERS, SAMPLES, command, flowers
+from conftest import FLOWERS, SAMPLES, command, flowers, in_terminal
 
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.pipeline import classify_stream, ordered_map
@@ -255,13 +255,12 @@ def test_stream_equals_one_by_one():
 
 
 def test_table_on_a_terminal():
-    script = " ".join(map(str, command("classify", *PICTURES[:2], "none.jpg")))
-    done = subprocess.run(
-        ["script", "-qec", script, "/dev/null"], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 3
-    for word in ("Picture", "Flower", "daisy", "dandelion", "%", "There is no such file"):
-        assert word in done.stdout
+    for columns in (60, 100, 200):
+        shown = in_terminal(["classify", *PICTURES[:2], "none.jpg"], columns)
+        assert shown.code == 3
+        for word in ("Picture", "Flower", "daisy", "dandelion", "█", "%", "error"):
+            assert word in shown.out
+        assert all(len(line) <= columns for line in shown.out.splitlines())
 
 
 @pytest.mark.photos

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import FLOWERS, ROOT, SAMPLES, command, flowers
+from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
@@ -80,7 +80,8 @@ def test_the_readme_shows_what_the_program_prints():
     session = re.search(r"^\$ flowers classify docs/samples/\*\.jpg\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
     assert session is not None
     pictures = [f"docs/samples/{name}.jpg" for name in FLOWERS]
-    assert flowers("classify", *pictures).out == session.group(1).replace("    ", "\t")
+    shown = in_terminal(["classify", *pictures]).out
+    assert [line.rstrip() for line in shown.splitlines()] == session.group(1).rstrip("\n").splitlines()
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_orientation_is_honoured(orientation):
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "1", "RGBA", "I;16", "F"])
 def test_every_mode_becomes_rgb(mode):
     if mode == "I;16":
-        image = Image.fromarray((np.asarray(picture(mode="L")).astype(np.uint16) * 257))
+        image = Image.fromarray(np.asarray(picture(mode="L")).astype(np.uint16) * 257)
     else:
         image = picture(mode="L").convert(mode) if mode in {"LA", "F"} else picture(mode=mode)
     data = encoded(image, "TIFF" if mode in {"CMYK", "F"} else "PNG")

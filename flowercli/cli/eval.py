@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from flowercli.bundle import Bundle
     from flowercli.training.evaluation import Evaluation
 
@@ -53,7 +55,7 @@ def _evaluate(bundle: Bundle, split: str, data: Path | None) -> Evaluation:
     from flowercli.training.evaluation import evaluate_bundle
 
     with progress_bar("Evaluating {task.fields[variant]}") as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def advance(variant: str, total: int) -> None:
             if variant not in tasks:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowercli.data.manifest import Manifest
     from flowercli.training.config import TrainConfig
 
@@ -66,7 +68,7 @@ def train(
     typer.echo(str(result.bundle.path))
 
 
-def _as_overrides(options: dict[str, object]) -> list[str]:
+def _as_overrides(options: Mapping[str, object]) -> list[str]:
     return [f"{key}={_quote(value)}" for key, value in options.items() if value is not None]
 
 

@@ -140,4 +140,5 @@ def _close_in_bucket(values: npt.NDArray[np.uint64], bucket: npt.NDArray[np.intp
 
 def popcount(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
     """Count the bits that are set in each value."""
-    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1, dtype=np.uint8)
+    counts: npt.NDArray[np.uint8] = np.bitwise_count(values)
+    return counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import onnx
@@ -14,6 +15,7 @@ from flowercli.bundle import ONNX_METADATA_KEY, Bundle, embeddable_config
 from flowercli.training.model import PixelClassifier, load_bundle_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 OPSET = 20
@@ -92,17 +94,17 @@ def strip_debug_info(proto: onnx.ModelProto) -> None:
     proto.doc_string = ""
 
 
-class _quiet_exporter(warnings.catch_warnings):  # noqa: N801  (a context manager)
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
     """Keep torch's exporter from talking about its own internals."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self.levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
-        for name in self.levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-
-    def __exit__(self, *exception: object) -> None:
-        for name, level in self.levels.items():
-            logging.getLogger(name).setLevel(level)
-        super().__exit__(*exception)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -41,7 +41,7 @@ CALIBRATION_BATCH = 20
 FLOAT_OPERATORS = frozenset({"Gemm", "Softmax", "Div"})
 
 
-class PhotoReader(CalibrationDataReader):
+class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Feeds batches of preprocessed photographs to onnxruntime's calibration."""
 
     def __init__(self, batches: Sequence[npt.NDArray[np.uint8]]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowercli.training.config import AugmentConfig
 
 
-class PhotoDataset(Dataset[tuple[Tensor, int]]):
+class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index."""
 
     def __init__(
@@ -42,8 +42,8 @@ class PhotoDataset(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        path, target = self.paths[position], self.targets[position]
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        path, target = self.paths[position], torch.tensor(self.targets[position])
         if self.augment is not None:
             # Decoded at twice the input size: a random crop may keep no more than a quarter of the area.
             return self.augment(load_upright(path, 2 * max(self.spec.height, self.spec.width))), target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from flowercli.data.manifest import Entry
     from flowercli.training.bundle_data import BundleData
+
+    Ask = Callable[[BundleData, Sequence[Entry]], Iterator[npt.NDArray[Any]]]
 
 # What each file of a bundle is called in the results.
 VARIANTS = {"torch": WEIGHTS, "onnx": ONNX, "int8": ONNX_INT8}
@@ -100,20 +103,17 @@ def record(evaluation: Evaluation, scratch: Path) -> Bundle:
     return add_files(bundle, {CARD: card}, metrics=metrics)
 
 
-def _variants(
-    bundle: Bundle,
-) -> Iterator[tuple[str, Callable[[BundleData, Sequence[Entry]], Iterator[npt.NDArray[Any]]]]]:
+def _variants(bundle: Bundle) -> Iterator[tuple[str, Ask]]:
+    """Yield each variant that the bundle has, with the function that asks it."""
     if bundle.is_lone_onnx:
-        yield "onnx", lambda data, photos: _ask_onnx(bundle, data, photos)
+        yield "onnx", partial(_ask_onnx, bundle)
         return
     for variant, name in VARIANTS.items():
-        if name not in bundle.section["files"]:
-            continue
-        if variant == "torch":
-            yield variant, lambda data, photos: _ask_torch(bundle, data, photos)
-        else:
-            single = _only(bundle, name)
-            yield variant, lambda data, photos, single=single: _ask_onnx(single, data, photos)
+        if name in bundle.section["files"]:
+            yield (
+                variant,
+                partial(_ask_torch, bundle) if variant == "torch" else partial(_ask_onnx, _only(bundle, name)),
+            )
 
 
 def _only(bundle: Bundle, name: str) -> Bundle:
@@ -125,9 +125,9 @@ def _only(bundle: Bundle, name: str) -> Bundle:
 def _ask_onnx(bundle: Bundle, data: BundleData, photos: Sequence[Entry]) -> Iterator[npt.NDArray[Any]]:
     classifier = Classifier.open(bundle, "cpu")
 
-    def ask(path: str) -> npt.NDArray[np.float32]:
-        probabilities, _ = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
-        return probabilities[0]
+    def ask(path: str) -> npt.NDArray[Any]:
+        row: npt.NDArray[Any] = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])[0][0]
+        return row
 
     return ordered_map(ask, (str(data.root / photo.path) for photo in photos), available_cores())
 

@@ -76,8 +76,8 @@ def fit(
     """
     accelerator = make_accelerator(config.device, config.precision)
     device = accelerator.device
-    model = model.to(device, memory_format=torch.channels_last)
-    teachers = [teacher.to(device, memory_format=torch.channels_last).eval() for teacher in teachers]
+    for network in (model, *teachers):
+        network.to(device).to(memory_format=torch.channels_last)
     mixer = Mixer(config.augment, config.loss.label_smoothing, model.num_classes)
     criterion = TrainingLoss(config.loss, config.distill, model.embedding_size).to(device)
     optimizer = make_optimizer(config.optim, model, criterion)
@@ -118,7 +118,7 @@ def fit(
                 best, stale = Fitted(copy.deepcopy(candidate), epoch, outputs, history), 0
         mean_loss, rate = total_loss / len(train), schedule.get_last_lr()[0]
         accuracy, val_loss = (None, None) if outputs is None else (outputs.accuracy, outputs.log_loss)
-        history.append(EpochReport(epoch, mean_loss, rate, images_per_second, accuracy, val_loss))
+        history.append(EpochReport(epoch, mean_loss, float(rate), images_per_second, accuracy, val_loss))
         listener.epoch_done(history[-1])
         if config.patience and stale >= config.patience:
             break

@@ -41,7 +41,8 @@ class Mixer:
         """Return the batch, mixed or not."""
         # timm pairs each picture with its mirror position and so wants an even batch.
         if len(pixels) % 2 == 0 and torch.rand(()).item() < self.probability:
-            return Batch(*self.mixup(pixels, class_indices), None)
+            mixed, soft_targets = self.mixup(pixels, class_indices)
+            return Batch(mixed, soft_targets, None)
         return Batch(pixels, smooth_targets(class_indices, self.num_classes, self.label_smoothing), class_indices)
 
 

@@ -27,12 +27,15 @@ class PixelClassifier(nn.Module):
     The same module trains, evaluates and is exported, so normalisation exists once.
     """
 
-    def __init__(self, backbone: nn.Module, cfg: Mapping[str, Any]) -> None:
+    def __init__(self, backbone: Any, cfg: Mapping[str, Any]) -> None:
         super().__init__()
-        self.backbone = backbone
+        # Any: what timm's models have in common beyond nn.Module is not in their types.
+        self.backbone: Any = backbone
         self.input_size = tuple(cfg["input_size"][1:])
         mean, std = cfg["mean"], cfg["std"]
         # Buffers in units of 0…255, so that one subtraction and one product normalise a pixel.
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1), persistent=False)
 
@@ -67,7 +70,7 @@ class PixelClassifier(nn.Module):
         return self.classifier(embedding), embedding
 
 
-def create_backbone(config: ModelConfig, num_classes: int) -> nn.Module:
+def create_backbone(config: ModelConfig, num_classes: int) -> Any:
     """Create the timm model with its pretrained weights and a fresh classifier.
 
     Raises:
@@ -100,7 +103,7 @@ def reset_head(head: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> nn.Module:
+def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
     try:
         return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
@@ -129,7 +132,7 @@ def load_bundle_model(bundle: Bundle) -> PixelClassifier:
     return PixelClassifier(backbone, bundle.pretrained_cfg).eval()
 
 
-def resolved_cfg(backbone: nn.Module, config: ModelConfig, num_classes: int) -> dict[str, Any]:
+def resolved_cfg(backbone: Any, config: ModelConfig, num_classes: int) -> dict[str, Any]:
     """Return the ``pretrained_cfg`` of the new bundle: what the model says, overridden by the configuration."""
     said: dict[str, Any] = backbone.pretrained_cfg
     cfg = {key: said[key] for key in CONFIG_FIELDS if said.get(key) is not None}
@@ -142,7 +145,7 @@ def resolved_cfg(backbone: nn.Module, config: ModelConfig, num_classes: int) -> 
     return cfg | {"num_classes": num_classes}
 
 
-def _from_path(path: Path, name: str, num_classes: int, drops: dict[str, float]) -> nn.Module:
+def _from_path(path: Path, name: str, num_classes: int, drops: dict[str, float]) -> Any:
     if not path.exists():
         raise WeightsError(f"There are no weights at {path}.", hint="model.weights takes a folder or a file.")
     try:

@@ -50,4 +50,4 @@ def make_schedule(config: OptimConfig, optimizer: Optimizer, epochs: int, steps_
 def _optimizer(name: str, parameters: list[dict[str, Any]]) -> Optimizer:
     if name == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, nesterov=True)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](parameters)
+    return torch.optim.AdamW(parameters) if name == "adamw" else torch.optim.Adam(parameters)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from flowercli.cli.main import main
+from flowercli.data.scan import MANIFEST_FILE
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "docs" / "samples"
@@ -124,7 +125,7 @@ def dataset(tmp_path_factory):
 @pytest.fixture
 def own_dataset(dataset, tmp_path):
     """Return a copy of the small dataset that a test may change."""
-    return Path(shutil.copytree(dataset, tmp_path / "colours"))
+    return Path(shutil.copytree(dataset, tmp_path / "colours", ignore=shutil.ignore_patterns(MANIFEST_FILE)))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flowercli.data.duplicates import connected
-from flowercli.data.manifest import FILE_NAME, Manifest, manifest_path
+from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.scan import MANIFEST_FILE
 from flowercli.data.split import keep_groups_together, random_permutation, random_split, stratified_split
 from flowercli.errors import DataError
 
@@ -26,6 +27,7 @@ def test_permutation_is_torchs(count, seed):
     assert random_permutation(count, seed) == expected
 
 
+@pytest.mark.filterwarnings("ignore:Length of split:UserWarning")  # torch's, of empty splits
 @pytest.mark.parametrize("ratios", [(0.9, 0.05, 0.05), (0.8, 0.1, 0.1), (1 / 3, 1 / 3, 1 / 3), (1, 0, 0)])
 @pytest.mark.parametrize("count", [1, 7, 100, 2389, 3670])
 def test_split_is_torchs(count, ratios):
@@ -60,7 +62,7 @@ def test_manifest_lists_every_photograph_in_sorted_order(dataset, run):
     result = run("split", dataset, "--json")
     assert result.code == 0, result.err
     summary = json.loads(result.out)
-    manifest = Manifest.read(dataset / FILE_NAME)
+    manifest = Manifest.read(dataset / MANIFEST_FILE)
     assert [photo.path for photo in manifest.photos] == sorted(
         path.relative_to(dataset).as_posix() for path in dataset.glob("*/*.jpg")
     )
@@ -72,9 +74,9 @@ def test_manifest_lists_every_photograph_in_sorted_order(dataset, run):
 
 def test_same_split_twice_is_the_same_file(own_dataset, run):
     run("split", own_dataset)
-    first = (own_dataset / FILE_NAME).read_bytes()
+    first = (own_dataset / MANIFEST_FILE).read_bytes()
     run("split", own_dataset)
-    assert (own_dataset / FILE_NAME).read_bytes() == first
+    assert (own_dataset / MANIFEST_FILE).read_bytes() == first
 
 
 def test_table_names_classes_and_splits(dataset, run):
@@ -82,7 +84,7 @@ def test_table_names_classes_and_splits(dataset, run):
     assert result.code == 0
     for word in (*COLOURS, "train", "val", "test", "imbalance 1.00"):
         assert word in result.out
-    assert FILE_NAME in result.err
+    assert MANIFEST_FILE in result.err
 
 
 def test_copies_stay_on_one_side_and_are_reported(own_dataset, run):
@@ -93,7 +95,7 @@ def test_copies_stay_on_one_side_and_are_reported(own_dataset, run):
     with Image.open(own_dataset / "green" / "000.jpg") as image:
         image.resize((120, 90)).save(own_dataset / "green" / "zz_rescaled.jpg", quality=70)
     summary = json.loads(run("split", own_dataset, "--json").out)
-    manifest = Manifest.read(own_dataset / FILE_NAME)
+    manifest = Manifest.read(own_dataset / MANIFEST_FILE)
     split_of = {photo.path: photo.split for photo in manifest.photos}
     assert len(summary["exact_duplicates"]) == 1
     assert len(summary["exact_duplicates"][0]) == 31
@@ -137,7 +139,7 @@ def test_read_only_dataset_keeps_its_manifest_elsewhere(own_dataset, home, run):
     finally:
         path = manifest_path(own_dataset)
         own_dataset.chmod(0o755)
-    assert not (own_dataset / FILE_NAME).exists()
+    assert not (own_dataset / MANIFEST_FILE).exists()
     assert path.is_file()
     assert home in path.parents
 
@@ -172,12 +174,12 @@ def test_one_class_is_refused_with_the_next_command(tmp_path, run):
 
 
 def test_damaged_manifest_is_told(own_dataset):
-    (own_dataset / FILE_NAME).write_text('{"format_version": 1, "seed": 3}')
+    (own_dataset / MANIFEST_FILE).write_text('{"format_version": 1, "seed": 3}')
     with pytest.raises(DataError, match="damaged"):
-        Manifest.read(own_dataset / FILE_NAME)
-    (own_dataset / FILE_NAME).write_text('{"format_version": 9}')
+        Manifest.read(own_dataset / MANIFEST_FILE)
+    (own_dataset / MANIFEST_FILE).write_text('{"format_version": 9}')
     with pytest.raises(DataError, match="format 9"):
-        Manifest.read(own_dataset / FILE_NAME)
+        Manifest.read(own_dataset / MANIFEST_FILE)
 
 
 @pytest.mark.photos
@@ -190,7 +192,7 @@ def test_real_photographs_give_torchs_split(photos, tmp_path, run):
         for path in sorted(folder.iterdir())[:60]:
             (copy / folder.name / path.name).write_bytes(path.read_bytes())
     summary = json.loads(run("split", copy, "--json").out)
-    manifest = Manifest.read(copy / FILE_NAME)
+    manifest = Manifest.read(copy / MANIFEST_FILE)
     count = len(manifest.photos)
     parts = torch.utils.data.random_split(range(count), (0.9, 0.05, 0.05), torch.Generator().manual_seed(2024))
     followers = {path for group in summary["exact_duplicates"] + summary["near_duplicates"] for path in group[1:]}

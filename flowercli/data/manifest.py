@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import write_text
+from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError
 from flowercli.home import data_home
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT_VERSION = 1
-FILE_NAME = "flowers-split.json"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def manifest_path(root: Path) -> Path:
     to root, whom the system would let).
     """
     if root.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
-        return root / FILE_NAME
+        return root / MANIFEST_FILE
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
     return data_home() / "splits" / f"{root.resolve().name}-{key}.json"
 

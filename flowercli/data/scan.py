@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIN_CLASSES = 2
+# The split manifest lies beside the class folders, and is no part of the dataset.
+MANIFEST_FILE = "flowers-split.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _scan_top_entry(scan: Scan, entry: os.DirEntry[str]) -> None:
         scan.outside_links.append(entry.name)
     elif entry.is_dir():
         _scan_class(scan, entry)
-    else:
+    elif entry.name != MANIFEST_FILE:
         scan.other_files.append(entry.name)
 
 

@@ -44,6 +44,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = frozenset({5, 6, 7, 8})
+# Which axes of the stored picture run against those of the upright one: x, y.
+MIRRORED = {2: (True, False), 3: (True, True), 4: (False, True), 6: (False, True), 7: (True, True), 8: (True, False)}
 RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -116,10 +118,12 @@ def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> I
 
 def crop_and_resize(image: Image.Image, orientation: int, spec: PreprocessSpec) -> Image.Image:
     """Cut the centre of an RGB image and resample it to the size of the spec, then turn it upright."""
-    height, width = (spec.width, spec.height) if orientation in SIDEWAYS else (spec.height, spec.width)
-    box = center_box(image.size, (height, width), spec.crop_pct)
-    resized = image.resize((width, height), RESAMPLING[spec.interpolation], box=box)
-    return _upright(resized, orientation)
+    sideways = orientation in SIDEWAYS
+    upright_size = (image.height, image.width) if sideways else image.size
+    box = center_box(upright_size, (spec.height, spec.width), spec.crop_pct)
+    size = (spec.height, spec.width) if sideways else (spec.width, spec.height)
+    stored_box = _stored_box(box, image.size, orientation)
+    return _upright(image.resize(size, RESAMPLING[spec.interpolation], box=stored_box), orientation)
 
 
 def center_box(size: tuple[int, int], target: tuple[int, int], crop_pct: float) -> tuple[float, float, float, float]:
@@ -142,6 +146,21 @@ def center_box(size: tuple[int, int], target: tuple[int, int], crop_pct: float) 
     per_x, per_y = image_width / resized_width, image_height / resized_height
     right, lower = min((left + width) * per_x, image_width), min((top + height) * per_y, image_height)
     return left * per_x, top * per_y, right, lower
+
+
+def _stored_box(
+    box: tuple[float, float, float, float], size: tuple[int, int], orientation: int
+) -> tuple[float, float, float, float]:
+    """Turn a box of the upright picture into the same box of the picture as it is stored."""
+    left, top, right, bottom = box
+    if orientation in SIDEWAYS:
+        left, top, right, bottom = top, left, bottom, right
+    mirrored_x, mirrored_y = MIRRORED.get(orientation, (False, False))
+    if mirrored_x:
+        left, right = size[0] - right, size[0] - left
+    if mirrored_y:
+        top, bottom = size[1] - bottom, size[1] - top
+    return left, top, right, bottom
 
 
 def _open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int) -> tuple[Image.Image, int]:

@@ -39,7 +39,7 @@ def test_bundle_is_whole_and_describes_itself(trained, dataset):
 def test_timm_loads_the_bundle(trained):
     model = timm.create_model(f"local-dir:{trained}", pretrained=True).eval()
     assert model.num_classes == 3
-    assert model.pretrained_cfg["input_size"] == (3, 96, 96)
+    assert list(model.pretrained_cfg["input_size"]) == [3, 96, 96]
     ours = __import__("flowercli.training.model", fromlist=["x"]).load_bundle_model(Bundle.load(trained))
     pixels = torch.randint(0, 256, (2, 3, 96, 96))
     mean = torch.tensor(model.pretrained_cfg["mean"]).view(1, 3, 1, 1)
@@ -81,9 +81,9 @@ def test_early_stopping(dataset, tmp_path, run):
     assert provenance["epochs_trained"] < 9
 
 
-def test_same_seed_same_weights(dataset, tmp_path, run):
+def test_same_seed_same_weights(dataset, tmp_path_factory, run):
     def weights(seed):
-        folder = tmp_path / str(random.random())
+        folder = tmp_path_factory.mktemp("seeded")
         options = ("--epochs", 1, "--batch-size", 16, "num_workers=0", "--seed", seed, "--output", folder)
         result = run("train", "--data", dataset, "model=tiny", *options)
         assert result.code == 0, result.err

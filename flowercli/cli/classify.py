@@ -55,14 +55,15 @@ def classify(
 
 
 def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool, top_k: int | None) -> int:
-    from flowercli.cli.classify_output import choose_printer
+    from flowercli.cli.classify_output import choose_printer, counter
     from flowercli.cli.output import warn
     from flowercli.inference.classifier import Prediction
 
     bad = total = 0
-    with choose_printer(classifier, json_lines=json_lines, top_k=top_k) as show:
+    with choose_printer(classifier, json_lines=json_lines, top_k=top_k) as show, counter() as count:
         for result in results:
             show(result)
+            count()
             total += 1
             bad += not isinstance(result.outcome, Prediction)
     if total == 0:

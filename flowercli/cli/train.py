@@ -98,12 +98,14 @@ def _print_config(config: TrainConfig) -> None:
 
 
 def _find_or_make_manifest(config: TrainConfig) -> Manifest:
+    from flowercli.cli.output import note
     from flowercli.cli.split import write_split
     from flowercli.data.manifest import Manifest, manifest_path
 
     root = Path(config.data.path)
     path = manifest_path(root) if root.is_dir() else None
     if path is not None and path.is_file():
+        note(f"Split manifest: {path}")
         return Manifest.read(path)
     result, _ = write_split(root, config.data.ratios, config.data.split_seed, stratify=config.data.stratify)
     return result.manifest

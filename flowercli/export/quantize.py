@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -58,9 +59,12 @@ def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt
     import numpy as np
 
     step = max(1, len(paths) // CALIBRATION_PHOTOS)
-    pixels = [load_pixels(path, spec) for path in paths[::step][:CALIBRATION_PHOTOS]]
-    starts = range(0, len(pixels), CALIBRATION_BATCH)
-    return [np.stack(pixels[start : start + CALIBRATION_BATCH]) for start in starts]
+    chosen = paths[::step][:CALIBRATION_PHOTOS]
+    size = min(CALIBRATION_BATCH, len(chosen))
+    # Full batches only: the histogram calibrations cannot stack a shorter last one.
+    whole = len(chosen) - len(chosen) % size
+    pixels = [load_pixels(path, spec) for path in chosen[:whole]]
+    return [np.stack(pixels[start : start + size]) for start in range(0, whole, size)]
 
 
 def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]], method: str, target: Path) -> None:
@@ -94,11 +98,12 @@ def _float_nodes(graph: Path) -> list[str]:
 
 @contextmanager
 def _quiet_quantizer() -> Iterator[None]:
-    """Keep onnxruntime's quantizer from advising its own developers on the root logger."""
+    """Keep onnxruntime's quantizer off stdout, where the results go, and off the root logger."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         root.setLevel(level)

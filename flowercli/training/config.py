@@ -245,4 +245,5 @@ def _explain(error: Exception) -> ConfigError:
             near = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
             suggestion = f" Did you mean '{near[0]}'?" if near else ""
             return ConfigError(f"The configuration has no key '{key}'.{suggestion}", hint=hint)
+        lines[0] = f"{key}: {lines[0]}"
     return ConfigError(f"The configuration is wrong: {lines[0] if lines else text}", hint=hint)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
+from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.training.dataset import PhotoDataset, training_transform
@@ -51,6 +52,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
         WeightsError: the pretrained weights cannot be had.
         TrainingError: the loss is no longer a number.
     """
+    _check_photos(config, manifest)
     keep_freed_memory()
     set_seed(config.seed)
     class_names = list(manifest.class_names)
@@ -90,6 +92,14 @@ def make_loaders(
         generator=generator,
     )
     return train_batches, DataLoader(val_set, config.batch_size)
+
+
+def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
+    root = Path(config.data.path)
+    missing = missing_photos(manifest, root, ["train", "val"])
+    if missing:
+        message = f"{len(missing)} photographs of the split manifest are no longer in {root} ({missing[0]}, …)."
+        raise DataError(message, hint=f"Split what is there now: flowers split {root}")
 
 
 def _load_teacher(path: Path, class_names: Sequence[str]) -> PixelClassifier:

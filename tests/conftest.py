@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,11 +72,15 @@ def command(*arguments: object) -> list[str]:
 
 
 def in_terminal(arguments: list[object], columns: int = 100) -> Run:
-    """Run the program on a terminal of its own, without colours, and return what the screen shows."""
+    """Run the program on a terminal of its own and return what it shows, without colours."""
+    import fcntl
     import pty
+    import termios
 
     main_end, program_end = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
     with subprocess.Popen(
         command(*arguments), stdout=program_end, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
     ) as process:
@@ -87,7 +93,8 @@ def in_terminal(arguments: list[object], columns: int = 100) -> Run:
         os.close(main_end)
         assert process.stderr is not None
         err = process.stderr.read()
-    return Run(process.returncode, b"".join(chunks).decode().replace("\r\n", "\n"), err)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(chunks).decode()).replace("\r\n", "\n")
+    return Run(process.returncode, shown, err)
 
 
 @pytest.fixture(scope="session")

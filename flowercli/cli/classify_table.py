@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,8 @@ PERCENT_WIDTH = 6
 GAP = 2
 MIN_PATH_WIDTH = 12
 OTHERS_SHOWN = 2
+# What would read 0.0 % says nothing.
+WORTH_SHOWING = 0.0005
 
 
 class TablePrinter:
@@ -30,13 +33,15 @@ class TablePrinter:
         self.console = stdout_console()
         self.class_width = max(len("Flower"), *(len(name) + len(UNSURE) for name in class_names))
         self.others = OTHERS_SHOWN if top_k is None else top_k - 1
-        fixed = self.class_width + BAR_WIDTH + PERCENT_WIDTH + 4 * GAP
-        self.path_width = max(MIN_PATH_WIDTH, (self.console.width - fixed) // 2)
+        left = self.console.width - self.class_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
+        # Half of what is left for the path, half for the other classes; on a narrow terminal all for the path.
+        self.path_width = max(MIN_PATH_WIDTH, left // 2 if left >= 2 * MIN_PATH_WIDTH else left + GAP)
+        self.others_width = left - self.path_width
         self._row(*(Text(title, style="bold") for title in ("Picture", "Flower", "Confidence", "", "Otherwise")))
 
     def __call__(self, result: Result) -> None:
         """Print the row of one result."""
-        path = Text(result.path, style="", overflow="ellipsis", no_wrap=True)
+        path = Text(keep_end(result.path, self.path_width))
         if isinstance(result.outcome, Prediction):
             self._row(path, *self._answer(result.outcome))
         else:
@@ -48,7 +53,7 @@ class TablePrinter:
         filled = round(outcome.confidence * BAR_WIDTH)
         bar = Text("█" * filled, style=style).append("░" * (BAR_WIDTH - filled), style="dim")
         percent = Text(f"{outcome.confidence:.1%}", justify="right")
-        rest = list(outcome.all_predictions.items())[1 : 1 + self.others]
+        rest = [(n, p) for n, p in list(outcome.all_predictions.items())[1 : 1 + self.others] if p >= WORTH_SHOWING]
         others = Text(", ".join(f"{label} {value:.1%}" for label, value in rest), style="dim")
         return Text(name, style=style), bar, percent, others
 
@@ -56,12 +61,20 @@ class TablePrinter:
         table = Table.grid(padding=(0, GAP, 0, 0))
         table.add_column(width=self.path_width, no_wrap=True, overflow="ellipsis")
         table.add_column(width=self.class_width, no_wrap=True)
-        if error is None:
-            for width in (BAR_WIDTH, PERCENT_WIDTH):
-                table.add_column(width=width, no_wrap=True)
-            table.add_column(no_wrap=True, overflow="ellipsis")
-            table.add_row(path, name, *cells)
-        else:
+        if error is not None:
             table.add_column()
             table.add_row(path, name, error)
+        else:
+            widths = [BAR_WIDTH, PERCENT_WIDTH] + ([self.others_width] if self.others_width > 0 else [])
+            for width in widths:
+                table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+            table.add_row(path, name, *cells[: len(widths)])
         self.console.print(table)
+
+
+def keep_end(path: str, width: int) -> str:
+    """Shorten a path from the left, where it says least, to a number of terminal cells."""
+    if cell_len(path) <= width:
+        return path
+    start = next(start for start in range(len(path) + 1) if cell_len(path[start:]) < width)
+    return "…" + path[start:]

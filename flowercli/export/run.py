@@ -16,6 +16,7 @@ from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 from flowercli.training.bundle_data import BundleData, bundle_data
+from flowercli.training.evaluation import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,14 @@ def _export_into(
         files.pop(ONNX)
         checks.pop(0)
     records = {**bundle.section.get("exports", {}), **{check.file: check.as_dict() for check in checks}}
-    return ExportResult(add_files(bundle, files, exports=records), checks)
+    return ExportResult(add_files(bundle, files, exports=records, metrics=_still_true(bundle, set(files))), checks)
+
+
+def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
+    """Return the recorded metrics without those of files that are replaced."""
+    stale = {variant for variant, name in VARIANTS.items() if name in replaced}
+    metrics: dict[str, dict[str, Any]] = bundle.section.get("metrics", {})
+    return {split: {k: v for k, v in variants.items() if k not in stale} for split, variants in metrics.items()}
 
 
 def _quantize_best(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from flowercli.errors import UsageError
+from flowercli.inference.novelty import Novelty
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 from flowercli.inference.session import AUTO, DEVICES, open_session
 
@@ -50,6 +51,9 @@ class Classifier:
         self._session = session
         self._class_names = bundle.class_names
         self._threshold = bundle.rejection_threshold
+        stored = bundle.section.get("novelty")
+        # Optional: a bundle may have been made without.
+        self._novelty = None if stored is None else Novelty.from_json(stored, bundle.section["embedding_size"])
 
     @classmethod
     def open(cls, bundle: Bundle, device: str = AUTO, *, threads: int = 1) -> Self:
@@ -68,8 +72,8 @@ class Classifier:
         Raises:
             ImageError: the picture cannot be read.
         """
-        probabilities, _ = self.run(load_pixels(source, self.spec)[np.newaxis])
-        return self.prediction(probabilities[0], top_k)
+        probabilities, embedding = self.run(load_pixels(source, self.spec)[np.newaxis])
+        return self.prediction(probabilities[0], embedding[0], top_k)
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
@@ -80,8 +84,10 @@ class Classifier:
         probabilities, embedding = self._session.run(OUTPUTS, {INPUT: pixels})
         return probabilities, embedding
 
-    def prediction(self, probabilities: npt.NDArray[np.float32], top_k: int | None = None) -> Prediction:
-        """Put the probabilities ``[C]`` of one picture into words."""
+    def prediction(
+        self, probabilities: npt.NDArray[np.float32], embedding: npt.NDArray[np.float32], top_k: int | None = None
+    ) -> Prediction:
+        """Put the probabilities ``[C]`` and the embedding ``[D]`` of one picture into words."""
         order = np.argsort(-probabilities, kind="stable").tolist()
         values = probabilities.tolist()
         best = order[0]
@@ -90,8 +96,11 @@ class Classifier:
             class_index=best,
             confidence=round(values[best], DIGITS),
             all_predictions={self._class_names[index]: round(values[index], DIGITS) for index in order[:top_k]},
-            rejected=values[best] < self._threshold,
+            rejected=values[best] < self._threshold or self._is_novel(embedding),
         )
+
+    def _is_novel(self, embedding: npt.NDArray[np.float32]) -> bool:
+        return self._novelty is not None and self._novelty.is_novel(embedding)
 
 
 def check_top_k(top_k: int | None) -> None:

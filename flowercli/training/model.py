@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from flowercli.bundle import CONFIG, WEIGHTS, Bundle
 from flowercli.errors import WeightsError
+from flowercli.inference.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,8 @@ class PixelClassifier(nn.Module):
         super().__init__()
         # Any: what timm's models have in common beyond nn.Module is not in their types.
         self.backbone: Any = backbone
-        self.input_size = tuple(cfg["input_size"][1:])
+        self.spec = PreprocessSpec.from_pretrained_cfg(dict(cfg))
+        self.input_size = (self.spec.height, self.spec.width)
         mean, std = cfg["mean"], cfg["std"]
         # Buffers in units of 0…255, so that one subtraction and one product normalise a pixel.
         self.mean: Tensor

@@ -21,15 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits ``[N, C]`` ``float64`` and class indices of the targets ``[N]``."""
+    """Logits ``[N, C]`` ``float64``, embeddings ``[N, D]`` ``float32``, class indices of the targets ``[N]``."""
 
     logits: npt.NDArray[np.float64]
+    embeddings: npt.NDArray[np.float32]
     targets: npt.NDArray[np.int64]
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether each answer is right, ``[N]``."""
+        right: npt.NDArray[np.bool_] = self.logits.argmax(axis=1) == self.targets
+        return right
 
     @property
     def accuracy(self) -> float:
         """Share of right answers."""
-        return float((self.logits.argmax(axis=1) == self.targets).mean())
+        return float(self.right.mean())
 
     @property
     def log_loss(self) -> float:
@@ -40,10 +47,12 @@ class Outputs:
 
 @torch.inference_mode()
 def predict(model: PixelClassifier, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Outputs:
-    """Return the logits of every batch, computed in fp32."""
+    """Return the outputs for every batch, computed in fp32."""
     model.eval()
-    logits, targets = [], []
+    logits, embeddings, targets = [], [], []
     for pixels, target in batches:
-        logits.append(model(pixels.to(device))[0].double().cpu().numpy())
+        batch_logits, batch_embeddings = model(pixels.to(device))
+        logits.append(batch_logits.double().cpu().numpy())
+        embeddings.append(batch_embeddings.float().cpu().numpy())
         targets.append(target.numpy())
-    return Outputs(np.concatenate(logits), np.concatenate(targets))
+    return Outputs(np.concatenate(logits), np.concatenate(embeddings), np.concatenate(targets))

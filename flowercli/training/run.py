@@ -15,21 +15,26 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError
-from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.inference.novelty import Novelty
 from flowercli.training.dataset import PhotoDataset, training_transform
 from flowercli.training.device import keep_freed_memory
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
+from flowercli.training.predict import predict
 from flowercli.training.save import save_bundle
 
 if TYPE_CHECKING:
+    from flowercli.inference.preprocess import PreprocessSpec
     from collections.abc import Sequence
 
     from torch import Tensor
 
     from flowercli.data.manifest import Manifest
     from flowercli.training.config import TrainConfig
-    from flowercli.training.loop import EpochReport, Listener
+    from flowercli.training.loop import EpochReport, Fitted, Listener
+
+# More photographs do not move the subspace.
+NOVELTY_PHOTOS = 4000
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,23 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
     backbone = create_backbone(config.model, len(class_names))
     cfg = resolved_cfg(backbone, config.model, len(class_names))
     model = PixelClassifier(backbone, cfg)
-    train_batches, val_batches = make_loaders(config, manifest, PreprocessSpec.from_pretrained_cfg(cfg))
+    train_batches, val_batches = make_loaders(config, manifest, model.spec)
     target = _run_folder(config)
     with new_folder(target) as folder:
         fitted = fit(config, model, teachers, train_batches, val_batches, listener)
-        save_bundle(folder, config, manifest, fitted, cfg)
+        novelty = fit_novelty(config, manifest, fitted)
+        save_bundle(folder, config, manifest, fitted, novelty, cfg)
     return TrainResult(Bundle.load(target), fitted.best_epoch, fitted.history)
+
+
+def fit_novelty(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Novelty:
+    """Learn where the embeddings of known flowers lie, from training photographs as they are classified."""
+    photos = manifest.of_split("train")
+    every = -(-len(photos) // NOVELTY_PHOTOS)
+    plain = PhotoDataset(Path(config.data.path), photos[::every], manifest.class_names, fitted.model.spec)
+    device = next(fitted.model.parameters()).device
+    known = predict(fitted.model, DataLoader(plain, config.batch_size, num_workers=config.num_workers), device)
+    return Novelty.fit(known.embeddings, fitted.val.embeddings[fitted.val.right], config.accept)
 
 
 def make_loaders(

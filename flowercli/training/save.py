@@ -19,15 +19,18 @@ from flowercli.training.metrics import evaluate
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
+    from flowercli.inference.novelty import Novelty
     from flowercli.training.config import TrainConfig
     from flowercli.training.loop import Fitted
 
 PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
 
 
-def save_bundle(folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]) -> Bundle:
+def save_bundle(
+    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, novelty: Novelty, cfg: dict[str, Any]
+) -> Bundle:
     """Write the bundle of a finished run into ``folder``."""
-    description = describe_run(config, manifest, fitted, cfg)
+    description = describe_run(config, manifest, fitted, novelty, cfg)
     staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
     weights = {name: tensor.contiguous().cpu() for name, tensor in fitted.model.backbone.state_dict().items()}
     save_file(weights, staged[WEIGHTS], metadata={"format": "pt"})
@@ -36,7 +39,9 @@ def save_bundle(folder: Path, config: TrainConfig, manifest: Manifest, fitted: F
     return bundle.create(folder, description, staged)
 
 
-def describe_run(config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: dict[str, Any]) -> dict[str, Any]:
+def describe_run(
+    config: TrainConfig, manifest: Manifest, fitted: Fitted, novelty: Novelty, cfg: dict[str, Any]
+) -> dict[str, Any]:
     """Return the ``config.json`` of the bundle, calibrated on the validation split."""
     logits, targets = fitted.val.logits, fitted.val.targets
     temperature = fit_temperature(logits, targets)
@@ -51,6 +56,7 @@ def describe_run(config: TrainConfig, manifest: Manifest, fitted: Fitted, cfg: d
         "flowers": {
             "temperature": temperature,
             "rejection_threshold": rejection_threshold(probabilities, targets, config.accept),
+            "novelty": novelty.to_json(),
             "embedding_size": fitted.model.embedding_size,
             "metrics": {"val": {"torch": evaluate(probabilities, targets, names)}},
             "provenance": provenance(config, manifest, fitted),

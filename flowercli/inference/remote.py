@@ -23,6 +23,7 @@ def fetch(url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
             body: bytes = response.read(MAX_BYTES + 1)
     except urllib.error.HTTPError as error:
+        error.close()  # It holds the connection.
         raise ImageError("download_failed", f"The server answered {error.code} {error.reason}.") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)

@@ -113,8 +113,8 @@ def _limits(description: Mapping[str, Any]) -> str:
         "## Limits\n\n"
         f"It knows the {description['num_classes']} classes above and no other flower. An answer is marked as "
         f"rejected where its confidence is below {threshold:.2f}, or where the embedding lies farther from those of "
-        "the training photographs than nearly all of validation; a picture of something else may still pass. Not for deciding "
-        "whether a plant may be eaten.\n"
+        "the training photographs than nearly all of validation; a picture of something else may still pass. Not for "
+        "deciding whether a plant may be eaten.\n"
     )
 
 

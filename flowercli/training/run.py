@@ -24,12 +24,12 @@ from flowercli.training.predict import predict
 from flowercli.training.save import save_bundle
 
 if TYPE_CHECKING:
-    from flowercli.inference.preprocess import PreprocessSpec
     from collections.abc import Sequence
 
     from torch import Tensor
 
     from flowercli.data.manifest import Manifest
+    from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.training.config import TrainConfig
     from flowercli.training.loop import EpochReport, Fitted, Listener
 

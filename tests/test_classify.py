@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -194,6 +195,25 @@ def test_answers_come_one_by_one():
             assert json.loads(process.stdout.readline())["predicted_class"] == name
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def test_interrupt_exits_130_without_a_traceback():
+    """Interrupt a run that waits for its next path, and one that is in the middle of its work."""
+    for extra in ([], PICTURES * 400):
+        process = subprocess.Popen(
+            command("classify", *extra, "-", "--json"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if not extra:
+                process.stdin.write(f"{PICTURES[0]}\n")
+            assert json.loads(process.stdout.readline())["predicted_class"] == "daisy"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "Traceback" not in err
 
 
 def test_urls(run, tmp_path):

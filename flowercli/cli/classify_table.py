@@ -35,7 +35,7 @@ class TablePrinter:
         self.others = OTHERS_SHOWN if top_k is None else top_k - 1
         left = self.console.width - self.class_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
         # Half of what is left for the path, half for the other classes; on a narrow terminal all for the path.
-        self.path_width = max(MIN_PATH_WIDTH, left // 2 if left >= 2 * MIN_PATH_WIDTH else left + GAP)
+        self.path_width = max(MIN_PATH_WIDTH, left // 2 if left >= 2 * MIN_PATH_WIDTH else left)
         self.others_width = left - self.path_width
         self._row(*(Text(title, style="bold") for title in ("Picture", "Flower", "Confidence", "", "Otherwise")))
 
@@ -52,20 +52,21 @@ class TablePrinter:
         style = "yellow" if outcome.rejected else "bold green"
         filled = round(outcome.confidence * BAR_WIDTH)
         bar = Text("█" * filled, style=style).append("░" * (BAR_WIDTH - filled), style="dim")
-        percent = Text(f"{outcome.confidence:.1%}", justify="right")
+        percent = Text(f"{outcome.confidence:{PERCENT_WIDTH}.1%}")
         rest = [(n, p) for n, p in list(outcome.all_predictions.items())[1 : 1 + self.others] if p >= WORTH_SHOWING]
         others = Text(", ".join(f"{label} {value:.1%}" for label, value in rest), style="dim")
         return Text(name, style=style), bar, percent, others
 
     def _row(self, path: Text, name: Text, *cells: Text, error: Text | None = None) -> None:
-        table = Table.grid(padding=(0, GAP, 0, 0))
-        table.add_column(width=self.path_width, no_wrap=True, overflow="ellipsis")
-        table.add_column(width=self.class_width, no_wrap=True)
+        # The gaps are part of the columns: versions of rich differ in how they add padding to a fixed width.
+        table = Table.grid(padding=0)
+        table.add_column(width=self.path_width + GAP, no_wrap=True)
+        table.add_column(width=self.class_width + GAP, no_wrap=True)
         if error is not None:
             table.add_column()
             table.add_row(path, name, error)
         else:
-            widths = [BAR_WIDTH, PERCENT_WIDTH] + ([self.others_width] if self.others_width > 0 else [])
+            widths = [BAR_WIDTH + GAP, PERCENT_WIDTH + GAP, self.others_width][: 3 if self.others_width > 0 else 2]
             for width in widths:
                 table.add_column(width=width, no_wrap=True, overflow="ellipsis")
             table.add_row(path, name, *cells[: len(widths)])

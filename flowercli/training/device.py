@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 from flowercli.errors import DeviceError
+from flowercli.inference.cpu import cpu_flags
 
 # Instructions that make bf16 faster than fp32 on a CPU; elsewhere it is emulated, and slower.
 BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -69,13 +69,3 @@ def resolve_precision(precision: str, device: str) -> str:
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if device == "cpu" and BF16_CPU_FLAGS & cpu_flags() else "fp32"
-
-
-def cpu_flags() -> set[str]:
-    """Return the feature flags of the first CPU that Linux lists; nothing on other systems."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return set()
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return set(flags.partition(":")[2].split())

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -69,6 +70,11 @@ def flowers(*arguments: object, timeout: float = 300, **options) -> Run:
 def command(*arguments: object) -> list[str]:
     """Return the command line of the program in this environment."""
     return [sys.executable, "-W", "error", "-m", "flowercli", *map(str, arguments)]
+
+
+def default_interrupt() -> None:
+    """Undo what a shell does to its background jobs, whose children would ignore Ctrl-C; run in the child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def in_terminal(arguments: list[object], columns: int = 100) -> Run:

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import FLOWERS, SAMPLES, command, flowers, in_terminal
+from conftest import FLOWERS, SAMPLES, command, default_interrupt, flowers, in_terminal
 
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.pipeline import classify_stream, ordered_map
@@ -203,6 +203,7 @@ def test_interrupt_exits_130_without_a_traceback():
         process = subprocess.Popen(
             command("classify", *extra, "-", "--json"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+            preexec_fn=default_interrupt,  # noqa: PLW1509
         )  # fmt: skip
         with process:
             assert process.stdin is not None

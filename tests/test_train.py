@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import command, flowers
+from conftest import command, default_interrupt, flowers
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest, manifest_path
@@ -180,8 +180,9 @@ def test_killed_at_any_moment_leaves_no_broken_bundle(dataset, tmp_path):
 def test_interrupt_exits_130_and_leaves_nothing(dataset, tmp_path):
     arguments = ("train", "--data", dataset, "model=tiny", "--epochs", 500, "--batch-size", 16, "num_workers=0")
     process = subprocess.Popen(
-        command(*arguments, "--output", tmp_path / "runs"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        command(*arguments, "--output", tmp_path / "runs"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
     assert process.stderr is not None
     assert any("epoch 1/500" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)

@@ -30,6 +30,8 @@ CARD = "README.md"
 MANIFEST = "split.json"
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
+# What a configuration holds that only makes sense on the machine of training.
+LOCAL_KEYS = frozenset({"path", "output", "weights", "teacher"})
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,17 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def embeddable_config(config: Mapping[str, Any]) -> str:
-    """Return ``config.json`` as a lone ``.onnx`` carries it: without the list of other files."""
-    section = {key: value for key, value in config["flowers"].items() if key != "files"}
+    """Return ``config.json`` as a lone ``.onnx`` carries it: without the list of other files and without paths."""
+    section = {key: value for key, value in without_local_paths(config["flowers"]).items() if key != "files"}
     return to_json({**config, "flowers": {**section, "files": {}}})
+
+
+def without_local_paths(value: Any) -> Any:
+    """Drop the paths of the machine of training from a description that goes elsewhere."""
+    if isinstance(value, dict):
+        kept = {key: without_local_paths(item) for key, item in value.items() if key != "data_path"}
+        return {key: None if key in LOCAL_KEYS else item for key, item in kept.items()}
+    return [without_local_paths(item) for item in value] if isinstance(value, list) else value
 
 
 def to_json(value: Any) -> str:

@@ -57,6 +57,7 @@ def test_int8_graph_is_quantized_and_alone(trained):
     text = (trained / "model.onnx").read_bytes()
     assert b"site-packages" not in text
     assert b"/flowercli/" not in text
+    assert str(trained.parent).encode() not in text
 
 
 def test_lone_onnx_classifies_from_elsewhere(trained, dataset, tmp_path, run):

@@ -11,12 +11,10 @@ import tempfile
 from pathlib import Path
 
 from flowercli import bundle as bundles
-from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, Bundle
+from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, Bundle, without_local_paths
 from flowercli.models import FOLDER
 
 SHIPPED = (ONNX_INT8, CARD, MANIFEST)
-# What only makes sense on the machine of training.
-LOCAL_KEYS = ("path", "output", "weights", "teacher")
 
 
 def ship(source: Path, target: Path) -> Bundle:
@@ -28,14 +26,6 @@ def ship(source: Path, target: Path) -> Bundle:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
         shutil.rmtree(target, ignore_errors=True)
         return bundles.create(target, config, files)
-
-
-def without_local_paths(value: object) -> object:
-    """Drop the paths of the machine of training from a description."""
-    if isinstance(value, dict):
-        kept = {key: without_local_paths(item) for key, item in value.items() if key != "data_path"}
-        return {key: None if key in LOCAL_KEYS else item for key, item in kept.items()}
-    return [without_local_paths(item) for item in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

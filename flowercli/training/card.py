@@ -99,7 +99,7 @@ def _recipe(provenance: Mapping[str, Any]) -> str:
         "## Data and recipe\n\n"
         f"Photographs: {counts}. Trained for {provenance['epochs_trained']} epochs; the weights are those of epoch "
         f"{provenance['best_epoch']}, the best on validation. Temperature and rejection threshold come from the "
-        "validation split; nothing was chosen on the test split.\n\n"
+        "validation split; this run did not read the test split.\n\n"
         f"- dataset sha256 `{provenance['dataset_sha256']}`\n"
         f"- split manifest sha256 `{provenance['manifest_sha256']}`\n"
         f"- code `{provenance['git_revision']}`; {versions}\n\n"

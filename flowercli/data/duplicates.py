@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import itertools
-import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.errors import ImageError
+from flowercli.inference.pipeline import available_cores
 from flowercli.inference.preprocess import load_upright
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def fingerprint_all(root: Path, photos: Sequence[Photo], progress: Callable[[int
         progress(1)
         return result
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         return list(pool.map(fingerprint, photos))
 
 

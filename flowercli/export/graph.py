@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flowercli.bundle import ONNX_METADATA_KEY, Bundle, embeddable_config
+from flowercli.inference.classifier import INPUT, OUTPUTS
 from flowercli.training.model import PixelClassifier, load_bundle_model
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPSET = 20
-INPUT = "pixels"
-OUTPUTS = ("probabilities", "embedding")
 
 
 class DeployedClassifier(nn.Module):

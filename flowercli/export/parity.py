@@ -10,7 +10,7 @@ import onnxruntime as ort
 import torch
 
 from flowercli.errors import ExportError
-from flowercli.export.graph import INPUT, OUTPUTS
+from flowercli.inference.classifier import INPUT, OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

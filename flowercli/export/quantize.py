@@ -17,7 +17,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from flowercli.export.graph import INPUT, write_model
+from flowercli.export.graph import write_model
+from flowercli.inference.classifier import INPUT
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 
 if TYPE_CHECKING:

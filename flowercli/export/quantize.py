@@ -18,6 +18,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.export.graph import write_model
+from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.inference.classifier import INPUT
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 
@@ -74,6 +75,11 @@ def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]
     prepared = target.with_name("prepared.onnx")
     with _quiet_quantizer():
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
+        proto = onnx.load(str(prepared))
+        folded = fold_normalisation(proto.graph)
+        if folded is not None:
+            options = options | {"TensorQuantOverrides": {folded.tensor: [folded.quantization()]}}
+            onnx.save_model(proto, str(prepared))
         quantize_static(
             str(prepared),
             str(target),
@@ -83,16 +89,19 @@ def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=calibration,
-            nodes_to_exclude=_float_nodes(prepared),
+            nodes_to_exclude=_float_nodes(proto.graph),
             extra_options=options,
         )
     prepared.unlink()
-    write_model(onnx.load(str(target)), bundle, target)
+    proto = onnx.load(str(target))
+    if folded is not None:
+        bypass_quantization(proto.graph, folded)
+    write_model(proto, bundle, target)
 
 
-def _float_nodes(graph: Path) -> list[str]:
+def _float_nodes(graph: onnx.GraphProto) -> list[str]:
     """Name the nodes that stay in fp32: the head, and everything before the first convolution."""
-    nodes = onnx.load(str(graph)).graph.node
+    nodes = graph.node
     first = next(index for index, node in enumerate(nodes) if node.op_type == "Conv")
     return [node.name for index, node in enumerate(nodes) if index < first or node.op_type in FLOAT_OPERATORS]
 

@@ -11,7 +11,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowercli.errors import ImageError
-from flowercli.inference.remote import fetch
 from flowercli.inference.sources import is_url
 
 if TYPE_CHECKING:
@@ -55,12 +54,18 @@ def classify_stream(
 
     def work(path: str) -> Result:
         try:
-            source = fetch(path) if is_url(path) else path
+            source = _fetch(path) if is_url(path) else path
             return Result(path, classifier.classify(source, top_k))
         except ImageError as error:
             return Result(path, error)
 
     return ordered_map(work, paths, workers)
+
+
+def _fetch(url: str) -> bytes:
+    from flowercli.inference.remote import fetch  # Most runs need no network, and start faster without it.
+
+    return fetch(url)
 
 
 def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) -> Iterator[T]:

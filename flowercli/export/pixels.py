@@ -127,10 +127,11 @@ def _fold_into(
     scale: npt.NDArray[np.float64],
     folded: PixelInput,
 ) -> None:
-    """Replace weights ``[O, C, kH, kW]`` and bias ``[O]`` so that ``(p - z) * s`` gives what ``(p - mean) * scale`` did."""
-    weights = constants[convolution.input[1]].astype(np.float64)
-    bias = constants[convolution.input[2]].astype(np.float64) if len(convolution.input) > 2 else 0.0  # noqa: PLR2004
-    bias = bias + (weights * ((folded.zero_point - mean) * scale).reshape(1, -1, 1, 1)).sum(axis=(1, 2, 3))
+    """Replace weights ``[O, C, kH, kW]`` and bias ``[O]``: now ``(p - z) * s`` gives what ``(p - mean) * scale`` did."""
+    _, weights_name, *bias_name = convolution.input
+    weights = constants[weights_name].astype(np.float64)
+    bias = sum((constants[name].astype(np.float64) for name in bias_name), np.zeros(len(weights)))
+    bias += (weights * ((folded.zero_point - mean) * scale).reshape(1, -1, 1, 1)).sum(axis=(1, 2, 3))
     weights = weights * (scale / folded.scale).reshape(1, -1, 1, 1)
     del convolution.input[1:]
     for part, values in (("weight", weights), ("bias", bias)):

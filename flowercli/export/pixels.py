@@ -127,7 +127,7 @@ def _fold_into(
     scale: npt.NDArray[np.float64],
     folded: PixelInput,
 ) -> None:
-    """Replace weights ``[O, C, kH, kW]`` and bias ``[O]``: now ``(p - z) * s`` gives what ``(p - mean) * scale`` did."""
+    """Replace weights ``[O, C, kH, kW]`` and bias ``[O]``: ``(p - z) * s`` gives what ``(p - mean) * scale`` did."""
     _, weights_name, *bias_name = convolution.input
     weights = constants[weights_name].astype(np.float64)
     bias = sum((constants[name].astype(np.float64) for name in bias_name), np.zeros(len(weights)))

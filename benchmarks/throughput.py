@@ -1,17 +1,26 @@
 """Images per second of ``flowers classify --json`` against a plain two-thread script with the same model.
 
-python benchmarks/throughput.py PHOTOS [--runs 5]
+python benchmarks/throughput.py PHOTOS [--runs 5] [--enlarge 4000 --count 100]
+
+``--enlarge`` measures what comes out of a phone: copies of the photographs with a longer side of that many pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from measured import flowers, in_turn, spread
+from PIL import Image
 
 from flowercli.models import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> None:
@@ -19,17 +28,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--enlarge", type=int, help="longer side in pixels")
+    parser.add_argument("--count", type=int, default=100, help="photographs to enlarge")
     arguments = parser.parse_args()
-    count = len(list(arguments.photos.rglob("*.jpg")))
     model = load_model(None).file("model.int8.onnx")
-    script = [sys.executable, str(Path(__file__).parent / "plain_script.py"), str(arguments.photos), str(model)]
-    ours, theirs = in_turn(flowers("classify", arguments.photos, "--json"), script, arguments.runs)
-    print(f"{count} photographs, {arguments.runs} runs of each in turn, whole processes; median (min to max)")
+    with prepared(arguments.photos, arguments.enlarge, arguments.count) as photos:
+        count = len(list(photos.rglob("*.jpg")))
+        script = [sys.executable, str(Path(__file__).parent / "plain_script.py"), str(photos), str(model)]
+        ours, theirs = in_turn(flowers("classify", photos, "--json"), script, arguments.runs)
+    size = f" of {arguments.enlarge} pixels" if arguments.enlarge else ""
+    print(f"{count} photographs{size}, {arguments.runs} runs of each in turn, whole processes; median (min to max)")
     print(f"flowers classify --json   {spread([count / run.wall for run in ours], ' img/s')}")
     print(f"plain two-thread script   {spread([count / run.wall for run in theirs], ' img/s')}")
     ratios = [theirs_run.wall / ours_run.wall for ours_run, theirs_run in zip(ours, theirs, strict=True)]
     print(f"ratio, pair by pair       {spread(ratios)}")
-    print(f"CPU a photograph          {spread([1000 * run.cpu / count for run in ours], ' ms')}")
+    cpu = [[1000 * run.cpu / count for run in runs] for runs in (ours, theirs)]
+    print(f"CPU a photograph          {spread(cpu[0], ' ms')} against {spread(cpu[1], ' ms')}")
+
+
+@contextlib.contextmanager
+def prepared(photos: Path, longer_side: int | None, count: int) -> Iterator[Path]:
+    """Yield the folder as it is, or one with enlarged copies of some of its photographs."""
+    if longer_side is None:
+        yield photos
+        return
+    found = sorted(photos.rglob("*.jpg"))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, path in enumerate(found[:: max(1, len(found) // count)][:count]):
+            with Image.open(path) as image:
+                scale = longer_side / max(image.size)
+                size = (round(image.width * scale), round(image.height * scale))
+                large = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            large.save(f"{folder}/{number:04}.jpg", quality=90)
+        yield Path(folder)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Bundle:
             config = _read_onnx_metadata(path)
         else:
             message = f"There is no model bundle at {path}."
-            raise BundleError(message, hint="Give a bundle folder, a .onnx file, or leave --model out.")
+            raise BundleError(message, hint="Give a bundle folder, a .onnx file, or a name from: flowers models")
         _check_config(config, path)
         return cls(path, config)
 

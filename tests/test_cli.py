@@ -13,7 +13,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("classify", "split", "train", "eval", "export")
+COMMANDS = ("classify", "models", "split", "train", "eval", "export")
 
 
 def test_help_lists_every_command(run):
@@ -111,3 +111,14 @@ def test_wheel_holds_configs_and_model(tmp_path):
     assert "flowercli/data/scan.py" in names
     assert any(name.endswith("models/flowers5/model.int8.onnx") for name in names)
     assert not any(name.startswith(("tests", "docs")) for name in names)
+
+
+def test_models_lists_what_ships(run):
+    listed = json.loads(run("models", "--json").out)["models"]
+    default = next(entry for entry in listed if entry["default"])
+    assert default["name"] == "flowers5"
+    assert default["class_names"] == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    assert default["accuracy"]["split"] == "test"
+    for entry in listed:
+        assert run("classify", SAMPLES / "rose.jpg", "--model", entry["name"]).code == 0
+        assert entry["name"] in run("models").out

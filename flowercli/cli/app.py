@@ -10,6 +10,7 @@ from flowercli import __version__
 from flowercli.cli.classify import classify
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
+from flowercli.cli.models import models
 from flowercli.cli.split import split
 from flowercli.cli.train import train
 
@@ -39,6 +40,7 @@ def options(
 
 
 app.command("classify")(classify)
+app.command("models")(models)
 app.command("split")(split)
 app.command("train")(train)
 app.command("eval")(evaluate)

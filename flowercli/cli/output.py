@@ -68,14 +68,16 @@ def progress_bar(description: str) -> Iterator[Progress]:
         yield progress
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table on stdout; numbers, that is every column but the first, to the right."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: Sequence[str] = ()
+) -> None:
+    """Print a table on stdout; numbers, that is every column but the first and those of ``left``, to the right."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
+        table.add_column(column, justify="left" if position == 0 or column in left else "right")
     for row in rows:
         table.add_row(*row)
     stdout_console().print(table, markup=False)

@@ -1,0 +1,65 @@
+"""``flowers models``: which models can be asked by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from flowercli.bundle import Bundle
+
+MEASURED_ON = ("test", "val")
+
+
+def models(
+    json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """List the models that come with the package; `classify --model NAME` asks one."""
+    from flowercli.cli.output import print_json, print_table
+    from flowercli.models import DEFAULT, load_model, shipped_names
+
+    entries = [_describe(name, load_model(name), default=name == DEFAULT) for name in shipped_names()]
+    if json_output:
+        print_json({"models": entries})
+        return
+    columns = ("Model", "Network", "Input", "Size", "Accuracy", "Flowers")
+    print_table(columns, [_row(entry) for entry in entries], left=("Flowers",))
+
+
+def _describe(name: str, bundle: Bundle, *, default: bool) -> dict[str, Any]:
+    _, height, width = bundle.pretrained_cfg["input_size"]
+    return {
+        "name": name,
+        "default": default,
+        "architecture": bundle.config["architecture"],
+        "input_size": [height, width],
+        "files": {file: entry["size"] for file, entry in bundle.section["files"].items() if file.endswith(".onnx")},
+        "class_names": bundle.class_names,
+        "accuracy": _accuracy(bundle),
+    }
+
+
+def _accuracy(bundle: Bundle) -> dict[str, Any] | None:
+    """Return the accuracy of the variant that ``classify`` runs, on the split that says most."""
+    metrics = bundle.section.get("metrics", {})
+    for split in MEASURED_ON:
+        if metrics.get(split):
+            variant, values = list(metrics[split].items())[-1]
+            return {"split": split, "variant": variant, "photos": values["photos"], **values["accuracy"]}
+    return None
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    accuracy = entry["accuracy"]
+    measured = "not measured"
+    if accuracy is not None:
+        measured = f"{accuracy['value']:.1%} of {accuracy['photos']} ({accuracy['split']})"
+    return (
+        entry["name"] + (" (default)" if entry["default"] else ""),
+        entry["architecture"],
+        "×".join(map(str, entry["input_size"])),
+        f"{sum(entry['files'].values()) / 1e6:.1f} MB",
+        measured,
+        f"{len(entry['class_names'])}: {', '.join(entry['class_names'])}",
+    )

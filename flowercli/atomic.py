@@ -17,11 +17,16 @@ PARTIAL_PREFIX = ".partial-"
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under a temporary name in the same folder, then rename it into place."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes under a temporary name in the same folder, then rename it into place."""
     descriptor, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp makes it private; this is an ordinary file.

@@ -66,6 +66,12 @@ class TrainingError(FlowersError):
     """A training run that cannot go on."""
 
 
+class TrainingInterrupted(TrainingError):  # noqa: N818  (not an error: what the user asked for)
+    """A training run that was asked to stop, and can be resumed."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class ExportError(FlowersError):
     """An export that does not agree with the model it was made from."""
 

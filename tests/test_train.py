@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import command, default_interrupt, flowers
+from conftest import command, flowers
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest, manifest_path
@@ -18,6 +18,13 @@ from flowercli.inference.calibration import fit_temperature, rejection_threshold
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 timm = pytest.importorskip("timm", reason="needs the extra 'train'")
+
+import safetensors.torch as safetensors
+from sklearn.utils.class_weight import compute_class_weight
+
+from flowercli.training.losses import balanced_weights
+from flowercli.training.run_folder import SUFFIX
+from flowercli.training.sampler import EpochSampler, balanced_order
 
 
 def test_bundle_is_whole_and_describes_itself(trained, dataset):
@@ -49,7 +56,12 @@ def test_timm_loads_the_bundle(trained):
 
 
 def test_loss_falls_with_every_loss(dataset, tmp_path, run):
-    for loss in ("ce", "ce_contrastive loss.contrastive=supcon", "ce_contrastive"):
+    for loss in (
+        "ce loss.class_weights=balanced",
+        "supcon data.sampler=balanced",
+        "contrastive micro_batch=5",
+        "triplet",
+    ):
         name, *more = loss.split()
         result = run(
             "train", "--data", dataset, "model=tiny", f"loss={name}", *more, "augment=strong", "--epochs", 3,
@@ -172,24 +184,67 @@ def test_killed_at_any_moment_leaves_no_broken_bundle(dataset, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         for path in (tmp_path / "killed").glob("*"):
-            if not path.name.startswith("."):
+            if not path.name.startswith(".") and not path.name.endswith(SUFFIX):
                 Bundle.load(path).verify()
 
 
-@pytest.mark.slow
-def test_interrupt_exits_130_and_leaves_nothing(dataset, tmp_path):
-    arguments = ("train", "--data", dataset, "model=tiny", "--epochs", 500, "--batch-size", 16, "num_workers=0")
-    process = subprocess.Popen(
-        command(*arguments, "--output", tmp_path / "runs"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        preexec_fn=default_interrupt,  # noqa: PLW1509
+def test_every_mistake_is_told_at_once(dataset, run):
+    result = run("train", "--data", dataset, "optim.lrr=1", "epochs=many", "batch_size=1", "augmnt=strong")
+    assert result.code == 2
+    for words in ("'optim.lrr'. Did you mean 'optim.lr'?", "epochs", "batch_size=1: at least 2", "augmnt"):
+        assert words in result.err
+
+
+def test_loss_that_is_no_number_ends_the_run(dataset, run, tmp_path):
+    result = run(
+        "train", "--data", dataset, "model=tiny", "loss=ce", "optim.name=sgd", "optim.lr=10", "optim.clip_grad_norm=0",
+        "optim.warmup_epochs=0", "optim.head_lr_scale=1e30", "--epochs", 3, "--batch-size", 16, "num_workers=0",
+        "precision=fp32", "--output", tmp_path,
     )  # fmt: skip
-    assert process.stderr is not None
-    assert any("epoch 1/500" in line for line in process.stderr)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert result.code == 1
+    assert "The loss is " in result.err
+    assert "lower learning rate" in result.err
+
+
+def test_frozen_backbone_learns_nothing_but_its_head(dataset, run, tmp_path, trained):
+    result = run(
+        "train", "--data", dataset, "model=tiny", f"model.weights={trained}", "optim.freeze_epochs=1", "--epochs", 1,
+        "--batch-size", 16, "num_workers=0", "loss=ce", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    before, after = (
+        safetensors.load_file(folder / "model.safetensors") for folder in (trained, next(tmp_path.iterdir()))
+    )
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_class_weights_are_those_of_scikit_learn():
+    targets = np.repeat([0, 1, 2], [5, 20, 75])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=targets)
+    assert balanced_weights([5, 20, 75]).tolist() == pytest.approx(expected.tolist())
+
+
+def test_balanced_draws_give_every_class_its_turn():
+    targets = np.repeat([0, 1, 2], [4, 20, 76])
+    order = balanced_order(targets, np.random.default_rng(0))
+    assert len(order) == 100
+    for start in range(0, 99, 3):
+        assert sorted(targets[order[start : start + 3]]) == [0, 1, 2]
+    # A class starts over only when all of it was drawn.
+    assert {order.count(index) for index in range(4)} <= {8, 9}
+
+
+def test_sampler_goes_on_in_the_middle_of_an_epoch():
+    sampler = EpochSampler([0, 1] * 25, 8, 7, balanced=False)
+    whole = list(sampler)
+    assert len(whole) == 48
+    assert len({draw.photo for draw in whole}) == 48
+    sampler.set_position(1, 2)
+    assert list(sampler) == whole[16:]
+    sampler.set_position(2)
+    assert [draw.photo for draw in sampler] != [draw.photo for draw in whole]
+    assert not {draw.seed for draw in sampler} & {draw.seed for draw in whole}
 
 
 def test_temperature_calibrates():

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flowercli.data.manifest import Manifest
-    from flowercli.training.config import TrainConfig
+    from flowercli.training.loop import Listener
+    from flowercli.training.run import TrainResult
+    from flowercli.training.schema import TrainConfig
 
+DEFAULT_OUTPUT = "runs"
 GROUPS = "model, data, loss, optim, augment, distill, recipe"
 
 
@@ -33,11 +36,18 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder that the runs go into.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with an unfinished run: the folder given as argument, or the newest in --output."
+        ),
+    ] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
 ) -> None:
     """Train a model on a folder of photographs and write a bundle into runs/TIME-MODEL/.
 
-    The split manifest of the folder is used if there is one and made if there is none.
+    The split manifest of the folder is used if there is one and made if there is none. A run that is
+    interrupted or killed goes on with --resume, as if it had never stopped.
     """
     from flowercli.errors import needs_extra
 
@@ -52,17 +62,41 @@ def train(
         "device": device,
         "output": output,
     }
+    if resume:
+        fixed = {key: value for key, value in options.items() if key != "output"} | {"model": model}
+        _resume(overrides or [], output, [key for key, value in fixed.items() if value is not None])
+        return
     config = compose_config([*(overrides or []), *_as_overrides(options), *_model_override(model)])
     if print_config:
         _print_config(config)
         return
     # Only now torch: a typo is told in a second.
     with needs_extra("train"):
-        from flowercli.cli.train_progress import TrainingProgress
-        from flowercli.training.run import train as run_training
+        from flowercli.training import run
     manifest = _find_or_make_manifest(config)
+    _watch(config, lambda listener: run.train(config, manifest, listener))
+
+
+def _resume(arguments: list[str], output: Path | None, options: list[str]) -> None:
+    from flowercli.errors import UsageError, needs_extra
+
+    with needs_extra("train"):
+        from flowercli.training import run
+        from flowercli.training.run_folder import RunFolder, newest_unfinished
+    changes = options + [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
+    if changes or len(arguments) > 1:
+        message = f"A resumed run keeps its configuration: {', '.join(changes or arguments[1:])} cannot be given."
+        raise UsageError(message, hint="flowers train --resume RUN")
+    path = Path(arguments[0]) if arguments else newest_unfinished(output or Path(DEFAULT_OUTPUT))
+    folder = RunFolder.open(path)
+    _watch(folder.config, lambda listener: run.resume(folder, listener))
+
+
+def _watch(config: TrainConfig, training: Callable[[Listener], TrainResult]) -> None:
+    from flowercli.cli.train_progress import TrainingProgress
+
     with TrainingProgress(config) as progress:
-        result = run_training(config, manifest, progress)
+        result = training(progress)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     typer.echo(str(result.bundle.path))

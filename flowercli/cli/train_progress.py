@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flowercli.cli.output import note, stderr_console
 
 if TYPE_CHECKING:
-    from flowercli.training.config import TrainConfig
     from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
+    from flowercli.training.schema import TrainConfig
 
 
 class TrainingProgress:
@@ -47,11 +47,16 @@ class TrainingProgress:
         """Print the line of an epoch."""
         text = (
             f"epoch {report.epoch}/{self.config.epochs}  loss {report.loss:.4f}  "
-            f"lr {report.learning_rate:.2e}  {report.images_per_second:.1f} img/s"
+            f"lr {report.learning_rate:.2e}  {report.images_per_second:.1f} img/s  "
+            f"{report.memory / 1024:.2f} GiB"
         )
         if report.val_accuracy is not None:
             text += f"  val accuracy {report.val_accuracy:.2%}  val loss {report.val_loss:.4f}"
         stderr_console().print(text, markup=False, soft_wrap=True)
+
+    def say(self, message: str) -> None:
+        """Print a note of the run."""
+        note(message)
 
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
+from flowercli.training.randomness import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,36 +20,43 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from flowercli.data.manifest import Entry
-    from flowercli.training.config import AugmentConfig
+    from flowercli.training.sampler import Draw
+    from flowercli.training.schema import AugmentConfig
 
 
 class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index."""
+    """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
-    def __init__(
-        self,
-        root: Path,
-        photos: Sequence[Entry],
-        class_names: Sequence[str],
-        spec: PreprocessSpec,
-        augment: Callable[[Image.Image], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> None:
         index = {name: position for position, name in enumerate(class_names)}
         self.paths = [str(root / photo.path) for photo in photos]
         self.targets = [index[photo.class_name] for photo in photos]
         self.spec = spec
-        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        path, target = self.paths[position], torch.tensor(self.targets[position])
-        if self.augment is not None:
-            # Decoded at twice the input size: a random crop may keep no more than a quarter of the area.
-            return self.augment(load_upright(path, 2 * max(self.spec.height, self.spec.width))), target
-        pixels = np.array(load_pixels(path, self.spec))
-        return torch.from_numpy(pixels).permute(2, 0, 1), target
+        pixels = np.array(load_pixels(self.paths[position], self.spec))
+        return torch.from_numpy(pixels).permute(2, 0, 1), torch.tensor(self.targets[position])
+
+
+class AugmentedPhotos(Dataset[tuple[Tensor, Tensor]]):
+    """The same pairs, randomly transformed: what is drawn decides the transform, not when or by which worker."""
+
+    def __init__(self, photos: PhotoDataset, augment: Callable[[Image.Image], Tensor]) -> None:
+        self.photos = photos
+        self.augment = augment
+        # Decoded at twice the input size: a random crop may keep no more than a quarter of the area.
+        self.decode_side = 2 * max(photos.spec.height, photos.spec.width)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        with seeded(draw.seed):
+            pixels = self.augment(load_upright(self.photos.paths[draw.photo], self.decode_side))
+        return pixels, torch.tensor(self.photos.targets[draw.photo])
 
 
 def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[[Image.Image], Tensor]:

@@ -6,6 +6,7 @@ import ctypes
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from flowercli.errors import DeviceError
 from flowercli.inference.cpu import cpu_flags
@@ -30,6 +31,8 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     """
     kind = resolve_device(device)
     mixed = resolve_precision(precision, kind)
+    # It keeps one state a process; a second run in it may want another precision.
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  (there is no public way)
     return Accelerator(cpu=kind == "cpu", mixed_precision="no" if mixed == "fp32" else mixed)
 
 
@@ -45,6 +48,12 @@ def keep_freed_memory() -> None:
         return
     for option, value in MALLOPT.items():
         mallopt(option, value)
+
+
+def make_repeatable() -> None:
+    """Let cuDNN choose the same algorithms each time; on a CPU nothing is needed. Not tested on a GPU."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def resolve_device(device: str) -> str:

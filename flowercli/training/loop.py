@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
+import psutil
 import torch
-from timm.utils import ModelEmaV3
 
-from flowercli.errors import TrainingError
-from flowercli.training.device import make_accelerator
-from flowercli.training.losses import TrainingLoss, ask_teachers
-from flowercli.training.mixing import Mixer
-from flowercli.training.optim import make_optimizer, make_schedule
-from flowercli.training.predict import predict
+from flowercli.training.interrupt import stop_request
+from flowercli.training.predict import Outputs, predict
+from flowercli.training.run_folder import BEST, LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
     from torch.utils.data import DataLoader
 
-    from flowercli.training.config import TrainConfig
-    from flowercli.training.model import PixelClassifier
-    from flowercli.training.predict import Outputs
+    from flowercli.training.learner import Learner
+    from flowercli.training.run_folder import RunFolder
+    from flowercli.training.sampler import EpochSampler
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch gave. ``val_accuracy`` is ``None`` where the epoch was not followed by a validation."""
+    """What one epoch gave. ``val_accuracy`` is ``None`` where the epoch was not followed by a validation.
+
+    ``memory`` is what the process holds at the end of the epoch, in MiB, without its data workers.
+    """
 
     epoch: int
     loss: float
     learning_rate: float
     images_per_second: float
+    memory: float
     val_accuracy: float | None
     val_loss: float | None
 
 
 class Listener(Protocol):
-    """Whoever shows the progress of a run."""
+    """Whoever shows or records the progress of a run."""
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """One optimizer update is done."""
@@ -50,90 +47,122 @@ class Listener(Protocol):
     def epoch_done(self, report: EpochReport) -> None:
         """One epoch, with its validation if it had one, is done."""
 
+    def say(self, message: str) -> None:
+        """Something happened that the user should know."""
 
-@dataclass(frozen=True)
-class Fitted:
-    """The model that was best on validation, its outputs there, and the history of all epochs."""
 
-    model: PixelClassifier
-    best_epoch: int
-    val: Outputs
-    history: list[EpochReport]
+@dataclass
+class Progress:
+    """Where a run is: the epoch, its steps done, what it has summed up so far, and the best validation."""
+
+    epoch: int = 1
+    steps_done: int = 0
+    loss_sum: float = 0.0
+    best_epoch: int = 0
+    best_accuracy: float = 0.0
+    best_loss: float = 0.0
+    stale: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_better(self, outputs: Outputs) -> bool:
+        """Compare on accuracy, and on log loss where that is equal, as it often is on a small split."""
+        return not self.best_epoch or (outputs.accuracy, -outputs.log_loss) > (self.best_accuracy, -self.best_loss)
 
 
 def fit(
-    config: TrainConfig,
-    model: PixelClassifier,
-    teachers: Sequence[PixelClassifier],
+    learner: Learner,
     train: DataLoader[tuple[Tensor, Tensor]],
+    sampler: EpochSampler,
     val: DataLoader[tuple[Tensor, Tensor]],
+    run: RunFolder,
     listener: Listener,
-) -> Fitted:
-    """Train, validate every few epochs, and return the weights that were best on validation.
+) -> Progress:
+    """Train, validate every few epochs, and leave the weights that were best on validation in the run's ``best.pt``.
+
+    Goes on from the run's last checkpoint if there is one.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is no longer a number, the memory does not hold two photographs, or a checkpoint
+            is damaged.
+        KeyboardInterrupt: the run was asked to stop; everything is in its last checkpoint.
     """
-    accelerator = make_accelerator(config.device, config.precision)
-    device = accelerator.device
-    for network in (model, *teachers):
-        network.to(device).to(memory_format=torch.channels_last)
-    mixer = Mixer(config.augment, config.loss.label_smoothing, model.num_classes)
-    criterion = TrainingLoss(config.loss, config.distill, model.embedding_size).to(device)
-    optimizer = make_optimizer(config.optim, model, criterion)
-    schedule = make_schedule(config.optim, optimizer, config.epochs, len(train))
-    average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    best: Fitted | None = None
-    history: list[EpochReport] = []
-    stale = 0
+    config = run.config
+    progress = _resume(learner, run)
+    saved_at = time.monotonic()
 
-    for epoch in range(1, config.epochs + 1):
-        model.train()
-        total_loss, started = 0.0, time.perf_counter()
-        for step, (pixels, class_indices) in enumerate(train, start=1):
-            batch = mixer(pixels.to(device).float(), class_indices.to(device))
-            with accelerator.autocast():
-                logits, embedding = model(batch.pixels)
-                teacher_logits = ask_teachers(teachers, batch.pixels)
-            loss = criterion(logits.float(), embedding.float(), batch, teacher_logits)
-            accelerator.backward(loss)
-            if config.optim.clip_grad_norm:
-                accelerator.clip_grad_norm_(model.parameters(), config.optim.clip_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            if average is not None:
-                average.update(model, step=(epoch - 1) * len(train) + step)
-            value = _finite(loss.item(), epoch, step)
-            total_loss += value
-            listener.step(epoch, step, len(train), value)
-        images_per_second = len(train) * config.batch_size / (time.perf_counter() - started)
+    with stop_request() as stop:
+        while progress.epoch <= config.epochs and not (config.patience and progress.stale >= config.patience):
+            learner.start_epoch(progress.epoch)
+            sampler.set_position(progress.epoch, progress.steps_done)
+            started, resumed_at = time.perf_counter(), progress.steps_done
 
-        outputs = None
-        if epoch % config.validate_every == 0 or epoch == config.epochs:
-            candidate = model if average is None else average.module
-            outputs = predict(candidate, val, device)
-            stale += 1
-            if best is None or _better(outputs, best.val):
-                best, stale = Fitted(copy.deepcopy(candidate), epoch, outputs, history), 0
-        mean_loss, rate = total_loss / len(train), schedule.get_last_lr()[0]
-        accuracy, val_loss = (None, None) if outputs is None else (outputs.accuracy, outputs.log_loss)
-        history.append(EpochReport(epoch, mean_loss, float(rate), images_per_second, accuracy, val_loss))
-        listener.epoch_done(history[-1])
-        if config.patience and stale >= config.patience:
-            break
+            for pixels, class_indices in train:
+                step = progress.steps_done + 1
+                loss = learner.update(pixels, class_indices, progress.epoch, step)
+                progress.steps_done, progress.loss_sum = step, progress.loss_sum + loss
+                listener.step(progress.epoch, step, sampler.steps, loss)
+                if stop.made:
+                    _save(learner, progress, run)
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved_at >= 60 * config.checkpoint_minutes:
+                    _save_if_possible(learner, progress, run, listener)
+                    saved_at = time.monotonic()
 
-    assert best is not None  # The last epoch is always validated, and patience counts validations.
-    return best
+            seconds = time.perf_counter() - started
+            images_per_second = (sampler.steps - resumed_at) * config.batch_size / seconds
+            outputs = None
+            if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
+                outputs = predict(learner.candidate, val, learner.device)
+                progress.stale += 1
+                if progress.is_better(outputs):
+                    _keep_best(learner, progress, outputs, run)
+            report = _report(learner, progress, outputs, images_per_second, sampler.steps)
+            progress.history.append(asdict(report))
+            progress.epoch, progress.steps_done, progress.loss_sum = progress.epoch + 1, 0, 0.0
+            _save_if_possible(learner, progress, run, listener)
+            saved_at = time.monotonic()
+            listener.epoch_done(report)
+    return progress
 
 
-def _better(outputs: Outputs, than: Outputs) -> bool:
-    """Compare on accuracy, and on log loss where that is equal, as it often is on a small split."""
-    return (outputs.accuracy, -outputs.log_loss) > (than.accuracy, -than.log_loss)
+def _resume(learner: Learner, run: RunFolder) -> Progress:
+    state = run.load(LAST)
+    if state is None:
+        # From here on the run can be resumed without the pretrained weights it started from.
+        _save(learner, Progress(), run)
+        return Progress()
+    learner.load_state_dict(state["learner"])
+    return Progress(**state["progress"])
 
 
-def _finite(loss: float, epoch: int, step: int) -> float:
-    if math.isfinite(loss):
-        return loss
-    message = f"The loss is {loss} at epoch {epoch}, step {step}."
-    raise TrainingError(message, hint="Try a lower learning rate (--lr) or precision=fp32.")
+def _save(learner: Learner, progress: Progress, run: RunFolder) -> None:
+    run.save(LAST, {"learner": learner.state_dict(), "progress": asdict(progress)})
+
+
+def _save_if_possible(learner: Learner, progress: Progress, run: RunFolder, listener: Listener) -> None:
+    """Save; where the disk is full, say so and go on: the checkpoint before is still there."""
+    try:
+        _save(learner, progress, run)
+    except OSError as error:
+        listener.say(f"The checkpoint could not be written ({error.strerror}); the one before is kept.")
+
+
+def _keep_best(learner: Learner, progress: Progress, outputs: Outputs, run: RunFolder) -> None:
+    progress.best_epoch, progress.stale = progress.epoch, 0
+    progress.best_accuracy, progress.best_loss = outputs.accuracy, outputs.log_loss
+    val = {name: torch.from_numpy(values) for name, values in vars(outputs).items()}
+    run.save(BEST, {"epoch": progress.epoch, "model": learner.candidate.state_dict(), "val": val})
+
+
+def _report(
+    learner: Learner, progress: Progress, outputs: Outputs | None, images_per_second: float, steps: int
+) -> EpochReport:
+    return EpochReport(
+        epoch=progress.epoch,
+        loss=progress.loss_sum / steps,
+        learning_rate=float(learner.schedule.get_last_lr()[0]),
+        images_per_second=images_per_second,
+        memory=psutil.Process().memory_info().rss / 2**20,
+        val_accuracy=None if outputs is None else outputs.accuracy,
+        val_loss=None if outputs is None else outputs.log_loss,
+    )

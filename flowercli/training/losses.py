@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody uses)
-from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss
+from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss, TripletMarginLoss
+from pytorch_metric_learning.miners import BatchHardMiner
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from flowercli.training.config import DistillConfig, LossConfig
     from flowercli.training.mixing import Batch
     from flowercli.training.model import PixelClassifier
+    from flowercli.training.schema import DistillConfig, LossConfig
 
 
 class Projection(nn.Module):
@@ -30,10 +31,18 @@ class Projection(nn.Module):
 
 
 class TrainingLoss(nn.Module):
-    """The weighted sum of the three parts; its projection is trained with the model."""
+    """The weighted sum of the three parts; its projection is trained with the model.
 
-    def __init__(self, config: LossConfig, distill: DistillConfig, embedding_size: int) -> None:
+    ``class_counts`` ``[C]`` are the photographs of each class, for ``class_weights=balanced``.
+    """
+
+    def __init__(
+        self, config: LossConfig, distill: DistillConfig, embedding_size: int, class_counts: Sequence[int]
+    ) -> None:
         super().__init__()
+        self.class_weights: Tensor | None
+        weights = balanced_weights(class_counts) if config.class_weights == "balanced" else None
+        self.register_buffer("class_weights", weights, persistent=False)
         self.config = config
         self.distill = distill
         self.contrastive = contrastive_loss(config)
@@ -48,7 +57,7 @@ class TrainingLoss(nn.Module):
             batch: the targets.
             teacher_logits: ``[N, C]``, or ``None`` without teachers.
         """
-        loss = F.cross_entropy(logits, batch.soft_targets)
+        loss = F.cross_entropy(logits, batch.soft_targets, weight=self.class_weights)
         if teacher_logits is not None:
             weight = self.distill.weight
             loss = (1 - weight) * loss + weight * distillation_loss(logits, teacher_logits, self.distill.temperature)
@@ -63,12 +72,39 @@ def contrastive_loss(config: LossConfig) -> nn.Module | None:
     """Return the contrastive loss of the configuration, on unit vectors ``[N, size]`` and class indices ``[N]``."""
     if config.contrastive == "none" or config.contrastive_weight == 0:
         return None
-    loss: nn.Module = (
-        SupConLoss(temperature=config.temperature)
-        if config.contrastive == "supcon"
-        else ContrastiveLoss(pos_margin=0.0, neg_margin=config.margin)
-    )
-    return loss
+    return CONTRASTIVE_LOSSES[config.contrastive](config)
+
+
+class HardTripletLoss(nn.Module):
+    """Each picture against the farthest of its class and the nearest of another (Hermans et al., 2017)."""
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        self.miner = BatchHardMiner()
+        self.loss = TripletMarginLoss(margin=margin)
+
+    def forward(self, unit: Tensor, class_indices: Tensor) -> Tensor:
+        """Return the loss of unit vectors ``[N, size]`` with targets ``[N]``."""
+        loss: Tensor = self.loss(unit, class_indices, self.miner(unit, class_indices))
+        return loss
+
+
+CONTRASTIVE_LOSSES: dict[str, Callable[[LossConfig], nn.Module]] = {
+    # Hadsell et al., 2006.
+    "contrastive": lambda config: ContrastiveLoss(pos_margin=0.0, neg_margin=config.margin),
+    # Khosla et al., 2020.
+    "supcon": lambda config: SupConLoss(temperature=config.temperature),
+    "triplet": lambda config: HardTripletLoss(config.margin),
+}
+
+
+def balanced_weights(class_counts: Sequence[int]) -> Tensor:
+    """Return weights ``[C]`` inverse to the classes' sizes, 1 on average over the photographs.
+
+    As scikit-learn's ``class_weight="balanced"`` (King and Zeng, 2001).
+    """
+    counts = torch.tensor(class_counts, dtype=torch.float32).clamp(min=1)
+    return counts.sum() / (len(counts) * counts)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -12,20 +12,30 @@ from timm.data import Mixup
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flowercli.training.config import AugmentConfig
+    from flowercli.training.schema import AugmentConfig
 
 
 @dataclass(frozen=True)
 class Batch:
     """A batch as the loss sees it.
 
-    ``pixels`` ``[N, 3, H, W]`` ``float32`` 0…255; ``soft_targets`` probabilities ``[N, C]``;
+    ``pixels`` ``[N, 3, H, W]`` 0…255, ``float32`` where they are mixed; ``soft_targets`` probabilities ``[N, C]``;
     ``class_indices`` ``[N]``, or ``None`` where every picture is a mixture of two.
     """
 
     pixels: Tensor
     soft_targets: Tensor
     class_indices: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def parts(self, size: int) -> list[Batch]:
+        """Return the batch in parts of about equal size, none larger than ``size``."""
+        count = -(-len(self) // size)
+        indices = [None] * count if self.class_indices is None else self.class_indices.tensor_split(count)
+        columns = zip(self.pixels.tensor_split(count), self.soft_targets.tensor_split(count), indices, strict=True)
+        return [Batch(*column) for column in columns]
 
 
 class Mixer:
@@ -41,7 +51,7 @@ class Mixer:
         """Return the batch, mixed or not."""
         # timm pairs each picture with its mirror position and so wants an even batch.
         if len(pixels) % 2 == 0 and torch.rand(()).item() < self.probability:
-            mixed, soft_targets = self.mixup(pixels, class_indices)
+            mixed, soft_targets = self.mixup(pixels.float(), class_indices)
             return Batch(mixed, soft_targets, None)
         return Batch(pixels, smooth_targets(class_indices, self.num_classes, self.label_smoothing), class_indices)
 

@@ -17,7 +17,7 @@ from flowercli.inference.preprocess import PreprocessSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowercli.training.config import ModelConfig
+    from flowercli.training.schema import ModelConfig
 
 CONFIG_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "first_conv", "classifier")
 
@@ -56,6 +56,14 @@ class PixelClassifier(nn.Module):
         """The head: the linear layer from embedding to logits."""
         head: nn.Module = self.backbone.get_classifier()
         return head
+
+    def freeze_backbone(self, *, frozen: bool) -> None:
+        """Stop or let learn everything but the classifier; frozen batch normalisation keeps its statistics."""
+        head = {id(parameter) for parameter in self.classifier.parameters()}
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(not frozen or id(parameter) in head)
+        if frozen:
+            self.backbone.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Classify a batch.

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from flowercli.training.config import OptimConfig
     from flowercli.training.model import PixelClassifier
+    from flowercli.training.schema import OptimConfig
 
 
 def make_optimizer(config: OptimConfig, model: PixelClassifier, criterion: nn.Module) -> Optimizer:

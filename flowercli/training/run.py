@@ -1,27 +1,30 @@
-"""One training run: from a configuration to a bundle in ``runs/<time>-<model>/``."""
+"""One training run: from a configuration, or from where an unfinished one stopped, to a bundle ``runs/TIME-MODEL``."""
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-from accelerate.utils import set_seed
+from safetensors import SafetensorError
 from torch.utils.data import DataLoader
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
-from flowercli.errors import DataError
+from flowercli.errors import DataError, TrainingError, TrainingInterrupted
 from flowercli.inference.novelty import Novelty
-from flowercli.training.dataset import PhotoDataset, training_transform
-from flowercli.training.device import keep_freed_memory
+from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
+from flowercli.training.device import keep_freed_memory, make_repeatable
+from flowercli.training.interrupt import ignore_interrupts
+from flowercli.training.learner import Learner
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
-from flowercli.training.predict import predict
-from flowercli.training.save import save_bundle
+from flowercli.training.predict import Outputs, predict
+from flowercli.training.randomness import seed_all
+from flowercli.training.run_folder import BEST, RunFolder
+from flowercli.training.sampler import EpochSampler
+from flowercli.training.save import Fitted, save_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flowercli.data.manifest import Manifest
-    from flowercli.inference.preprocess import PreprocessSpec
-    from flowercli.training.config import TrainConfig
-    from flowercli.training.loop import EpochReport, Fitted, Listener
+    from flowercli.training.loop import Listener, Progress
+    from flowercli.training.schema import TrainConfig
 
 # More photographs do not move the subspace.
 NOVELTY_PHOTOS = 4000
@@ -43,7 +45,7 @@ class TrainResult:
 
     bundle: Bundle
     best_epoch: int
-    history: list[EpochReport]
+    history: list[dict[str, Any]]
 
 
 def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainResult:
@@ -55,23 +57,100 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
     Raises:
         DataError: photographs of the manifest are missing, or a split is too small.
         WeightsError: the pretrained weights cannot be had.
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is no longer a number, the memory is too small, or the disk full.
+        TrainingInterrupted: the run was asked to stop, and can be resumed.
     """
+    model, cfg = _new_model(config, manifest)
+    setup = Setup.make(config, manifest, model, listener)
+    return _finish(RunFolder.create(config, manifest, cfg), setup, listener)
+
+
+def resume(run: RunFolder, listener: Listener) -> TrainResult:
+    """Go on with an unfinished run from its last checkpoint, as if it had never stopped.
+
+    Raises:
+        As ``train``, and TrainingError: the checkpoint is damaged.
+    """
+    if changed := run.changed_versions():
+        listener.say(f"Other versions than at the start, so the result may differ: {', '.join(changed)}.")
+    if run.target.exists():  # Killed after the last moment that mattered.
+        run.discard()
+        return _result(Bundle.load(run.target))
+    # The checkpoint holds the weights; the pretrained ones are not needed again.
+    blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
+    model = PixelClassifier(create_backbone(blank.model, len(run.manifest.class_names)), run.pretrained_cfg)
+    return _finish(run, Setup.make(run.config, run.manifest, model, listener), listener)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run needs in memory."""
+
+    learner: Learner
+    train: DataLoader[tuple[Tensor, Tensor]]
+    sampler: EpochSampler
+    val: DataLoader[tuple[Tensor, Tensor]]
+
+    @classmethod
+    def make(cls, config: TrainConfig, manifest: Manifest, model: PixelClassifier, listener: Listener) -> Setup:
+        """Build the data loaders and the learner."""
+        _check_photos(config, manifest)
+        keep_freed_memory()
+        make_repeatable()
+        teachers = [_load_teacher(Path(path), manifest.class_names) for path in config.distill.teacher]
+        photos = _photos(config, manifest, "train", model)
+        sampler = EpochSampler(
+            photos.targets, config.batch_size, config.seed, balanced=config.data.sampler == "balanced"
+        )
+        train = DataLoader(
+            AugmentedPhotos(photos, training_transform(config.augment, model.spec)),
+            config.batch_size,
+            sampler=sampler,
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+            worker_init_fn=ignore_interrupts,
+        )
+        counts = list(manifest.counts("train").values())
+        learner = Learner(config, model, teachers, counts, sampler.steps, listener.say)
+        return cls(learner, train, sampler, DataLoader(_photos(config, manifest, "val", model), config.batch_size))
+
+
+def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier, dict[str, Any]]:
     _check_photos(config, manifest)
-    keep_freed_memory()
-    set_seed(config.seed)
-    class_names = list(manifest.class_names)
-    teachers = [_load_teacher(Path(path), class_names) for path in config.distill.teacher]
-    backbone = create_backbone(config.model, len(class_names))
-    cfg = resolved_cfg(backbone, config.model, len(class_names))
-    model = PixelClassifier(backbone, cfg)
-    train_batches, val_batches = make_loaders(config, manifest, model.spec)
-    target = _run_folder(config)
-    with new_folder(target) as folder:
-        fitted = fit(config, model, teachers, train_batches, val_batches, listener)
-        novelty = fit_novelty(config, manifest, fitted)
-        save_bundle(folder, config, manifest, fitted, novelty, cfg)
-    return TrainResult(Bundle.load(target), fitted.best_epoch, fitted.history)
+    seed_all(config.seed)
+    backbone = create_backbone(config.model, len(manifest.class_names))
+    cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))
+    return PixelClassifier(backbone, cfg), cfg
+
+
+def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
+    try:
+        progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, listener)
+        fitted = _best(run, setup, progress)
+        novelty = fit_novelty(run.config, run.manifest, fitted)
+        with new_folder(run.target) as folder:
+            save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+    except KeyboardInterrupt as error:
+        message = "Interrupted. Everything is saved."
+        raise TrainingInterrupted(message, hint=f"Go on with: flowers train --resume {run.path}") from error
+    except (OSError, SafetensorError) as error:
+        message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."
+        raise TrainingError(message, hint=f"Free some space, then: flowers train --resume {run.path}") from error
+    run.discard()
+    return _result(Bundle.load(run.target))
+
+
+def _result(bundle: Bundle) -> TrainResult:
+    return TrainResult(bundle, bundle.section["provenance"]["best_epoch"], bundle.section["history"])
+
+
+def _best(run: RunFolder, setup: Setup, progress: Progress) -> Fitted:
+    best = run.load(BEST)
+    assert best is not None  # The last epoch is always validated, and patience counts validations.
+    model = setup.learner.model
+    model.load_state_dict(best["model"])
+    val = Outputs(**{name: tensor.numpy() for name, tensor in best["val"].items()})
+    return Fitted(model, best["epoch"], val, progress.history)
 
 
 def fit_novelty(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Novelty:
@@ -84,30 +163,12 @@ def fit_novelty(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Nove
     return Novelty.fit(known.embeddings, fitted.val.embeddings[fitted.val.right], config.accept)
 
 
-def make_loaders(
-    config: TrainConfig, manifest: Manifest, spec: PreprocessSpec
-) -> tuple[DataLoader[tuple[Tensor, Tensor]], DataLoader[tuple[Tensor, Tensor]]]:
-    """Return the shuffled, randomly transformed training batches and the plain validation batches."""
-    root, names = Path(config.data.path), manifest.class_names
-    photos = manifest.of_split("train")
-    if len(photos) < config.batch_size:
+def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelClassifier) -> PhotoDataset:
+    photos = manifest.of_split(split)
+    if split == "train" and len(photos) < config.batch_size:
         message = f"The train split has {len(photos)} photographs, fewer than one batch of {config.batch_size}."
         raise DataError(message, hint=f"flowers train --batch-size {max(2, len(photos) // 2)} …")
-    augment = training_transform(config.augment, spec)
-    train_set = PhotoDataset(root, photos, names, spec, augment)
-    val_set = PhotoDataset(root, manifest.of_split("val"), names, spec)
-    generator = torch.Generator().manual_seed(config.seed)
-    # A last batch of one would break batch normalisation; each epoch leaves out other photographs.
-    train_batches = DataLoader(
-        train_set,
-        config.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=config.num_workers,
-        persistent_workers=config.num_workers > 0,
-        generator=generator,
-    )
-    return train_batches, DataLoader(val_set, config.batch_size)
+    return PhotoDataset(Path(config.data.path), photos, manifest.class_names, model.spec)
 
 
 def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
@@ -124,10 +185,3 @@ def _load_teacher(path: Path, class_names: Sequence[str]) -> PixelClassifier:
         message = f"The teacher {path} knows {', '.join(bundle.class_names)}; the dataset has {', '.join(class_names)}."
         raise DataError(message, hint="A teacher must be trained on the same classes.")
     return load_bundle_model(bundle)
-
-
-def _run_folder(config: TrainConfig) -> Path:
-    started = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    base = Path(config.output) / f"{started}-{config.model.name.partition('.')[0]}"
-    candidates = [base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 100))]
-    return next(path for path in candidates if not path.exists())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,24 @@ from flowercli.inference.calibration import fit_temperature, rejection_threshold
 from flowercli.training.card import model_card
 from flowercli.training.config import as_dict
 from flowercli.training.metrics import evaluate
+from flowercli.training.run_folder import versions
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.inference.novelty import Novelty
-    from flowercli.training.config import TrainConfig
-    from flowercli.training.loop import Fitted
+    from flowercli.training.model import PixelClassifier
+    from flowercli.training.predict import Outputs
+    from flowercli.training.schema import TrainConfig
 
-PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
+
+@dataclass(frozen=True)
+class Fitted:
+    """The model that was best on validation, its outputs there, and the history of all epochs."""
+
+    model: PixelClassifier
+    best_epoch: int
+    val: Outputs
+    history: list[dict[str, Any]]
 
 
 def save_bundle(
@@ -58,6 +68,7 @@ def describe_run(
             "rejection_threshold": rejection_threshold(probabilities, targets, config.accept),
             "novelty": novelty.to_json(),
             "embedding_size": fitted.model.embedding_size,
+            "history": fitted.history,
             "metrics": {"val": {"torch": evaluate(probabilities, targets, names)}},
             "provenance": provenance(config, manifest, fitted),
         },
@@ -71,11 +82,10 @@ def provenance(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> dict[
         "dataset_sha256": manifest.dataset_sha256,
         "manifest_sha256": manifest.sha256,
         "photos": {split: sum(manifest.counts(split).values()) for split in ("train", "val", "test")},
-        "epochs_trained": fitted.history[-1].epoch,
+        "epochs_trained": fitted.history[-1]["epoch"],
         "best_epoch": fitted.best_epoch,
         "config": as_dict(config),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"flowercli": __version__, "python": platform.python_version()},
+        "versions": versions() | {"flowercli": __version__, "python": platform.python_version()},
         "git_revision": git_revision(),
     }
 

@@ -1,0 +1,144 @@
+"""The folder of a run that is not finished: its configuration, its split, and its checkpoints.
+
+``runs/TIME-MODEL.unfinished`` becomes the bundle ``runs/TIME-MODEL`` when training ends. ``last.pt`` is the whole
+state of training, ``best.pt`` the weights that were best on validation; both are written atomically
+and read with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from flowercli.atomic import write_bytes, write_text
+from flowercli.bundle import MANIFEST, to_json
+from flowercli.data.manifest import Manifest
+from flowercli.errors import TrainingError, UsageError
+from flowercli.training.config import as_dict, config_from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowercli.training.schema import TrainConfig
+
+SUFFIX = ".unfinished"
+RUN_FILE = "run.json"
+LAST, BEST = "last.pt", "best.pt"
+# Another version of these may compute other numbers.
+PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An unfinished run on disk. ``target`` is where its bundle will be."""
+
+    path: Path
+    config: TrainConfig
+    manifest: Manifest
+    pretrained_cfg: dict[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def target(self) -> Path:
+        """The folder of the bundle to be."""
+        return self.path.with_name(self.path.name.removesuffix(SUFFIX))
+
+    @classmethod
+    def create(cls, config: TrainConfig, manifest: Manifest, pretrained_cfg: dict[str, Any]) -> Self:
+        """Make the folder of a new run below ``config.output``."""
+        run = cls(_make_folder(config), config, manifest, pretrained_cfg, versions())
+        recorded = {"config": as_dict(config), "pretrained_cfg": pretrained_cfg, "versions": run.versions}
+        write_text(run.path / MANIFEST, manifest.to_json())
+        write_text(run.path / RUN_FILE, to_json(recorded))
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an unfinished run, by its folder or by that of its bundle to be.
+
+        Raises:
+            UsageError: there is none.
+            TrainingError: it has no checkpoint to go on from, or is damaged.
+        """
+        folder = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
+        if not (folder / RUN_FILE).is_file():
+            if (path / "config.json").is_file():
+                raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {path}")
+            raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
+        try:
+            recorded = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            config, cfg, started_with = (
+                config_from_dict(recorded["config"]),
+                recorded["pretrained_cfg"],
+                recorded["versions"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{folder / RUN_FILE} is damaged: {error}.") from error
+        return cls(folder, config, Manifest.read(folder / MANIFEST), cfg, started_with)
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint atomically; the one before stays until the new one is whole on disk."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_bytes(self.path / name, buffer.getbuffer())
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Read a checkpoint; ``None`` if there is none.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # Damaged files raise whatever their parser does.
+            message = f"The checkpoint {path} is damaged."
+            raise TrainingError(message, hint="Start the run anew: flowers train …") from error
+        return state
+
+    def changed_versions(self) -> list[str]:
+        """Name the packages that are not of the version the run was started with."""
+        now = versions()
+        return [f"{name} {then} → {now[name]}" for name, then in self.versions.items() if now.get(name) != then]
+
+    def discard(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _make_folder(config: TrainConfig) -> Path:
+    started = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    base = f"{started}-{config.model.name.partition('.')[0]}"
+    for name in (base, *(f"{base}-{number}" for number in range(2, 100))):
+        path = Path(config.output) / f"{name}{SUFFIX}"
+        if not path.with_name(name).exists() and not path.exists():
+            path.mkdir(parents=True)
+            return path
+    raise TrainingError(f"There are too many runs of this second in {config.output}.")
+
+
+def newest_unfinished(output: Path) -> Path:
+    """Return the newest unfinished run below a folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = sorted(path for path in output.glob(f"*{SUFFIX}") if (path / RUN_FILE).is_file())
+    if not found:
+        raise UsageError(f"There is no unfinished run in {output}.", hint="flowers train --data DIR")
+    return found[-1]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that training computes with."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,73 @@
+"""Which photographs an epoch draws, in which order, from any step of it on."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from flowercli.training.randomness import ORDER, PICTURE, derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+
+class Draw(NamedTuple):
+    """One picture of an epoch: the position of its photograph in the dataset, and the seed of its augmentation."""
+
+    photo: int
+    seed: int
+
+
+class EpochSampler(Sampler[Draw]):
+    """Draws whole batches only: a last batch of one would break batch normalisation.
+
+    Args:
+        targets: class indices ``[N]`` of the photographs.
+        batch_size: photographs a step.
+        seed: the run's.
+        balanced: every class equally often, so that small classes have pairs in each batch; otherwise each
+            photograph once.
+    """
+
+    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, *, balanced: bool) -> None:
+        self.targets = np.asarray(targets)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.balanced = balanced
+        self.epoch, self.steps_done = 1, 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of a whole epoch."""
+        return len(self.targets) // self.batch_size
+
+    def set_position(self, epoch: int, steps_done: int = 0) -> None:
+        """Choose the epoch (from 1 on) and how many of its steps to leave out."""
+        self.epoch, self.steps_done = epoch, steps_done
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = np.random.default_rng(derive_seed(self.seed, ORDER, self.epoch))
+        order = balanced_order(self.targets, generator) if self.balanced else generator.permutation(len(self.targets))
+        for position in range(self.steps_done * self.batch_size, len(self)):
+            yield Draw(int(order[position]), derive_seed(self.seed, PICTURE, self.epoch, position))
+
+
+def balanced_order(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
+    """Return ``N`` indices in which the classes take turns; a class that runs out starts over in a new order."""
+    members = [np.flatnonzero(targets == index) for index in np.unique(targets)]
+    cycles = [_endless(of_class, generator) for of_class in members]
+    turns = (cycles[turn] for _ in itertools.count() for turn in generator.permutation(len(cycles)))
+    return [next(cycle) for cycle in itertools.islice(turns, len(targets))]
+
+
+def _endless(indices: npt.NDArray[np.intp], generator: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from generator.permutation(indices).tolist()

@@ -1,0 +1,180 @@
+"""``flowers train`` stopped at any moment goes on as if it had never stopped; a full disk or memory stops nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import command, default_interrupt, flowers
+
+from flowercli.bundle import Bundle
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from flowercli.training.run_folder import LAST, RunFolder
+
+RECIPE = (
+    "model=tiny", "--epochs", 3, "--batch-size", 16, "num_workers=1", "augment=strong", "ema_decay=0.9",
+    "validate_every=1", "optim.lr=3e-3", "checkpoint_minutes=0",
+)  # fmt: skip
+
+
+def weights_of(path):
+    return Bundle.load(Path(path)).section["files"]["model.safetensors"]["sha256"]
+
+
+def checkpoint(folder):
+    """Return the last checkpoint below ``folder``, if there is one."""
+    return next(iter(folder.glob(f"*/{LAST}")), None)
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def stop_soon(process, output, number, rng):
+    """Send the signal at a random moment after the process has written a checkpoint of its own."""
+    started = time.time()
+    while process.poll() is None:
+        path = checkpoint(output)
+        if path is not None and path.stat().st_mtime > started:
+            break
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0, 0.5))
+    process.send_signal(number)
+    return process.communicate(timeout=120)[1]
+
+
+@pytest.mark.slow
+def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path):
+    whole = flowers("train", "--data", dataset, *RECIPE, "--output", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    output, rng = tmp_path / "stopped", random.Random()
+    process = start("--data", dataset, *RECIPE, "--output", output)
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+        err = stop_soon(process, output, number, rng)
+        if checkpoint(output) is None:
+            break  # It was done before it could be stopped.
+        if number != signal.SIGKILL:
+            assert process.returncode == 130, err
+            assert "Everything is saved" in err
+            assert f"flowers train --resume {checkpoint(output).parent}" in err
+        assert "Traceback" not in err
+        process = start("--resume", checkpoint(output).parent)
+    out, err = process.communicate(timeout=120)
+    finished = Path(out.strip()) if out else next(output.iterdir())
+    assert process.returncode in {0, 130}, err
+    assert weights_of(finished) == weights_of(whole.out.strip())
+    assert len(Bundle.load(finished).section["history"]) == 3
+    assert os.listdir(output) == [finished.name]
+
+
+@pytest.fixture(scope="module")
+def unfinished(dataset, tmp_path_factory):
+    """Return a run that was interrupted; not to be changed."""
+    output = tmp_path_factory.mktemp("runs")
+    process = start("--data", dataset, *RECIPE, "--epochs", 400, "--output", output)
+    stop_soon(process, output, signal.SIGINT, random.Random())
+    return checkpoint(output).parent
+
+
+def test_unfinished_run_is_no_bundle_and_resumes_only_as_it_was(unfinished, run):
+    assert run("classify", "x.jpg", "--model", unfinished).code == 1
+    for more in (("--epochs", 5), ("optim.lr=1",), ("--model", "tiny")):
+        result = run("train", "--resume", unfinished, *more)
+        assert result.code == 2
+        assert "keeps its configuration" in result.err
+
+
+def test_checkpoint_loads_without_pickled_code(unfinished):
+    state = torch.load(unfinished / LAST, weights_only=True)
+    assert state["progress"]["epoch"] >= 1
+    assert set(state["learner"]) >= {"model", "average", "optimizer", "schedule", "micro_batch"}
+
+
+def test_nothing_to_resume(run, tmp_path, trained):
+    assert run("train", "--resume", tmp_path / "none").code == 2
+    assert run("train", "--resume", "--output", tmp_path).code == 2
+    finished = run("train", "--resume", trained)
+    assert finished.code == 2
+    assert "is finished" in finished.err
+
+
+def test_damaged_checkpoint_is_told(unfinished, run, tmp_path):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    whole = (copy / LAST).read_bytes()
+    (copy / LAST).write_bytes(whole[: len(whole) // 2])
+    result = run("train", "--resume", copy)
+    assert result.code == 1
+    assert f"{copy / LAST} is damaged" in result.err
+
+
+def test_other_versions_are_told(unfinished, tmp_path):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    recorded = json.loads((copy / "run.json").read_text())
+    recorded["versions"]["timm"] = "0.1"
+    (copy / "run.json").write_text(json.dumps(recorded))
+    assert RunFolder.open(copy).changed_versions()[0].startswith("timm 0.1 → ")
+
+
+@pytest.mark.slow
+def test_full_disk_keeps_the_checkpoint_before_and_the_run_can_finish(dataset, tmp_path):
+    """A limit on the size of files stands for the disk: it is met in the middle of the run, then lifted."""
+    output = tmp_path / "runs"
+    process = start("--data", dataset, *RECIPE, "--output", output)
+    while checkpoint(output) is None:
+        assert process.poll() is None
+        time.sleep(0.02)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    out, err = process.communicate(timeout=240)
+    assert (process.returncode, out) == (1, ""), err
+    assert "could not be written" in err
+    assert "Traceback" not in err
+    assert "Free some space, then: flowers train --resume" in err
+    folder = checkpoint(output).parent
+    resumed = flowers("train", "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    Bundle.load(Path(resumed.out.strip())).verify()
+
+
+OUT_OF_MEMORY = """
+import resource, sys, torch
+from flowercli.training.config import compose_config
+from flowercli.training.learner import Learner
+from flowercli.training.model import PixelClassifier, create_backbone, resolved_cfg
+config = compose_config(["model=tiny", "loss=ce", "batch_size=128", "precision=fp32", "augment=none"])
+backbone = create_backbone(config.model, 3)
+model = PixelClassifier(backbone, resolved_cfg(backbone, config.model, 3))
+learner = Learner(config, model, [], [1, 1, 1], 1, print)
+pixels, targets = torch.zeros((128, 3, 288, 288), dtype=torch.uint8), torch.zeros(128, dtype=torch.int64)
+learner.model.train()
+learner.update(pixels[:2], targets[:2], 1, 1)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 900 * 2**20,) * 2)
+loss = learner.update(pixels, targets, 1, 1)
+print("loss", loss, "parts of", learner.micro_batch)
+"""
+
+
+def test_batch_that_memory_does_not_hold_is_taken_in_parts():
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    said, last = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+    assert said.startswith("Out of memory: from now on 64 photographs at a time")
+    assert last.startswith("loss ")
+    assert int(last.split()[-1]) < 128

@@ -66,6 +66,10 @@ class TrainingError(FlowersError):
     """A training run that cannot go on."""
 
 
+class TrackingError(FlowersError):
+    """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
+
+
 class ExportError(FlowersError):
     """An export that does not agree with the model it was made from."""
 

@@ -11,6 +11,7 @@ from flowercli.cli.classify import classify
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.split import split
+from flowercli.cli.track import track
 from flowercli.cli.train import train
 
 app = typer.Typer(
@@ -41,5 +42,6 @@ def options(
 app.command("classify")(classify)
 app.command("split")(split)
 app.command("train")(train)
+app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.training.config import TrainConfig
 
-GROUPS = "model, data, loss, optim, augment, distill, recipe"
+GROUPS = "model, data, loss, optim, augment, distill, tracking, recipe"
 
 
 def train(
@@ -33,6 +33,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder that the runs go into.")] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's tracking URI, as http://127.0.0.1:8080; a file beside the runs by default."),
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
 ) -> None:
     """Train a model on a folder of photographs and write a bundle into runs/TIME-MODEL/.
@@ -51,6 +55,7 @@ def train(
         "seed": seed,
         "device": device,
         "output": output,
+        "tracking.uri": tracking_uri,
     }
     config = compose_config([*(overrides or []), *_as_overrides(options), *_model_override(model)])
     if print_config:
@@ -59,10 +64,14 @@ def train(
     # Only now torch: a typo is told in a second.
     with needs_extra("train"):
         from flowercli.cli.train_progress import TrainingProgress
+        from flowercli.cli.train_tracking import log_result, tracked
+        from flowercli.training.listeners import Listeners
         from flowercli.training.run import train as run_training
     manifest = _find_or_make_manifest(config)
-    with TrainingProgress(config) as progress:
-        result = run_training(config, manifest, progress)
+    with tracked(config, manifest) as tracking:
+        with TrainingProgress(config) as progress:
+            result = run_training(config, manifest, Listeners(progress, tracking))
+        log_result(tracking, result)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     typer.echo(str(result.bundle.path))

@@ -99,6 +99,16 @@ class DistillConfig:
 
 
 @dataclass
+class TrackingConfig:
+    """Where a run is recorded. ``uri`` is MLflow's tracking URI; ``None`` is a store beside the runs."""
+
+    name: str
+    uri: str | None
+    experiment: str
+    system_metrics: bool
+
+
+@dataclass
 class TrainConfig:
     """Everything that decides a training run."""
 
@@ -108,6 +118,7 @@ class TrainConfig:
     optim: OptimConfig
     augment: AugmentConfig
     distill: DistillConfig
+    tracking: TrackingConfig
     epochs: int
     batch_size: int
     seed: int
@@ -127,6 +138,7 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "loss.contrastive": ("none", "contrastive", "supcon"),
     "optim.name": ("adam", "adamw", "sgd"),
+    "tracking.name": ("mlflow", "none"),
 }
 # Inclusive bounds; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {

@@ -44,8 +44,8 @@ class EpochReport:
 class Listener(Protocol):
     """Whoever shows the progress of a run."""
 
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """One optimizer update is done."""
+    def step(self, epoch: int, step: int, steps: int, loss: float, learning_rate: float) -> None:
+        """One optimizer update is done; the learning rate is the one that it used."""
 
     def epoch_done(self, report: EpochReport) -> None:
         """One epoch, with its validation if it had one, is done."""
@@ -101,12 +101,13 @@ def fit(
                 accelerator.clip_grad_norm_(model.parameters(), config.optim.clip_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
+            learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
             if average is not None:
                 average.update(model, step=(epoch - 1) * len(train) + step)
             value = _finite(loss.item(), epoch, step)
             total_loss += value
-            listener.step(epoch, step, len(train), value)
+            listener.step(epoch, step, len(train), value, learning_rate)
         images_per_second = len(train) * config.batch_size / (time.perf_counter() - started)
 
         outputs = None

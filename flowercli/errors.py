@@ -72,6 +72,10 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  (not an error: what the
     exit_code = EXIT_INTERRUPTED
 
 
+class TrackingError(FlowersError):
+    """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
+
+
 class ExportError(FlowersError):
     """An export that does not agree with the model it was made from."""
 

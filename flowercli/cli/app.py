@@ -12,6 +12,7 @@ from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.models import models
 from flowercli.cli.split import split
+from flowercli.cli.track import track
 from flowercli.cli.train import train
 
 app = typer.Typer(
@@ -43,5 +44,6 @@ app.command("classify")(classify)
 app.command("models")(models)
 app.command("split")(split)
 app.command("train")(train)
+app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)

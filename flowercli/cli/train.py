@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowercli.training.schema import TrainConfig
 
 DEFAULT_OUTPUT = "runs"
-GROUPS = "model, data, loss, optim, augment, distill, recipe"
+GROUPS = "model, data, loss, optim, augment, distill, tracking, recipe"
 
 
 def train(
@@ -36,6 +36,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder that the runs go into.")] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's tracking URI, as http://127.0.0.1:8080; a file beside the runs by default."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -61,6 +65,7 @@ def train(
         "seed": seed,
         "device": device,
         "output": output,
+        "tracking.uri": tracking_uri,
     }
     if resume:
         fixed = {key: value for key, value in options.items() if key != "output"} | {"model": model}
@@ -74,7 +79,7 @@ def train(
     with needs_extra("train"):
         from flowercli.training import run
     manifest = _find_or_make_manifest(config)
-    _watch(config, lambda listener: run.train(config, manifest, listener))
+    _watch(config, manifest, lambda listener: run.train(config, manifest, listener))
 
 
 def _resume(arguments: list[str], output: Path | None, options: list[str]) -> None:
@@ -89,14 +94,19 @@ def _resume(arguments: list[str], output: Path | None, options: list[str]) -> No
         raise UsageError(message, hint="flowers train --resume RUN")
     path = Path(arguments[0]) if arguments else newest_unfinished(output or Path(DEFAULT_OUTPUT))
     folder = RunFolder.open(path)
-    _watch(folder.config, lambda listener: run.resume(folder, listener))
+    _watch(folder.config, folder.manifest, lambda listener: run.resume(folder, listener))
 
 
-def _watch(config: TrainConfig, training: Callable[[Listener], TrainResult]) -> None:
+def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener], TrainResult]) -> None:
+    """Show and record a run, and print the path of its bundle."""
     from flowercli.cli.train_progress import TrainingProgress
+    from flowercli.cli.train_tracking import log_result, tracked
+    from flowercli.training.listeners import Listeners
 
-    with TrainingProgress(config) as progress:
-        result = training(progress)
+    with tracked(config, manifest) as tracking:
+        with TrainingProgress(config) as progress:
+            result = training(Listeners(progress, tracking))
+        log_result(tracking, result)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     typer.echo(str(result.bundle.path))

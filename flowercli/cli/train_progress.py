@@ -37,7 +37,7 @@ class TrainingProgress:
     def __exit__(self, *_exception: object) -> None:
         self.progress.stop()
 
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def step(self, epoch: int, step: int, steps: int, loss: float, _learning_rate: float) -> None:
         """Move the bar."""
         total = steps * self.config.epochs
         done = (epoch - 1) * steps + step

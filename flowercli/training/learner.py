@@ -72,6 +72,11 @@ class Learner:
         average: PixelClassifier | None = None if self.average is None else self.average.module
         return self.model if average is None else average
 
+    @property
+    def learning_rate(self) -> float:
+        """That of the next update, for the backbone."""
+        return float(self.schedule.get_last_lr()[0])
+
     def start_epoch(self, epoch: int) -> None:
         """Switch to training; in the first ``optim.freeze_epochs`` epochs only the new layers learn."""
         self.model.train()

@@ -41,8 +41,8 @@ class EpochReport:
 class Listener(Protocol):
     """Whoever shows or records the progress of a run."""
 
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """One optimizer update is done."""
+    def step(self, epoch: int, step: int, steps: int, loss: float, learning_rate: float) -> None:
+        """One optimizer update is done; the learning rate is the one that it used."""
 
     def epoch_done(self, report: EpochReport) -> None:
         """One epoch, with its validation if it had one, is done."""
@@ -98,9 +98,10 @@ def fit(
 
             for pixels, class_indices in train:
                 step = progress.steps_done + 1
+                learning_rate = learner.learning_rate
                 loss = learner.update(pixels, class_indices, progress.epoch, step)
                 progress.steps_done, progress.loss_sum = step, progress.loss_sum + loss
-                listener.step(progress.epoch, step, sampler.steps, loss)
+                listener.step(progress.epoch, step, sampler.steps, loss, learning_rate)
                 if stop.made:
                     _save(learner, progress, run)
                     raise KeyboardInterrupt
@@ -160,7 +161,7 @@ def _report(
     return EpochReport(
         epoch=progress.epoch,
         loss=progress.loss_sum / steps,
-        learning_rate=float(learner.schedule.get_last_lr()[0]),
+        learning_rate=learner.learning_rate,
         images_per_second=images_per_second,
         memory=psutil.Process().memory_info().rss / 2**20,
         val_accuracy=None if outputs is None else outputs.accuracy,

@@ -83,6 +83,16 @@ class DistillConfig:
 
 
 @dataclass
+class TrackingConfig:
+    """Where a run is recorded. ``uri`` is MLflow's tracking URI; ``None`` is a store beside the runs."""
+
+    name: str
+    uri: str | None
+    experiment: str
+    system_metrics: bool
+
+
+@dataclass
 class TrainConfig:
     """Everything that decides a training run."""
 
@@ -92,6 +102,7 @@ class TrainConfig:
     optim: OptimConfig
     augment: AugmentConfig
     distill: DistillConfig
+    tracking: TrackingConfig
     epochs: int
     batch_size: int
     micro_batch: int | None
@@ -115,6 +126,7 @@ CHOICES = {
     "loss.class_weights": ("none", "balanced"),
     "loss.contrastive": ("none", "contrastive", "supcon", "triplet"),
     "optim.name": ("adam", "adamw", "sgd"),
+    "tracking.name": ("mlflow", "none"),
 }
 # Inclusive bounds; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {

@@ -1,0 +1,1 @@
+"""Answering to other programs: no torch here."""

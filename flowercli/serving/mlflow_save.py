@@ -1,0 +1,92 @@
+"""Write an MLflow model: code, a lone ``.onnx``, signature, example and requirements, complete in one folder."""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import io
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from flowercli.mlflow_quietly import import_mlflow
+
+# The part of this package that answers needs: a server need not have it installed.
+MODULES = ("__init__.py", "atomic.py", "bundle.py", "errors.py", "inference")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
+ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+EXAMPLE_SIZE = (64, 64)
+EXAMPLE_COLOUR = (220, 40, 60)
+
+
+def save_mlflow_model(onnx: Path, target: Path) -> None:
+    """Write the MLflow model of a lone ``.onnx`` into the new folder ``target``."""
+    mlflow = import_mlflow()
+    package = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory(prefix="flowers-mlflow-") as temporary:
+        code = Path(temporary) / package.name
+        code.mkdir()
+        for name in MODULES:
+            source = package / name
+            if source.is_dir():
+                shutil.copytree(source, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, code / name)
+        with warnings.catch_warnings():
+            # MLflow compares the columns of the example with a range, which pandas 3 warns of.
+            warnings.filterwarnings("ignore", message="Operation with range is deprecated")
+            mlflow.pyfunc.save_model(
+                str(target),
+                python_model=str(Path(__file__).with_name("mlflow_model.py")),
+                artifacts={"bundle": str(onnx)},
+                code_paths=[str(code)],
+                signature=signature(),
+                input_example=(input_example(), {"top_k": 0}),
+                pip_requirements=requirements(),
+            )
+
+
+def signature() -> Any:
+    """Return what the model takes and gives: the columns of ``flowers classify --json`` without the path."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Map
+
+    outputs = [
+        ColSpec(DataType.string, "predicted_class"),
+        ColSpec(DataType.long, "class_index"),
+        ColSpec(DataType.double, "confidence"),
+        ColSpec(Map(DataType.double), "all_predictions"),
+        ColSpec(DataType.boolean, "rejected"),
+    ]
+    params = ParamSchema([ParamSpec("top_k", "integer", 0)])
+    return ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs), params)
+
+
+def input_example() -> Any:
+    """Return a data frame with one small picture."""
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    Image.new("RGB", EXAMPLE_SIZE, EXAMPLE_COLOUR).save(buffer, "PNG")
+    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
+
+
+def requirements() -> list[str]:
+    """Return the packages that a server needs, at the versions of this environment; torch is not one of them."""
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS]
+    # On a server the plain build is enough, and much smaller, whichever of the two is installed here.
+    installed = {name: _version(name) for name in ONNXRUNTIME}
+    version = next((version for version in installed.values() if version), None)
+    return [*pinned, f"onnxruntime=={version}" if version else "onnxruntime"]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,30 @@
+"""Several listeners of one run, told the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowercli.training.loop import EpochReport, Listener
+
+
+class Listeners:
+    """A listener that passes on what it hears."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def step(self, *what: Any, **more: Any) -> None:
+        """Pass on that an optimizer update is done."""
+        for listener in self.listeners:
+            listener.step(*what, **more)
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Pass on that an epoch is done."""
+        for listener in self.listeners:
+            listener.epoch_done(report)
+
+    def say(self, message: str) -> None:
+        """Pass on what the user should know."""
+        for listener in self.listeners:
+            listener.say(message)

@@ -1,0 +1,75 @@
+"""The thread that sends a spool while training goes on, and keeps trying when the server does not answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowercli.training.tracking_replay import Replay
+
+# Seconds: between two looks at the spool, and between two tries at a server that does not answer.
+POLL = 1.0
+FIRST_RETRY = 0.5
+LONGEST_RETRY = 15.0
+RETRY_AT_THE_END = 1.0
+
+
+class Sender(threading.Thread):
+    """Sends what a spool holds, batch by batch.
+
+    Args:
+        replay: the spool and the store.
+        say: told, from this thread, when the server stops answering and when it answers again.
+    """
+
+    def __init__(self, replay: Replay, say: Callable[[str], None]) -> None:
+        # A daemon, so that a second Ctrl-C ends the program; the spool stays.
+        super().__init__(name="tracking", daemon=True)
+        self.replay = replay
+        self.trouble: Exception | None = None
+        self._say = say
+        self._closing = threading.Event()
+        self._give_up_at = 0.0
+
+    def run(self) -> None:
+        """Send until all is sent, or until there is no more time to try."""
+        retry = FIRST_RETRY
+        while True:
+            try:
+                more = self.replay.send_next()
+            except Exception as error:  # noqa: BLE001  (requests, urllib3, SQLAlchemy, MLflow: whatever it is, training goes on)
+                self._note(error)
+                if self._closing.is_set() and time.monotonic() > self._give_up_at:
+                    return
+                self._wait(retry)
+                retry = min(2 * retry, LONGEST_RETRY)
+                continue
+            self._note(None)
+            retry = FIRST_RETRY
+            if not more:
+                if self._closing.is_set():
+                    return
+                self._closing.wait(POLL)
+
+    def finish(self, patience: float) -> None:
+        """Send the rest. A server that does not answer is given ``patience`` seconds, one that does all it needs."""
+        self._give_up_at = time.monotonic() + patience
+        self._closing.set()
+        self.join()
+
+    def _wait(self, seconds: float) -> None:
+        if self._closing.is_set():
+            time.sleep(min(seconds, RETRY_AT_THE_END))
+        else:
+            self._closing.wait(seconds)
+
+    def _note(self, trouble: Exception | None) -> None:
+        if trouble is not None and self.trouble is None:
+            self._say("The tracking server does not answer; training goes on, and what it misses is sent later.")
+        elif trouble is None and self.trouble is not None:
+            self._say("The tracking server answers again.")
+        self.trouble = trouble

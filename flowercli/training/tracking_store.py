@@ -1,0 +1,112 @@
+"""Which MLflow store a run is recorded in, and whether it answers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from flowercli.errors import TrackingError
+from flowercli.mlflow_quietly import import_mlflow
+
+if TYPE_CHECKING:
+    from flowercli.training.schema import TrainConfig
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store.
+
+    ``artifacts`` is where it keeps files, if it is for us to say; ``given`` whether the user named it, rather
+    than that it is the one beside the runs.
+    """
+
+    uri: str
+    artifacts: str | None = None
+    given: bool = True
+
+    @classmethod
+    def beside(cls, output: Path) -> Self:
+        """Return the store in the folder of the runs."""
+        folder = output.resolve()
+        return cls(_sqlite(folder / DATABASE), (folder / ARTIFACTS).as_uri(), given=False)
+
+    @classmethod
+    def named(cls, uri: str, output: Path) -> Self:
+        """Return the store at a URI, which may be that of the store beside the runs of ``output``."""
+        own = cls.beside(output)
+        return own if uri == own.uri else cls(uri)
+
+    @classmethod
+    def of_config(cls, config: TrainConfig) -> Self:
+        """Return the store of a run: the configured one, else ``MLFLOW_TRACKING_URI``, else one beside the runs.
+
+        Raises:
+            TrackingError: the configured URI holds a password, which would end up in the bundle.
+        """
+        uri = config.tracking.uri or os.environ.get(URI_VARIABLE)
+        if uri is None:
+            return cls.beside(Path(config.output))
+        if config.tracking.uri is not None and _without_password(uri) != uri:
+            hint = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+            raise TrackingError("The tracking URI holds a password, and is written into every bundle.", hint=hint)
+        return cls(uri)
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown and written."""
+        return _without_password(self.uri)
+
+    def client(self) -> Any:
+        """Return an ``MlflowClient``."""
+        return import_mlflow().MlflowClient(self.uri)
+
+    def check(self, experiment: str) -> None:
+        """See that the store answers and takes runs of the experiment; a store of our own is not made yet.
+
+        Raises:
+            TrackingError: it does not.
+        """
+        if not self.given:
+            return
+        try:
+            known = self.client().get_experiment_by_name(experiment)
+        except Exception as error:  # requests, SQLAlchemy, MLflow: they have no common base.
+            message = f"The tracking server {self.shown} does not answer: {reason(error)}"
+            raise TrackingError(message, hint=self._how_to_get_it()) from error
+        if known is not None and known.lifecycle_stage == "deleted":
+            message = f"The experiment '{experiment}' of {self.shown} is deleted."
+            raise TrackingError(message, hint="Record into another one: tracking.experiment=NAME")
+
+    def _how_to_get_it(self) -> str:
+        parts = urlsplit(self.uri)
+        if parts.hostname not in {"127.0.0.1", "localhost"}:
+            return "Train without it: flowers train tracking=none …"
+        start = f"mlflow server --host {parts.hostname} --port {parts.port or 80}"
+        return f"Start it: {start}\nor train without it: flowers train tracking=none …"
+
+
+def reason(error: Exception) -> str:
+    """Return an error in one line of bearable length; those of HTTP libraries nest and repeat themselves."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for words in ("Connection refused", "timed out", "Name or service not known", "No route to host"):
+        if words in text:
+            return f"{words}."
+    return text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004  (two lines of a terminal)
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

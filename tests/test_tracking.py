@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SAMPLES, command, default_interrupt, flowers
+
+from flowercli.bundle import Bundle
+from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.errors import TrainingError
+from flowercli.models import load_model
+
+pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from flowercli.mlflow_quietly import import_mlflow
+from flowercli.training.config import compose_config
+from flowercli.training.loop import EpochReport
+from flowercli.training.tracking import open_tracking
+from flowercli.training.tracking_spool import Spool
+
+EPOCHS = 6
+STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.
+OPTIONS = ("model=tiny", "loss=ce", "--batch-size", 16, "num_workers=0", "validate_every=2", "patience=0")
+
+
+class Server:
+    """A real MLflow server on loopback that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self) -> None:
+        arguments = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--artifacts-destination")
+        stores = (str(self.folder / "files"), "--backend-store-uri", f"sqlite:///{self.folder}/server.db")
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
+                env=environment, start_new_session=True, cwd=self.folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        for _ in range(600):
+            if self.answers():
+                return
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.1)
+        pytest.fail("the server does not start")
+
+    def answers(self) -> bool:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            try:
+                connection.request("GET", "/health")
+                return connection.getresponse().read() == b"OK"
+            except (OSError, http.client.HTTPException):
+                return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    @property
+    def client(self):
+        return import_mlflow().MlflowClient(self.uri)
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(shared_server):
+    """Return a server that runs; a test may kill it."""
+    if shared_server.process is None:
+        shared_server.start()
+    return shared_server
+
+
+def the_run(client, experiment="flowers"):
+    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return run
+
+
+def steps_of(client, run, key):
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, key)]
+
+
+def check_complete(client, run, epochs=EPOCHS):
+    assert run.info.status == "FINISHED"
+    for key in ("loss", "learning_rate"):
+        assert steps_of(client, run, key) == list(range(1, 6 * epochs + 1))
+    for key in ("train_loss", "images_per_second"):
+        assert steps_of(client, run, key) == list(range(1, epochs + 1))
+    assert steps_of(client, run, "val_accuracy") == steps_of(client, run, "val_loss") == list(range(2, epochs + 1, 2))
+    (model,) = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id='{run.info.run_id}'")
+    assert model.status == "READY"
+    names = {entry.path for entry in client.list_artifacts(run.info.run_id, "bundle")}
+    assert names == {f"bundle/{name}" for name in ("config.json", "model.safetensors", "README.md", "split.json")}
+    return model
+
+
+def start_training(dataset, output, uri, *options):
+    arguments = ("train", "--data", dataset, *OPTIONS, "--output", output, "--tracking-uri", uri, *options)
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def wait_for(process, words):
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if words in line:
+            return
+    pytest.fail(f"'{words}' did not come: {''.join(seen)}")
+
+
+@pytest.mark.slow
+def test_default_store_is_beside_the_runs(dataset, tmp_path):
+    output = tmp_path / "runs"
+    done = flowers("train", "--data", dataset, *OPTIONS, "--epochs", 2, "--output", output, "tracking=mlflow")
+    assert done.code == 0, done.err
+    (line,) = done.out.splitlines()
+    uri = f"sqlite:///{output}/mlflow.db"
+    assert f"mlflow ui --backend-store-uri {uri}" in done.err
+    assert sorted(path.name for path in output.iterdir()) == sorted(["mlartifacts", "mlflow.db", Path(line).name])
+    assert not (ROOT / "mlruns").exists()
+    client = import_mlflow().MlflowClient(uri)
+    run = the_run(client)
+    model = check_complete(client, run, epochs=2)
+    assert model.artifact_location.startswith((output / "mlartifacts").as_uri())
+    assert run.info.run_name == Path(line).name
+    assert steps_of(client, run, "system/cpu_utilization_percentage")[0] == 0
+    assert steps_of(client, run, "system/system_memory_usage_megabytes")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_server_gets_everything_and_a_model_that_answers_as_classify_does(
+    dataset, tmp_path, server, run, monkeypatch
+):
+    process = start_training(dataset, tmp_path, server.uri, "--epochs", EPOCHS, "tracking.experiment=whole")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    mlflow, client, bundle = import_mlflow(), server.client, Bundle.load(Path(out.strip()))
+    found = the_run(client, "whole")
+    model = check_complete(client, found)
+    assert not (tmp_path / "tracking").exists()
+    assert found.data.params["optim.name"] == "adam"
+    assert found.data.params["model.name"] == "test_efficientnet"
+    assert found.data.tags["version.torch"] == bundle.section["provenance"]["versions"]["torch"]
+    assert found.data.tags["git_revision"] == bundle.section["provenance"]["git_revision"]
+    manifest = Manifest.read(manifest_path(dataset))
+    inputs = {entry.tags[0].value: entry.dataset for entry in found.inputs.dataset_inputs}
+    assert set(inputs) == {"train", "val", "test", "manifest"}
+    assert all(inputs[split].digest == manifest.dataset_sha256[:36] for split in ("train", "val", "test"))
+    assert json.loads(inputs["train"].profile)["dataset_sha256"] == manifest.dataset_sha256
+    assert json.loads(inputs["train"].profile)["num_rows"] == 108
+    assert inputs["manifest"].digest == manifest.sha256[:36]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    assert "optim:" in mlflow.artifacts.load_text(f"{found.info.artifact_uri}/config.yaml")
+
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}", dst_path=str(tmp_path / "model")))
+    assert "torch" not in (folder / "requirements.txt").read_text()
+    assert not list(folder.rglob("*.pkl"))
+    loaded = mlflow.pyfunc.load_model(str(folder))
+    pictures = sorted((dataset / "green").glob("*.jpg"))[:5]
+    lines = run("classify", "--json", "--model", folder / "artifacts" / "model.onnx", *pictures).out.splitlines()
+    expected = [{key: value for key, value in json.loads(line).items() if key != "path"} for line in lines]
+    assert predict(loaded, pictures) == expected
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_comes_back_has_everything(dataset, tmp_path, server):
+    process = start_training(dataset, tmp_path, server.uri, "--epochs", EPOCHS, "tracking.experiment=back")
+    wait_for(process, "epoch 2/")
+    server.kill()
+    wait_for(process, "does not answer")
+    wait_for(process, "epoch 5/")
+    server.start()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "answers again" in err
+    assert Bundle.load(Path(out.strip()))
+    check_complete(server.client, the_run(server.client, "back"))
+    assert not (tmp_path / "tracking").exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_made_up_for_later(dataset, tmp_path, server, run):
+    process = start_training(dataset, tmp_path, server.uri, "--epochs", EPOCHS, "tracking.experiment=late")
+    wait_for(process, "epoch 1/")
+    server.kill()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert Bundle.load(Path(out.strip()))
+    (folder,) = (tmp_path / "tracking").iterdir()
+    assert f"flowers track {folder}" in err
+
+    result = run("track", folder, "--tracking-uri", server.uri)
+    assert (result.code, result.out) == (1, "")
+    assert "does not take the records: Connection refused." in result.err
+
+    fresh = Server(tmp_path / "fresh")
+    fresh.start()
+    try:
+        copy = tmp_path / "copy" / "again"
+        copy.parent.mkdir()
+        subprocess.run(["cp", "-r", folder, copy], check=True)
+        for records in (folder, copy):  # The second time nothing is new.
+            result = run("track", records, "--tracking-uri", fresh.uri)
+            assert (result.code, result.out) == (0, ""), result.err
+            assert not records.exists()
+            check_complete(fresh.client, the_run(fresh.client, "late"))
+    finally:
+        fresh.kill()
+
+
+def test_a_server_that_does_not_answer_at_the_start_is_told(dataset, tmp_path, run):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        uri = f"http://127.0.0.1:{port}"
+        result = run("train", "--data", dataset, *OPTIONS, "--output", tmp_path / "runs", "--tracking-uri", uri)
+    assert result.code == 1
+    assert f"The tracking server {uri} does not answer: Connection refused." in result.err
+    assert f"mlflow server --host 127.0.0.1 --port {port}" in result.err
+    assert "tracking=none" in result.err
+    assert "Traceback" not in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_password_does_not_get_into_the_bundle(dataset, tmp_path, run):
+    uri = "http://me:secret@127.0.0.1:1"
+    result = run("train", "--data", dataset, *OPTIONS, "--output", tmp_path, "--tracking-uri", uri)
+    assert result.code == 1
+    assert "MLFLOW_TRACKING_PASSWORD" in result.err
+    assert "secret" not in result.err
+
+
+def tracking_of(dataset, output, *overrides):
+    config = compose_config([f"data.path={dataset}", f"output={output}", "model=tiny", *overrides])
+    return open_tracking(config, Manifest.read(manifest_path(dataset)), lambda _message: None)
+
+
+@pytest.fixture
+def split_dataset(dataset, run):
+    assert manifest_path(dataset).is_file() or run("split", dataset).code == 0
+    return dataset
+
+
+def test_a_run_that_ends_badly_says_so(split_dataset, tmp_path):
+    def raising(error):
+        with tracking_of(split_dataset, tmp_path) as tracking:
+            tracking.step(1, 1, 6, 0.5, 1e-3)
+            raise error
+
+    for error in (TrainingError("it is over"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            raising(error)
+    client = import_mlflow().MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("flowers").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FAILED", "KILLED"]
+
+
+def test_a_killed_process_leaves_records_that_can_be_sent(tmp_path, run):
+    folder = tmp_path / "tracking" / "killed"
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    spool = Spool.create(folder, uri)
+    spool.append("run", id="1", experiment="flowers", name="killed", time=1000, tags={})
+    for step in range(2500):
+        spool.append("metrics", time=1000 + step, step=step, values={"loss": 1.0})
+    result = run("track", folder)
+    assert result.code == 1
+    assert "still going on" in result.err
+    spool.close()
+    with (folder / "records.jsonl").open("ab") as file:
+        file.write(b'{"kind": "metrics", "ti')
+    result = run("track", folder)
+    assert result.code == 0, result.err
+    client = import_mlflow().MlflowClient(uri)
+    found = the_run(client)
+    assert found.info.status == "KILLED"
+    assert steps_of(client, found, "loss") == list(range(2500))
+    assert run("track", folder).code == 1
+
+
+def test_training_never_waits_for_a_server_that_hangs(split_dataset, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # Takes connections and says nothing.
+        tracking = tracking_of(split_dataset, tmp_path)
+        tracking.store = type(tracking.store)(f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        started = time.perf_counter()
+        for step in range(1, 2001):
+            tracking.step(1, step, 2000, 0.5, 1e-3)
+        tracking.epoch_done(EpochReport(1, 0.5, 1e-3, 30.0, None, None))
+        assert time.perf_counter() - started < 5
+        hanging.close()
+        with contextlib.suppress(KeyboardInterrupt), tracking:
+            raise KeyboardInterrupt
+    assert tracking.unsent is not None
+    assert (tracking.unsent / "records.jsonl").read_bytes().count(b"\n") > 2000
+
+
+def predict(model, pictures, **params):
+    import pandas as pd
+
+    column = [base64.b64encode(path.read_bytes()).decode() for path in pictures]
+    return model.predict(pd.DataFrame({"image": column}), params=params or None).to_dict("records")
+
+
+def test_served_model_stands_alone_and_refuses_in_short(tmp_path, run):
+    import pandas as pd
+
+    from flowercli.serving.mlflow_save import save_mlflow_model
+
+    mlflow = import_mlflow()
+    shipped = load_model(None).path / "model.int8.onnx"
+    save_mlflow_model(shipped, tmp_path / "model")
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    pictures = sorted(SAMPLES.glob("*.jpg"))
+    (answer, *_) = predict(model, pictures, top_k=2)
+    expected = json.loads(run("classify", "--json", "--top-k", 2, pictures[0]).out)
+    assert {"path": str(pictures[0]), **answer} == expected
+    long = "A" * (45 * 2**20)
+    for text, words in (("###", "not_base64"), ("aGVsbG8=", "not_an_image"), (long, "too_large"), ("", "empty")):
+        with pytest.raises(mlflow.MlflowException) as caught:
+            model.predict(pd.DataFrame({"image": [text]}))
+        assert caught.value.error_code == "BAD_REQUEST"
+        assert words in str(caught.value)
+        assert len(str(caught.value)) < 200
+    with pytest.raises(mlflow.MlflowException, match="at most 256"):
+        model.predict(pd.DataFrame({"image": [""] * 257}))
+    with pytest.raises(mlflow.MlflowException, match="top_k"):
+        predict(model, pictures[:1], top_k=-1)
+
+    code = "import sys, mlflow.pyfunc; mlflow.pyfunc.load_model('model'); flowercli = sys.modules['flowercli']"
+    code += "; print(flowercli.__file__, 'torch' in sys.modules)"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    where, with_torch = done.stdout.split()
+    assert Path(where).resolve().is_relative_to(tmp_path.resolve())
+    assert with_torch == "False"

@@ -18,7 +18,7 @@ def print_comparison(comparison: Comparison) -> None:
         (f"{letter}  {side.bundle.path.name}", side.variant, str(side.right), interval(side.accuracy))
         for letter, side in sides
     ]
-    title = f"{comparison.split}: {comparison.photos} photographs, 95 % intervals in brackets"
+    title = f"{comparison.split}: {comparison.photos} photographs, 95 % intervals"
     print_table(("", "Weights", "Right", "Accuracy"), rows, title=title)
     counts = (
         ("Both are right", comparison.both),

@@ -12,10 +12,23 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
-from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    top_k_accuracy_score,
+)
 
 from flowercli.bundle import Bundle
-from flowercli.training.metrics import evaluate, f1_from_matrices, wilson
+from flowercli.models import load_model
+from flowercli.training.bootstrap import resampled_sums
+from flowercli.training.card import model_card
+from flowercli.training.metrics import evaluate, wilson
+from flowercli.training.scores import f1_from_counts
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -29,24 +42,51 @@ def answers(seed, count=200, classes=4):
     return probabilities, targets
 
 
-@given(st.integers(0, 10_000))
+@given(st.integers(0, 10_000), st.integers(2, 6), st.integers(12, 300))
 @settings(max_examples=15, deadline=None)
-def test_values_are_those_of_scikit_learn(seed):
-    probabilities, targets = answers(seed)
-    predictions = probabilities.argmax(axis=1)
-    metrics = evaluate(probabilities, targets, NAMES)
-    assert metrics["accuracy"]["value"] == pytest.approx(accuracy_score(targets, predictions), abs=1e-6)
-    assert metrics["macro_f1"]["value"] == pytest.approx(f1_score(targets, predictions, average="macro"), abs=1e-6)
-    assert metrics["weighted_f1"]["value"] == pytest.approx(
-        f1_score(targets, predictions, average="weighted"), abs=1e-6
-    )
-    assert metrics["log_loss"] == pytest.approx(log_loss(targets, probabilities, labels=range(4)), abs=1e-5)
-    for index, name in enumerate(NAMES):
-        row = metrics["per_class"][name]
-        only = {"labels": [index], "average": "macro"}
+def test_values_are_those_of_scikit_learn(seed, classes, count):
+    probabilities, targets = answers(seed, count, classes)
+    targets[:classes] = range(classes)  # scikit-learn warns where a class is not there
+    predictions, every = probabilities.argmax(axis=1), range(classes)
+    metrics = evaluate(probabilities, targets, list("abcdef")[:classes])
+    expected = {
+        "accuracy": accuracy_score(targets, predictions),
+        "balanced_accuracy": balanced_accuracy_score(targets, predictions),
+        "top_2_accuracy": top_k_accuracy_score(targets, probabilities, k=2, labels=every) if classes > 2 else 1,
+        "macro_f1": f1_score(targets, predictions, average="macro"),
+        "weighted_f1": f1_score(targets, predictions, average="weighted"),
+        "log_loss": log_loss(targets, probabilities, labels=every),
+        "brier": brier_score_loss(targets, probabilities, labels=every, scale_by_half=False),
+    }
+    for name, value in expected.items():
+        assert metrics[name]["value"] == pytest.approx(value, abs=1e-6), name
+    for index in every:
+        row = metrics["per_class"]["abcdef"[index]]
+        only = {"labels": [index], "average": "macro", "zero_division": 0}
         assert row["precision"]["value"] == pytest.approx(precision_score(targets, predictions, **only), abs=1e-6)
         assert row["recall"]["value"] == pytest.approx(recall_score(targets, predictions, **only), abs=1e-6)
         assert row["support"] == (targets == index).sum()
+
+
+def test_calibration_error_by_hand():
+    # 0.62 and 0.66 share the bin (9/15, 10/15] and one of their answers is right; 0.9 is alone in (13/15, 14/15].
+    probabilities = np.array([[0.62, 0.38], [0.66, 0.34], [0.1, 0.9]])
+    metrics = evaluate(probabilities, np.array([0, 1, 1]), ["a", "b"])
+    assert metrics["ece"]["value"] == pytest.approx((abs(0.62 + 0.66 - 1) + abs(0.9 - 1)) / 3, abs=1e-6)
+    certain = evaluate(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]), ["a", "b"])
+    assert certain["ece"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_overconfidence_shows_in_the_calibration_error():
+    generator = np.random.default_rng(3)
+    logits = generator.normal(0, 2, (4000, 4))
+    true, sharp = (np.exp(logits * factor) / np.exp(logits * factor).sum(axis=1, keepdims=True) for factor in (1, 2))
+    targets = (true.cumsum(axis=1) > generator.random((4000, 1))).argmax(axis=1)
+    calibrated, overconfident = (evaluate(p, targets, NAMES)["ece"] for p in (true, sharp))
+    assert calibrated["low"] < 0.01
+    assert overconfident["low"] > 0.05
+    gap = sharp.max(axis=1).mean() - true[np.arange(4000), sharp.argmax(axis=1)].mean()
+    assert overconfident["low"] < gap < overconfident["high"]
 
 
 def test_wilson_against_published_values():
@@ -59,18 +99,58 @@ def test_wilson_against_published_values():
 
 def test_intervals_hold_the_value_and_shrink():
     small, large = (evaluate(*answers(1, count), NAMES) for count in (60, 6000))
-    for metric in ("accuracy", "macro_f1", "weighted_f1"):
+    for metric in ("accuracy", "balanced_accuracy", "top_2_accuracy", "macro_f1", "weighted_f1", "log_loss", "brier"):
         for value in (small[metric], large[metric]):
             assert value["low"] <= value["value"] <= value["high"]
         assert large[metric]["high"] - large[metric]["low"] < small[metric]["high"] - small[metric]["low"]
 
 
+def test_bootstrap_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(0).normal(0, 1, 400)
+    means = resampled_sums(values[:, np.newaxis])[:, 0] / 400
+    assert means.mean() == pytest.approx(values.mean(), abs=0.005)
+    assert means.std() == pytest.approx(values.std() / 20, rel=0.06)
+
+
+def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
+    columns = np.random.default_rng(0).normal(0, 1, (30, 2))
+    whole = resampled_sums(columns)
+    monkeypatch.setattr("flowercli.training.bootstrap.CELLS_AT_ONCE", 700)
+    assert np.allclose(resampled_sums(columns), whole)
+
+
 def test_class_that_never_occurs():
-    matrices = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]]])
-    macro, weighted = f1_from_matrices(matrices)
+    hits, there, named = np.array([[3.0, 2, 0]]), np.array([[4.0, 2, 0]]), np.array([[3.0, 3, 0]])
+    macro, weighted = f1_from_counts(hits, there, named)
     targets, predictions = [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1]
     assert macro[0] == pytest.approx(f1_score(targets, predictions, average="macro"))
     assert weighted[0] == pytest.approx(f1_score(targets, predictions, average="weighted"))
+    probabilities = np.eye(3)[predictions] * 0.7 + 0.1
+    metrics = evaluate(probabilities, np.array(targets), ["a", "b", "c"])
+    assert metrics["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(targets, predictions))
+    assert metrics["per_class"]["c"]["support"] == 0
+
+
+def test_one_photograph_and_two_classes():
+    metrics = evaluate(np.array([[0.8, 0.2]]), np.array([1]), ["a", "b"])
+    assert metrics["accuracy"]["value"] == 0
+    assert metrics["top_2_accuracy"]["value"] == 1
+    assert metrics["balanced_accuracy"] == {"value": 0, "low": 0, "high": 0}
+    assert metrics["brier"]["value"] == pytest.approx(2 * 0.8**2)
+    assert metrics["ece"]["value"] == pytest.approx(0.8)
+
+
+def test_card_of_a_bundle_with_metrics_of_the_first_form():
+    config = load_model("flowers5").config
+    assert "| test | int8 | 118 |" in model_card(config)
+    first = {"photos": 118, "accuracy": config["flowers"]["metrics"]["test"]["int8"]["accuracy"]}
+    first |= {"macro_f1": first["accuracy"], "log_loss": 0.1718, "baseline": {"accuracy": first["accuracy"]}}
+    old = {**config, "flowers": {**config["flowers"], "metrics": {"val": {"torch": first}}}}
+    assert "| accuracy | macro F1 | always" in model_card(old)
+    new = {**first, **{key: evaluate(*answers(1), NAMES)[key] for key in ("log_loss", "ece")}}
+    both = {**config, "flowers": {**config["flowers"], "metrics": {"val": {"torch": first, "onnx": new}}}}
+    assert "| macro F1 | log loss | calibration error | always" in model_card(both)
+    assert " | 0.172 | – | " in model_card(both)
 
 
 def test_every_variant_is_evaluated_and_recorded(own_bundle, run):
@@ -79,7 +159,7 @@ def test_every_variant_is_evaluated_and_recorded(own_bundle, run):
     variants = json.loads(result.out)["variants"]
     assert list(variants) == ["torch", "onnx", "int8"]
     assert variants["onnx"]["accuracy"] == variants["torch"]["accuracy"]
-    assert variants["onnx"]["log_loss"] == pytest.approx(variants["torch"]["log_loss"], abs=1e-3)
+    assert variants["onnx"]["log_loss"]["value"] == pytest.approx(variants["torch"]["log_loss"]["value"], abs=1e-3)
     assert variants["torch"]["baseline"]["accuracy"]["value"] < variants["torch"]["accuracy"]["value"]
     bundle = Bundle.load(own_bundle)
     bundle.verify()
@@ -90,8 +170,18 @@ def test_every_variant_is_evaluated_and_recorded(own_bundle, run):
 def test_table_shows_intervals_classes_and_confusion(own_bundle, run):
     result = run("eval", own_bundle, "--split", "val")
     assert result.code == 0, result.err
-    for word in ("Accuracy", "Macro F1", "Weighted F1", "Always '", "Precision", "Recall", "Confusion", "blue", "int8"):
-        assert word in result.out
+    rows = (
+        "Accuracy",
+        "Balanced accuracy",
+        "Top-2 accuracy",
+        "Macro F1",
+        "Weighted F1",
+        "Always '",
+        "Log loss",
+        "Brier",
+    )
+    for word in (*rows, "Calibration error", "Precision", "Recall", "Confusion", "blue", "int8"):
+        assert word in result.out, word
 
 
 def test_altered_photograph_is_refused(own_bundle, own_dataset, run):

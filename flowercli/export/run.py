@@ -15,8 +15,8 @@ from flowercli.export import parity
 from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.training.answers import VARIANTS
 from flowercli.training.bundle_data import BundleData, bundle_data
-from flowercli.training.evaluation import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
+LOSSES = {"log_loss": "log loss", "ece": "calibration error"}
+BASELINE = "always the most frequent class"
 
 
 def model_card(description: Mapping[str, Any]) -> str:
@@ -52,14 +54,22 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
     if not metrics:
         return
     yield "## Metrics\n"
-    yield "95 % confidence intervals in brackets: Wilson's for accuracy, bootstrap for F1.\n"
-    yield "| split | weights | photographs | accuracy | macro F1 | always the most frequent class |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "95 % confidence intervals in brackets: Wilson's for accuracy, bootstrap for the others. Log loss and "
+        "calibration error (ECE, 15 bins): less is better.\n"
+    )
+    # Bundles made before these had intervals do not list them so.
+    rows = [values for variants in metrics.values() for values in variants.values()]
+    losses = {key: title for key, title in LOSSES.items() if any(isinstance(values.get(key), dict) for values in rows)}
+    titles = ("split", "weights", "photographs", "accuracy", "macro F1", *losses.values(), BASELINE)
+    yield f"| {' | '.join(titles)} |"
+    yield "|---" * len(titles) + "|"
     for split, variants in metrics.items():
         for variant, values in variants.items():
-            columns = (interval(values["accuracy"]), interval(values["macro_f1"]))
-            baseline = interval(values["baseline"]["accuracy"])
-            yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} | {baseline} |"
+            columns = [interval(values["accuracy"]), interval(values["macro_f1"])]
+            columns += [_loss(values.get(key)) for key in losses]
+            columns.append(interval(values["baseline"]["accuracy"]))
+            yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} |"
     yield ""
     if "test" in metrics:
         yield from _per_class(list(metrics["test"].items())[-1])
@@ -121,3 +131,12 @@ def _limits(description: Mapping[str, Any]) -> str:
 def interval(value: Mapping[str, float]) -> str:
     """Return ``97.5 % (92.8–99.1)``."""
     return f"{100 * value['value']:.1f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
+
+
+def _loss(value: Mapping[str, float] | float | None) -> str:
+    """Return ``0.072 (0.031–0.124)``; older bundles hold the log loss without an interval and no calibration error."""
+    if value is None:
+        return "–"
+    if isinstance(value, float | int):
+        return f"{value:.3f}"
+    return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"

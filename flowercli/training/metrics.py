@@ -1,4 +1,4 @@
-"""How good the answers are: scikit-learn's metrics, each with a 95 % interval where it has one."""
+"""How good the answers are: scikit-learn's metrics, each with a 95 % interval."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from flowercli.training.bootstrap import percentile_interval, resampled_sums, reversed_interval
+from flowercli.training.scores import score_columns, scores
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
 Z_95 = 1.959963984540054
-RESAMPLES = 2000
 DIGITS = 6
 
 
@@ -29,27 +31,25 @@ def evaluate(
         class_names: by class index.
 
     Returns:
-        ``accuracy``, ``macro_f1`` and ``weighted_f1`` as ``{"value", "low", "high"}``; ``log_loss``;
-        ``per_class`` with precision, recall, F1 and support; ``confusion_matrix`` (rows: targets);
-        ``baseline``, the accuracy of always naming the most frequent class.
+        ``accuracy``, ``top_2_accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``, ``log_loss``,
+        ``brier`` and ``ece`` as ``{"value", "low", "high"}``; ``per_class`` with precision, recall, F1 and support;
+        ``confusion_matrix`` (rows: targets); ``baseline``, the accuracy of always naming the most frequent class.
     """
     predictions = probabilities.argmax(axis=1)
-    right = int((predictions == targets).sum())
-    macro, weighted = _f1_intervals(predictions, targets, len(class_names))
+    right, count = int((predictions == targets).sum()), len(targets)
     matrix = confusion_matrix(targets, predictions, labels=range(len(class_names)))
     most_frequent = int(np.bincount(targets, minlength=len(class_names)).argmax())
     return {
-        "photos": len(targets),
+        "photos": count,
         "right": right,
-        "accuracy": _interval(right / len(targets), *wilson(right, len(targets))),
-        "macro_f1": macro,
-        "weighted_f1": weighted,
-        "log_loss": _log_loss(probabilities, targets),
+        "accuracy": _interval_of(right, count),
+        "top_2_accuracy": _interval_of(within_top(probabilities, targets, 2), count),
+        **_bootstrapped(probabilities, targets),
         "per_class": _per_class(predictions, targets, class_names),
         "confusion_matrix": matrix.tolist(),
         "baseline": {
             "class": class_names[most_frequent],
-            "accuracy": _interval_of(int((targets == most_frequent).sum()), len(targets)),
+            "accuracy": _interval_of(int((targets == most_frequent).sum()), count),
         },
     }
 
@@ -63,34 +63,28 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def _f1_intervals(
-    predictions: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], num_classes: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Macro and weighted F1 with percentile bootstrap intervals (Efron and Tibshirani, 1993)."""
-    generator = np.random.default_rng(0)
-    picks = generator.integers(0, len(targets), size=(RESAMPLES, len(targets)))
-    cells = targets * num_classes + predictions
-    counts = np.stack([np.bincount(cells[pick], minlength=num_classes**2) for pick in picks])
-    resampled = f1_from_matrices(counts.reshape(-1, num_classes, num_classes))
-    whole = f1_from_matrices(np.bincount(cells, minlength=num_classes**2).reshape(1, num_classes, num_classes))
-    edges = [np.quantile(values, [0.025, 0.975]) for values in resampled]
-    macro, weighted = (_interval(float(w[0]), *map(float, e)) for w, e in zip(whole, edges, strict=True))
-    return macro, weighted
+def within_top(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], top: int) -> int:
+    """Return for how many photographs the right class is among the ``top`` most probable.
 
-
-def f1_from_matrices(
-    matrices: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return macro and weighted F1 ``[B]`` of confusion matrices ``[B, C, C]``, as scikit-learn defines them.
-
-    A class that is neither there nor predicted counts in no mean.
+    Of equally probable classes the first counts as the more probable, as it does for the prediction.
     """
-    hits = np.diagonal(matrices, axis1=1, axis2=2).astype(float)
-    support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
-    total = support + predicted
-    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
-    present = (total > 0).sum(axis=1)
-    return f1.sum(axis=1) / present, (f1 * support).sum(axis=1) / support.sum(axis=1)
+    own = probabilities[np.arange(len(targets)), targets][:, np.newaxis]
+    earlier = np.arange(probabilities.shape[1]) < targets[:, np.newaxis]
+    before = (probabilities > own) | ((probabilities == own) & earlier)
+    return int((before.sum(axis=1) < top).sum())
+
+
+def _bootstrapped(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> dict[str, Any]:
+    columns = score_columns(probabilities, targets)
+    num_classes = probabilities.shape[1]
+    whole = scores(columns.sum(axis=0, keepdims=True), num_classes)
+    drawn = scores(resampled_sums(columns), num_classes)
+    result = {}
+    for name, values in whole.items():
+        value = float(values[0])
+        edges = reversed_interval(value, drawn[name], 0.0) if name == "ece" else percentile_interval(drawn[name])
+        result[name] = interval(value, *edges)
+    return result
 
 
 def _per_class(
@@ -102,22 +96,18 @@ def _per_class(
         precision, recall, f1, support = (column[index] for column in columns)
         hits, named = int(((predictions == index) & (targets == index)).sum()), int((predictions == index).sum())
         report[name] = {
-            "precision": _interval_of(hits, named) if named else _interval(float(precision), 0.0, 1.0),
-            "recall": _interval_of(hits, int(support)) if support else _interval(float(recall), 0.0, 1.0),
+            "precision": _interval_of(hits, named) if named else interval(float(precision), 0.0, 1.0),
+            "recall": _interval_of(hits, int(support)) if support else interval(float(recall), 0.0, 1.0),
             "f1": round(float(f1), DIGITS),
             "support": int(support),
         }
     return report
 
 
-def _log_loss(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> float:
-    right = probabilities[np.arange(len(targets)), targets]
-    return round(float(-np.log(right.clip(1e-12)).mean()), DIGITS)
-
-
 def _interval_of(right: int, total: int) -> dict[str, float]:
-    return _interval(right / total, *wilson(right, total))
+    return interval(right / total, *wilson(right, total))
 
 
-def _interval(value: float, low: float, high: float) -> dict[str, float]:
+def interval(value: float, low: float, high: float) -> dict[str, float]:
+    """Return a metric and its interval as JSON holds them."""
     return {"value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}

@@ -1,0 +1,136 @@
+"""Ask one variant of a bundle, its torch weights or one of its ONNX files, about photographs and keep the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowercli.bundle import ONNX, ONNX_INT8, WEIGHTS, Bundle
+from flowercli.errors import BundleError
+from flowercli.inference.calibration import softmax
+from flowercli.inference.classifier import Classifier
+from flowercli.inference.pipeline import available_cores, ordered_map
+from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from flowercli.data.manifest import Entry
+
+    Row = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    Advance = Callable[[str, int], None]
+
+# What each file of a bundle is called in the results, the one that `classify` runs on a CPU last.
+VARIANTS = {"torch": WEIGHTS, "onnx": ONNX, "int8": ONNX_INT8}
+TORCH_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a variant says of N photographs.
+
+    ``paths`` are relative to the dataset; ``targets`` class indices ``[N]`` ``int64``; ``probabilities``
+    ``[N, C]`` ``float64``, calibrated; ``embeddings`` ``[N, D]`` ``float32``.
+    """
+
+    paths: list[str]
+    targets: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    embeddings: npt.NDArray[np.float32]
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int64]:
+        """The most probable class of each photograph, ``[N]``."""
+        predictions: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return predictions
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether each answer is right, ``[N]``."""
+        right: npt.NDArray[np.bool_] = self.predictions == self.targets
+        return right
+
+
+def variants_of(bundle: Bundle) -> list[str]:
+    """Return the variants that a bundle has, the one that ``classify`` runs on a CPU last.
+
+    Raises:
+        BundleError: it has none.
+    """
+    if bundle.is_lone_onnx:
+        return ["onnx"]
+    variants = [variant for variant, name in VARIANTS.items() if name in bundle.section["files"]]
+    if not variants:
+        message = f"The bundle {bundle.path} has neither torch weights nor an ONNX file."
+        raise BundleError(message, hint="Fetch or train it again.")
+    return variants
+
+
+def ask(
+    bundle: Bundle,
+    variant: str,
+    root: Path,
+    photos: Sequence[Entry],
+    advance: Advance = lambda _variant, _total: None,
+) -> Answers:
+    """Ask a variant of a bundle about photographs.
+
+    Args:
+        bundle: the model.
+        variant: one of :func:`variants_of`.
+        root: the dataset.
+        photos: of classes that the bundle knows.
+        advance: called after each photograph with the variant and the number of photographs.
+
+    Raises:
+        BundleError: the file of the variant is missing or altered.
+        ImageError: a photograph cannot be read.
+    """
+    index = {name: position for position, name in enumerate(bundle.class_names)}
+    paths = [root / photo.path for photo in photos]
+    rows = []
+    for row in _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths):
+        rows.append(row)
+        advance(variant, len(photos))
+    probabilities, embeddings = zip(*rows, strict=True)
+    return Answers(
+        [photo.path for photo in photos],
+        np.array([index[photo.class_name] for photo in photos], dtype=np.int64),
+        np.stack(probabilities).astype(np.float64),
+        np.stack(embeddings).astype(np.float32),
+    )
+
+
+def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
+    classifier = Classifier.open(bundle if bundle.is_lone_onnx else _only(bundle, VARIANTS[variant]), "cpu")
+
+    def run(path: str) -> Row:
+        probabilities, embeddings = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
+        return probabilities[0], embeddings[0]
+
+    return ordered_map(run, map(str, paths), available_cores())
+
+
+def _only(bundle: Bundle, name: str) -> Bundle:
+    """Return the bundle as if this were its only file, so that it is the one that is opened."""
+    files = {name: bundle.section["files"][name]}
+    return Bundle(bundle.path, {**bundle.config, "flowers": {**bundle.section, "files": files}})
+
+
+def _torch_rows(bundle: Bundle, paths: Sequence[Path]) -> Iterator[Row]:
+    import torch
+
+    from flowercli.training.model import load_bundle_model
+
+    model = load_bundle_model(bundle)
+    spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
+    for start in range(0, len(paths), TORCH_BATCH):
+        batch = np.stack([load_pixels(path, spec) for path in paths[start : start + TORCH_BATCH]])
+        with torch.inference_mode():
+            logits, embeddings = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
+        yield from zip(softmax(logits.double().numpy() / bundle.temperature), embeddings.numpy(), strict=True)

@@ -247,6 +247,25 @@ def test_sampler_goes_on_in_the_middle_of_an_epoch():
     assert not {draw.seed for draw in sampler} & {draw.seed for draw in whole}
 
 
+def test_average_of_two_runs_is_a_bundle_of_its_own(trained, dataset, tmp_path, run):
+    other = run(
+        "train", "--data", dataset, "model=tiny", f"model.weights={trained}", "loss=ce", "--epochs", 1, "--seed", 3,
+        "--batch-size", 16, "num_workers=0", "--output", tmp_path,
+    ).out.strip()  # fmt: skip
+    result = run("average", trained, other, "--output", tmp_path / "mean")
+    assert result.code == 0, result.err
+    bundle = Bundle.load(tmp_path / "mean")
+    bundle.verify()
+    states = [safetensors.load_file(f"{path}/model.safetensors") for path in (trained, other, tmp_path / "mean")]
+    name = "conv_stem.weight"
+    assert torch.allclose(states[2][name], (states[0][name] + states[1][name]) / 2)
+    assert len(bundle.section["provenance"]["averaged"]) == 2
+    assert bundle.section["metrics"]["val"]["torch"]["accuracy"]["value"] > 0.8
+    assert "mean of the weights" in (tmp_path / "mean" / "README.md").read_text()
+    assert run("average", trained, other, "--output", tmp_path / "mean").code == 2
+    assert run("average", trained, "--output", tmp_path / "new").code == 2
+
+
 def test_temperature_calibrates():
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (4000, 5))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flowercli import __version__
+from flowercli.cli.average import average
 from flowercli.cli.classify import classify
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
@@ -47,3 +48,4 @@ app.command("train")(train)
 app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)
+app.command("average")(average)

@@ -107,13 +107,22 @@ def _recipe(provenance: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     return (
         "## Data and recipe\n\n"
-        f"Photographs: {counts}. Trained for {provenance['epochs_trained']} epochs; the weights are those of epoch "
-        f"{provenance['best_epoch']}, the best on validation. Temperature and rejection threshold come from the "
-        "validation split; this run did not read the test split.\n\n"
+        f"Photographs: {counts}. {_weights(provenance)} Temperature and rejection threshold come from the "
+        "validation split; training did not read the test split.\n\n"
         f"- dataset sha256 `{provenance['dataset_sha256']}`\n"
         f"- split manifest sha256 `{provenance['manifest_sha256']}`\n"
         f"- code `{provenance['git_revision']}`; {versions}\n\n"
         "The whole configuration is in `config.json` under `flowers.provenance.config`.\n"
+    )
+
+
+def _weights(provenance: Mapping[str, Any]) -> str:
+    if averaged := provenance.get("averaged"):
+        epochs = " and ".join(str(run["epochs_trained"]) for run in averaged)
+        return f"The weights are the mean of the weights of {len(averaged)} runs, of {epochs} epochs."
+    return (
+        f"Trained for {provenance['epochs_trained']} epochs; the weights are those of epoch "
+        f"{provenance['best_epoch']}, the best on validation."
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, Bundle, add_files
 from flowercli.errors import UsageError
+from flowercli.models import FOLDER as SHIPPED
 from flowercli.training.answers import Answers, ask, variants_of
 from flowercli.training.card import model_card
 from flowercli.training.metrics import evaluate
@@ -62,8 +63,8 @@ def evaluate_bundle(
 
 
 def can_record(bundle: Bundle) -> bool:
-    """Whether the bundle is a folder that this user may write to."""
-    return not bundle.is_lone_onnx and os.access(bundle.path, os.W_OK)
+    """Whether the bundle is a folder that this user may write to; the shipped ones are the package's."""
+    return not bundle.is_lone_onnx and SHIPPED not in bundle.path.parents and os.access(bundle.path, os.W_OK)
 
 
 def record(evaluation: Evaluation, scratch: Path) -> Bundle:

@@ -19,6 +19,10 @@ from flowercli.training.metrics import evaluate
 from flowercli.training.run_folder import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
     from flowercli.data.manifest import Manifest
     from flowercli.inference.novelty import Novelty
     from flowercli.training.model import PixelClassifier
@@ -41,8 +45,13 @@ def save_bundle(
 ) -> Bundle:
     """Write the bundle of a finished run into ``folder``."""
     description = describe_run(config, manifest, fitted, novelty, cfg)
+    return write_bundle(folder, description, fitted.model.backbone.state_dict(), manifest)
+
+
+def write_bundle(folder: Path, description: dict[str, Any], state: Mapping[str, Tensor], manifest: Manifest) -> Bundle:
+    """Write weights, manifest and model card with their description into ``folder``."""
     staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
-    weights = {name: tensor.contiguous().cpu() for name, tensor in fitted.model.backbone.state_dict().items()}
+    weights = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     save_file(weights, staged[WEIGHTS], metadata={"format": "pt"})
     staged[MANIFEST].write_text(manifest.to_json(), encoding="utf-8")
     staged[CARD].write_text(model_card(description), encoding="utf-8")
@@ -52,10 +61,7 @@ def save_bundle(
 def describe_run(
     config: TrainConfig, manifest: Manifest, fitted: Fitted, novelty: Novelty, cfg: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the ``config.json`` of the bundle, calibrated on the validation split."""
-    logits, targets = fitted.val.logits, fitted.val.targets
-    temperature = fit_temperature(logits, targets)
-    probabilities = softmax(logits / temperature)
+    """Return the ``config.json`` of the bundle."""
     names = list(manifest.class_names)
     return {
         "architecture": config.model.name.partition(".")[0],
@@ -64,14 +70,23 @@ def describe_run(
         "label_names": names,
         "pretrained_cfg": cfg,
         "flowers": {
-            "temperature": temperature,
-            "rejection_threshold": rejection_threshold(probabilities, targets, config.accept),
+            **calibrated(fitted.val, names, config.accept),
             "novelty": novelty.to_json(),
             "embedding_size": fitted.model.embedding_size,
             "history": fitted.history,
-            "metrics": {"val": {"torch": evaluate(probabilities, targets, names)}},
             "provenance": provenance(config, manifest, fitted),
         },
+    }
+
+
+def calibrated(val: Outputs, class_names: Sequence[str], accept: float) -> dict[str, Any]:
+    """Return what the outputs on the validation split decide: temperature, rejection threshold and metrics."""
+    temperature = fit_temperature(val.logits, val.targets)
+    probabilities = softmax(val.logits / temperature)
+    return {
+        "temperature": temperature,
+        "rejection_threshold": rejection_threshold(probabilities, val.targets, accept),
+        "metrics": {"val": {"torch": evaluate(probabilities, val.targets, class_names)}},
     }
 
 

@@ -1,0 +1,34 @@
+"""``flowers average``: one model out of several runs of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def average(
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles of one recipe with several seeds.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
+    data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+) -> None:
+    """Average the weights of several runs into one new bundle.
+
+    Runs that started from the same pretrained weights and differ in their seed often answer better
+    together; the mean of their weights keeps most of that, in one model. It is calibrated anew on
+    validation, and has no ONNX files yet.
+    """
+    from flowercli.bundle import Bundle
+    from flowercli.cli.output import note
+    from flowercli.errors import needs_extra
+
+    loaded = [Bundle.load(path) for path in bundles]
+    with needs_extra("train"):
+        from flowercli.training.average import average as average_bundles
+        from flowercli.training.bundle_data import bundle_data
+    result = average_bundles(loaded, bundle_data(loaded[0], data), output)
+    metrics = result.section["metrics"]["val"]["torch"]
+    note(f"Accuracy on validation {metrics['accuracy']['value']:.2%}. Now: flowers export {result.path} --onnx --int8")
+    # The one line of data: where the bundle is.
+    typer.echo(str(result.path))

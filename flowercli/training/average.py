@@ -1,0 +1,101 @@
+"""Average the weights of several runs of one recipe into one model.
+
+Models that were fine-tuned from the same pretrained weights lie in one basin of the loss, and the mean of their
+weights answers about like the mean of their answers, at the cost of one (Wortsman et al., 2022, "Model soups").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from flowercli.atomic import new_folder
+from flowercli.bundle import Bundle
+from flowercli.errors import UsageError
+from flowercli.inference.novelty import Novelty
+from flowercli.training.dataset import PhotoDataset
+from flowercli.training.model import load_bundle_model
+from flowercli.training.predict import predict
+from flowercli.training.save import calibrated, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from flowercli.training.bundle_data import BundleData
+    from flowercli.training.model import PixelClassifier
+    from flowercli.training.predict import Outputs
+
+BATCH = 16
+
+
+def average(bundles: Sequence[Bundle], data: BundleData, target: Path) -> Bundle:
+    """Write a new bundle whose weights are the mean of those of others, calibrated anew on the validation split.
+
+    Args:
+        bundles: two or more, of one architecture and one split.
+        data: their dataset.
+        target: folder of the new bundle, which must not exist.
+
+    Raises:
+        UsageError: they do not belong together, or ``target`` exists.
+        DataError: photographs are missing, or are not those of the manifest.
+    """
+    _check(bundles, target)
+    data.check_unchanged("val")
+    model = load_bundle_model(bundles[0])
+    model.backbone.load_state_dict(mean_state([load_bundle_model(bundle).backbone.state_dict() for bundle in bundles]))
+    val = _outputs(model, data, "val")
+    first = bundles[0].section
+    accept = float(first["provenance"]["config"]["accept"])
+    novelty = Novelty.fit(_outputs(model, data, "train").embeddings, val.embeddings[val.right], accept)
+    section = {
+        **calibrated(val, bundles[0].class_names, accept),
+        "novelty": novelty.to_json(),
+        "embedding_size": first["embedding_size"],
+        "provenance": {**first["provenance"], "averaged": [_origin(bundle) for bundle in bundles]},
+    }
+    with new_folder(target) as folder:
+        write_bundle(folder, {**bundles[0].config, "flowers": section}, model.backbone.state_dict(), data.manifest)
+    return Bundle.load(target)
+
+
+def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each floating-point tensor; counters are the first model's."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if tensor.is_floating_point() else tensor
+        for name, tensor in states[0].items()
+    }
+
+
+def _check(bundles: Sequence[Bundle], target: Path) -> None:
+    if len(bundles) < 2:  # noqa: PLR2004
+        raise UsageError("One model has no average.", hint="flowers average BUNDLE BUNDLE --output NEW")
+    if target.exists():
+        raise UsageError(f"{target} exists.", hint="Choose another --output.")
+    for key, values in (
+        ("architecture", [bundle.config["architecture"] for bundle in bundles]),
+        ("classes", [bundle.class_names for bundle in bundles]),
+        ("preprocess spec", [bundle.pretrained_cfg for bundle in bundles]),
+        ("split", [bundle.section["provenance"]["manifest_sha256"] for bundle in bundles]),
+    ):
+        if any(value != values[0] for value in values):
+            message = f"The bundles differ in their {key}: {values[0]} and {next(v for v in values if v != values[0])}."
+            raise UsageError(message, hint="Average runs of one recipe that differ in their seed.")
+
+
+def _outputs(model: PixelClassifier, data: BundleData, split: str) -> Outputs:
+    photos = PhotoDataset(data.root, data.photos(split), data.manifest.class_names, model.spec)
+    return predict(model, DataLoader(photos, BATCH), torch.device("cpu"))
+
+
+def _origin(bundle: Bundle) -> dict[str, Any]:
+    """Return what identifies one of the averaged models."""
+    provenance = bundle.section["provenance"]
+    weights = bundle.section["files"]["model.safetensors"]["sha256"]
+    kept = {key: provenance[key] for key in ("git_revision", "epochs_trained", "config")}
+    return {"weights_sha256": weights} | kept

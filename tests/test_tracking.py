@@ -23,10 +23,10 @@ from flowercli.models import load_model
 pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.tracking.listener import open_tracking
+from flowercli.tracking.spool import Spool
 from flowercli.training.config import compose_config
 from flowercli.training.loop import EpochReport
-from flowercli.training.tracking import open_tracking
-from flowercli.training.tracking_spool import Spool
 
 EPOCHS = 6
 STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.
@@ -312,7 +312,7 @@ def test_training_never_waits_for_a_server_that_hangs(split_dataset, tmp_path):
         started = time.perf_counter()
         for step in range(1, 2001):
             tracking.step(1, step, 2000, 0.5, 1e-3)
-        tracking.epoch_done(EpochReport(1, 0.5, 1e-3, 30.0, None, None))
+        tracking.epoch_done(EpochReport(1, 0.5, 1e-3, 30.0, 900.0, None, None))
         assert time.perf_counter() - started < 5
         hanging.close()
         with contextlib.suppress(KeyboardInterrupt), tracking:

@@ -27,7 +27,7 @@ def track(
     from flowercli.errors import needs_extra
 
     with needs_extra("train"):
-        from flowercli.training.tracking import send_spool
+        from flowercli.tracking.listener import send_spool
 
         uri, problems = send_spool(records, tracking_uri)
     for problem in problems:

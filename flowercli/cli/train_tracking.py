@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
+    from flowercli.tracking.listener import NoTracking
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
-    from flowercli.training.tracking import NoTracking
 
 
 @contextmanager
 def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
     """Yield the listener that records a run, and say afterwards if anything of the record is not where it belongs."""
     with needs_extra("train"):
-        from flowercli.training.tracking import open_tracking
+        from flowercli.tracking.listener import open_tracking
 
         tracking = open_tracking(config, manifest, note)
     try:

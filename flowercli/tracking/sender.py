@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowercli.training.tracking_replay import Replay
+    from flowercli.tracking.replay import Replay
 
 # Seconds: between two looks at the spool, and between two tries at a server that does not answer.
 POLL = 1.0

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.errors import TrainingInterrupted
 from flowercli.mlflow_quietly import import_mlflow
-from flowercli.training import tracking_records
-from flowercli.training.tracking_replay import Replay
-from flowercli.training.tracking_sender import Sender
-from flowercli.training.tracking_spool import MODEL, Spool
-from flowercli.training.tracking_store import Store, reason
+from flowercli.tracking import records
+from flowercli.tracking.replay import Replay
+from flowercli.tracking.sender import Sender
+from flowercli.tracking.spool import MODEL, Spool
+from flowercli.tracking.store import Store, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowercli.data.manifest import Manifest
+    from flowercli.tracking.system import SystemMetrics
     from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
-    from flowercli.training.tracking_system import SystemMetrics
 
 FOLDER = "tracking"
 # Seconds that a server which does not answer is given at the end of a run, whole or broken off.
@@ -145,15 +145,15 @@ class Tracking(NoTracking):
         run_id = uuid.uuid4().hex
         self._spool = Spool.create(Path(self.config.output) / FOLDER / f"{name}-{run_id[:6]}", self.store.shown)
         experiment = self.config.tracking.experiment
-        tags = tracking_records.tags()
+        tags = records.tags()
         self._append("run", id=run_id, experiment=experiment, name=name, time=_now(), tags=tags)
-        self._append("params", values=tracking_records.params(self.config))
-        self._append("inputs", datasets=tracking_records.inputs(self.config, self.manifest))
-        self._append("text", text=tracking_records.config_text(self.config), to="config.yaml")
+        self._append("params", values=records.params(self.config))
+        self._append("inputs", datasets=records.inputs(self.config, self.manifest))
+        self._append("text", text=records.config_text(self.config), to="config.yaml")
         self._sender = Sender(Replay(self._spool, self.store), self._say)
         self._sender.start()
         if self.config.tracking.system_metrics:
-            from flowercli.training.tracking_system import SystemMetrics
+            from flowercli.tracking.system import SystemMetrics
 
             self._system = SystemMetrics(self._metrics)
             self._system.start()

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import TrackingError
 from flowercli.mlflow_quietly import import_mlflow
-from flowercli.training.tracking_spool import Receipt
-from flowercli.training.tracking_store import reason
+from flowercli.tracking.spool import Receipt
+from flowercli.tracking.store import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowercli.training.tracking_spool import Spool
-    from flowercli.training.tracking_store import Store
+    from flowercli.tracking.spool import Spool
+    from flowercli.tracking.store import Store
 
     Record = dict[str, Any]
 

@@ -12,6 +12,12 @@ def average(
     bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles of one recipe with several seeds.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+    accept: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=1, help="Share of right validation answers not to reject; that of the first run by default."
+        ),
+    ] = None,
 ) -> None:
     """Average the weights of several runs into one new bundle.
 
@@ -27,7 +33,7 @@ def average(
     with needs_extra("train"):
         from flowercli.training.average import average as average_bundles
         from flowercli.training.bundle_data import bundle_data
-    result = average_bundles(loaded, bundle_data(loaded[0], data), output)
+    result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept)
     metrics = result.section["metrics"]["val"]["torch"]
     note(f"Accuracy on validation {metrics['accuracy']['value']:.2%}. Now: flowers export {result.path} --onnx --int8")
     # The one line of data: where the bundle is.

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 BATCH = 16
 
 
-def average(bundles: Sequence[Bundle], data: BundleData, target: Path) -> Bundle:
+def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: float | None = None) -> Bundle:
     """Write a new bundle whose weights are the mean of those of others, calibrated anew on the validation split.
 
     Args:
         bundles: two or more, of one architecture and one split.
         data: their dataset.
         target: folder of the new bundle, which must not exist.
+        accept: share of the right validation answers that the rejection threshold lets through; as the first
+            bundle's configuration says by default.
 
     Raises:
         UsageError: they do not belong together, or ``target`` exists.
@@ -51,13 +53,13 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path) -> Bundle
     model.backbone.load_state_dict(mean_state([load_bundle_model(bundle).backbone.state_dict() for bundle in bundles]))
     val = _outputs(model, data, "val")
     first = bundles[0].section
-    accept = float(first["provenance"]["config"]["accept"])
+    accept = float(first["provenance"]["config"]["accept"]) if accept is None else accept
     novelty = Novelty.fit(_outputs(model, data, "train").embeddings, val.embeddings[val.right], accept)
     section = {
         **calibrated(val, bundles[0].class_names, accept),
         "novelty": novelty.to_json(),
         "embedding_size": first["embedding_size"],
-        "provenance": {**first["provenance"], "averaged": [_origin(bundle) for bundle in bundles]},
+        "provenance": {**first["provenance"], "accept": accept, "averaged": [_origin(bundle) for bundle in bundles]},
     }
     with new_folder(target) as folder:
         write_bundle(folder, {**bundles[0].config, "flowers": section}, model.backbone.state_dict(), data.manifest)

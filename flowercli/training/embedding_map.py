@@ -9,7 +9,17 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from flowercli.training.plot_style import COLOURS, INK, PAPER, label, legend_below, new_figure, series, style_axes
+from flowercli.training.plot_style import (
+    COLOURS,
+    INK,
+    PAPER,
+    label,
+    legend_below,
+    new_figure,
+    percent,
+    series,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +73,9 @@ def project(embeddings: npt.NDArray[np.float32]) -> Projection:
     reduced = pca.fit_transform(units)
     if len(units) < FEWEST_FOR_TSNE:
         first, second = pca.explained_variance_ratio_[:2]
-        return Projection(reduced[:, :2], (f"First component ({first:.0%} of variance)", f"Second ({second:.0%})"))
+        return Projection(
+            reduced[:, :2], (f"First component ({percent(first, 0)} of variance)", f"Second ({percent(second, 0)})")
+        )
     perplexity = min(PERPLEXITY, (len(units) - 1) / 3)
     points = TSNE(perplexity=perplexity, init=_start(reduced), random_state=SEED).fit_transform(reduced)
     return Projection(points.astype(np.float64), ("t-SNE, first axis (no unit)", "t-SNE, second axis (no unit)"))

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix as count_confusions
 
 from flowercli.training import plots
 from flowercli.training.embedding_map import embedding_map, sample
+from flowercli.training.plot_style import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,13 +73,13 @@ def _confusion_alt(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) ->
 def _curves_alt(scores: dict[int, float], class_names: Sequence[str]) -> str:
     index = min(scores, key=scores.__getitem__)
     mean = sum(scores.values()) / len(scores)
-    lowest = f"the lowest is that of {class_names[index]}, {scores[index]:.1%}"
-    return f"Precision-recall curves: the mean average precision is {mean:.1%}; {lowest}."
+    lowest = f"the lowest is that of {class_names[index]}, {percent(scores[index])}"
+    return f"Precision-recall curves: the mean average precision is {percent(mean)}; {lowest}."
 
 
 def _reliability_alt(found: plots.Calibration) -> str:
     surest = f"{found.counts[-1]} of {found.counts.sum()} photographs are in the surest bin"
-    return f"Reliability diagram: the expected calibration error is {found.ece:.1%}; {surest}."
+    return f"Reliability diagram: the expected calibration error is {percent(found.ece)}; {surest}."
 
 
 def _map_alt(answers: Answers) -> str:

@@ -23,7 +23,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 FONT = "DejaVu Sans"
 WIDTH, TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 4.8, 10.5, 9.5, 8
-LONGEST_LABEL = 24
+LONGEST_LABEL = 20
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
         width: in inches; the usual one is read without zooming on a telephone.
     """
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
-    style_text(
-        [figure.suptitle(title, x=0.01, horizontalalignment="left")], size=TITLE_SIZE, colour=INK, weight="bold"
-    )
+    style_text([figure.suptitle(title, x=0.01, horizontalalignment="left")], size=TITLE_SIZE, colour=INK, weight="bold")
     return figure
 
 
@@ -89,13 +87,18 @@ def in_percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
     """Write the ticks of shares as per cent."""
     for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
         if wanted:
-            axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
+            axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:.3g} %"))
 
 
 def whole_numbers(axes: Axes, *, y: bool = False) -> None:
     """Tick epochs and counts at whole numbers only."""
-    axis = axes.yaxis if y else axes.xaxis
-    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis, most = (axes.yaxis, 4) if y else (axes.xaxis, 10)
+    axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as it is written everywhere: ``97.5 %``."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def label(name: str) -> str:

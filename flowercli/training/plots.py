@@ -20,6 +20,7 @@ from flowercli.training.plot_style import (
     label,
     legend_below,
     new_figure,
+    percent,
     series,
     style_axes,
     style_text,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 # More curves than this cannot be told apart; more cells cannot be read.
 MOST_CURVES = 8
 MOST_WRITTEN_CLASSES = 15
+MOST_LABELLED_CLASSES = 130
+# Inches for a class whose cells hold text, for one whose cells are colour alone, and for all.
+WRITTEN_CELL, PLAIN_CELL, WIDEST_MATRIX = 0.68, 0.16, 22.0
 # Ink stays readable on a cell of this opacity, in light and in dark.
 STRONGEST_CELL = 0.75
 
@@ -54,12 +58,14 @@ def learning_curves(history: History) -> Figure:
     epochs, accuracies = column(history, "val_accuracy")
     title = "The loss over the epochs"
     if len(epochs):
-        title = f"The best validation accuracy is {accuracies.max():.1%}, in epoch {epochs[accuracies.argmax()]:g}"
+        title = f"The best validation accuracy is {percent(float(accuracies.max()))}, in epoch {epochs[accuracies.argmax()]:g}"
     figure = new_figure(title, 5.2)
     losses, accuracy = figure.subplots(2, 1, sharex=True)
     style_axes(losses, "", "Loss (nats)")
     style_axes(accuracy, "Epoch", "Accuracy")
-    for position, (key, name) in enumerate((("loss", "training, the whole loss"), ("val_loss", "validation, log loss"))):
+    for position, (key, name) in enumerate(
+        (("loss", "training, the whole loss"), ("val_loss", "validation, log loss"))
+    ):
         _line(losses, *column(history, key), position, name)
     _line(accuracy, epochs, accuracies, 2, "validation, accuracy")
     in_percent(accuracy, y=True)
@@ -99,20 +105,23 @@ def confusion_matrix(matrix: Indices, class_names: Sequence[str]) -> Figure:
         class_names: by class index.
     """
     count, right, total = len(class_names), int(np.trace(matrix)), int(matrix.sum())
-    side = max(WIDTH, min(16.0, 1.4 + 0.68 * count))
+    cell = WRITTEN_CELL if count <= MOST_WRITTEN_CLASSES else PLAIN_CELL
+    side = min(max(WIDTH, 1.4 + cell * count), WIDEST_MATRIX)
     figure = new_figure(f"{right:,} of {total:,} photographs are named rightly", side * 0.92, side)
     axes = figure.subplots()
     style_axes(axes, "Named", "Is")
     axes.grid(visible=False)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     for row, col in np.argwhere(matrix > 0):
-        axes.add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, color=COLOURS[0], alpha=STRONGEST_CELL * shares[row, col], lw=0))
+        axes.add_patch(
+            Rectangle((col - 0.5, row - 0.5), 1, 1, color=COLOURS[0], alpha=STRONGEST_CELL * shares[row, col], lw=0)
+        )
         if count <= MOST_WRITTEN_CLASSES:
-            text = axes.text(col, row, f"{matrix[row, col]}\n{shares[row, col]:.0%}", ha="center", va="center")
+            text = axes.text(col, row, f"{matrix[row, col]}\n{percent(shares[row, col], 0)}", ha="center", va="center")
             style_text([text], size=SMALL_SIZE, colour=INK)
-    names = [label(name) for name in class_names]
-    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), names)
+    names = [label(name) for name in class_names] if count <= MOST_LABELLED_CLASSES else []
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
     style_text([*axes.get_xticklabels(), *axes.get_yticklabels()], size=SMALL_SIZE, colour=INK)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
     return figure
@@ -137,7 +146,7 @@ def precision_recall(probabilities: Floats, targets: Indices, class_names: Seque
     for position, index in enumerate(shown):
         precision, recall, _ = precision_recall_curve(targets == index, probabilities[:, index])
         signs = series(position)
-        name = f"{label(class_names[index])}, AP {scores[index]:.1%}"
+        name = f"{label(class_names[index])}, AP {percent(scores[index])}"
         style = {"color": signs.colour, "linestyle": signs.dashes, "marker": signs.marker, "markersize": 5}
         axes.plot(recall, precision, drawstyle="steps-post", label=name, markevery=(0.03 * position, 0.35), **style)
     axes.set(xlim=(-0.01, 1.02), ylim=(-0.01, 1.02))
@@ -183,7 +192,7 @@ def reliability(probabilities: Floats, targets: Indices) -> Figure:
         targets: class indices ``[N]``.
     """
     found = calibration(probabilities, targets)
-    figure = new_figure(f"The expected calibration error is {found.ece:.1%}", 5.0)
+    figure = new_figure(f"The expected calibration error is {percent(found.ece)}", 5.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
     style_axes(upper, "", "Share that is right")
     style_axes(lower, "Confidence", "Photographs")
@@ -194,7 +203,9 @@ def reliability(probabilities: Floats, targets: Indices) -> Figure:
     spread = np.abs(edges.T - accuracy)
     signs = series(0)
     bars = {"yerr": spread, "color": signs.colour, "ecolor": signs.colour, "marker": signs.marker, "markersize": 5}
-    upper.errorbar(found.confidence[filled], accuracy, linestyle="none", capsize=2, label="a bin, 95 % interval", **bars)
+    upper.errorbar(
+        found.confidence[filled], accuracy, linestyle="none", capsize=2, label="a bin, 95 % interval", **bars
+    )
     middles = (np.arange(BINS) + 0.5) / BINS
     drawn = lower.bar(middles, found.counts, width=0.9 / BINS, color=signs.colour)
     names = [str(number) if 0 < number < 1000 else "" for number in found.counts]  # noqa: PLR2004  (four digits overlap)

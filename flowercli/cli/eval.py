@@ -1,74 +1,139 @@
-"""``flowers eval``: how good a bundle is on one split of its dataset."""
+"""``flowers eval``: how good a bundle is, whether it beats another one, and which labels look wrong."""
 
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import TaskID
 
     from flowercli.bundle import Bundle
-    from flowercli.training.bundle_data import BundleData
-    from flowercli.training.evaluation import Evaluation
+    from flowercli.training.answers import Advance
 
 
 def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder, .onnx file or shipped model.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page with figures too.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print every metric as JSON.")] = False,
+    against: Annotated[
+        str | None, typer.Option(metavar="BUNDLE", help="Compare with this bundle instead, on the same photographs.")
+    ] = None,
+    find_label_errors: Annotated[
+        bool,
+        typer.Option("--find-label-errors", help="List photographs of all splits whose label looks wrong instead."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also write a page of figures and photographs that holds all it shows."),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
 
     The photographs are those of the bundle's own manifest; their hashes are compared first. The
     metrics are also written into the bundle's config.json and model card.
     """
-    from flowercli.cli.output import note, print_json
     from flowercli.data.split import SPLITS
     from flowercli.errors import UsageError, needs_extra
     from flowercli.models import load_model
 
     if split not in SPLITS:
         raise UsageError(f"--split {split}: choose one of {', '.join(SPLITS)}.")
-    with needs_extra("train"):
-        from flowercli.cli.eval_report import print_evaluation
-        from flowercli.training import evaluation
-        from flowercli.training.bundle_data import bundle_data
-        from flowercli.training.report import check_target, write_report
-    if report is not None:
-        check_target(report)
+    if against is not None and find_label_errors:
+        raise UsageError("--against and --find-label-errors are two different questions: give one of them.")
+    if against is not None and report is not None:
+        raise UsageError("--report shows one bundle: it does not go with --against.")
     loaded = load_model(bundle)
-    photos = bundle_data(loaded, data)
-    result = _evaluate(loaded, split, photos)
-    if evaluation.can_record(loaded):
+    with needs_extra("train"):
+        if report is not None:
+            from flowercli.training.page import check_target
+
+            check_target(report)
+        if against is not None:
+            _compare(loaded, load_model(against), split, data, json_output=json_output)
+        elif find_label_errors:
+            _find_label_errors(loaded, data, report, json_output=json_output)
+        else:
+            _evaluate(loaded, split, data, report, json_output=json_output)
+
+
+def _evaluate(bundle: Bundle, split: str, data: Path | None, report: Path | None, *, json_output: bool) -> None:
+    from flowercli.cli.eval_report import print_evaluation
+    from flowercli.cli.output import note, print_json
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.evaluation import can_record, evaluate_bundle, record
+
+    photos = bundle_data(bundle, data)
+    with _advancing("Evaluating {task.fields[step]}") as advance:
+        result = evaluate_bundle(bundle, photos, split, advance)
+    if can_record(bundle):
         with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
-            evaluation.record(result, Path(scratch))
+            record(result, Path(scratch))
     else:
-        note(f"The metrics are not written into {loaded.path}: it is read-only or a single file.")
-    if report is not None:
-        write_report(report, result, photos)
-        note(f"The report: {report}")
+        note(f"The metrics are not written into {bundle.path}: it is read-only or a single file.")
     if json_output:
         print_json(result.as_dict())
     else:
         print_evaluation(result)
+    if report is not None:
+        from flowercli.training.report import write_report
+
+        write_report(report, result, photos)
+        note(f"The page: {report}")
 
 
-def _evaluate(bundle: Bundle, split: str, data: BundleData) -> Evaluation:
+def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
+    from flowercli.cli.comparison_report import print_comparison
+    from flowercli.cli.output import print_json
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.comparison import compare_bundles
+
+    with _advancing("Asking {task.fields[step]}") as advance:
+        comparison = compare_bundles(bundle, other, bundle_data(bundle, data), split, advance)
+    if json_output:
+        print_json(comparison.as_dict())
+    else:
+        print_comparison(comparison)
+
+
+def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *, json_output: bool) -> None:
+    from flowercli.cli.label_errors_report import print_label_errors, tell_limits
+    from flowercli.cli.output import note, print_json
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.label_errors import find_label_errors
+
+    with _advancing("{task.fields[step]}") as advance:
+        errors = find_label_errors(bundle, bundle_data(bundle, data), advance)
+    if json_output:
+        print_json(errors.as_dict())
+        tell_limits(errors)
+    else:
+        print_label_errors(errors)
+    if report is not None:
+        from flowercli.training.label_report import write_label_report
+
+        write_label_report(report, errors)
+        note(f"The page: {report}")
+
+
+@contextmanager
+def _advancing(description: str) -> Iterator[Advance]:
+    """Yield a function that moves a progress bar a step, one bar for each name that it is called with."""
     from flowercli.cli.output import progress_bar
-    from flowercli.training.evaluation import evaluate_bundle
 
-    with progress_bar("Evaluating {task.fields[variant]}") as progress:
+    with progress_bar(description) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def advance(variant: str, total: int) -> None:
-            if variant not in tasks:
-                tasks[variant] = progress.add_task("eval", total=total, variant=variant)
-            progress.advance(tasks[variant])
+        def advance(step: str, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task("eval", total=total, step=step)
+            progress.advance(tasks[step])
 
-        return evaluate_bundle(bundle, data, split, advance)
+        yield advance

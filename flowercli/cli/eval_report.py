@@ -30,7 +30,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     baseline = f"Always '{first['baseline']['class']}'"
     rows.append((baseline, *(interval(metrics["baseline"]["accuracy"]) for metrics in variants.values())))
     rows += [(title, *(loss(metrics[key]) for metrics in variants.values())) for title, key in LOSSES]
-    title = f"{evaluation.split}: {first['photos']} photographs, 95 % intervals in brackets"
+    title = f"{evaluation.split}: {first['photos']} photographs, 95 % intervals"
     print_table(("", *variants), rows, title=title)
     shown = list(variants)[-1]
     _print_classes(variants[shown], shown)

@@ -110,8 +110,8 @@ def embedding_map(
     if len(picked) > MOST_VECTOR_POINTS:
         for points in axes.collections:
             points.set(rasterized=True, edgecolors="none")
-    rings = {"s": 70, "facecolors": "none", "edgecolors": INK, "linewidths": 1.2}
-    axes.scatter(*projection.points[wrong].T, marker="o", label="wrongly named", **rings)
+    x, y = projection.points[wrong].T
+    axes.scatter(x, y, 70, marker="o", facecolors="none", edgecolors=INK, linewidths=1.2, label="wrongly named")
     legend_below(figure, axes, 2)
     return figure
 
@@ -123,11 +123,12 @@ def most_common(targets: Indices) -> list[int]:
 
 
 def _start(reduced: Floats) -> npt.NDArray[np.float32]:
-    """Return the first two components at the scale that t-SNE starts from, so that its outcome is not left to chance."""
+    """Return the first two components at the scale that t-SNE starts from: nothing is left to chance."""
     start = reduced[:, :2]
     scaled: npt.NDArray[np.float32] = (start / np.std(start[:, 0]) * 1e-4).astype(np.float32)
     return scaled
 
 
 def _scatter(axes: Axes, points: Floats, colour: str, marker: str, name: str) -> None:
-    axes.scatter(*points.T, s=26, c=colour, marker=marker, edgecolors=PAPER, linewidths=0.4, label=name)
+    x, y = points.T
+    axes.scatter(x, y, 26, c=colour, marker=marker, edgecolors=PAPER, linewidths=0.4, label=name)

@@ -65,7 +65,7 @@ def _confusion_alt(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) ->
     said = f"{np.trace(matrix)} of {matrix.sum()} photographs are named rightly."
     if not wrong.any():
         return f"Confusion matrix: {said}"
-    row, col = np.unravel_index(wrong.argmax(), wrong.shape)
+    row, col = divmod(int(wrong.argmax()), len(class_names))
     most = f"The most frequent mistake: {class_names[row]} named {class_names[col]}, {wrong[row, col]} times."
     return f"Confusion matrix: {said} {most}"
 

@@ -1,27 +1,49 @@
-"""Parts of a page in HTML. Every text that is given is escaped here, so that nothing a class is called can be markup."""
+"""Parts of a page in HTML; every text is escaped here, so that nothing a class is called can be markup."""
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
 from flowercli import __version__
-from flowercli.training.plot_files import inline_svg
-from flowercli.training.plot_style import WIDTH
+from flowercli.errors import UsageError
+from flowercli.training.plot_files import svg
+from flowercli.training.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from flowercli.training.figures import Plot
 
 TEMPLATE = "report.html"
+# What a page may set, and what the drawing falls back on.
+VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", COLOURS[0]: "--blue"}
 
 
 def text(value: object) -> str:
     """Return a text as HTML; half characters, which a file name may hold, become question marks."""
     return escape(str(value).encode("utf-8", "replace").decode())
+
+
+def check_target(path: Path) -> None:
+    """Find what would keep a page from being written, before the work whose result it would show.
+
+    Raises:
+        UsageError: its folder is not there or may not be written to, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise UsageError(f"--report {path}: that is a folder.", hint=f"Name a file: --report {path / 'report.html'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--report {path}: there is no folder {path.parent}.", hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        message = f"--report {path}: writing into {path.parent} is not permitted."
+        raise UsageError(message, hint="Choose a folder that you may write to.")
 
 
 def page(title: str, header: Iterable[str], body: Iterable[str]) -> str:
@@ -58,7 +80,9 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, last_is_text: bool = False) -> str:
     """Return a table whose first cells are headings of their rows, in a box that scrolls by itself where it is wide."""
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in columns)
+    heads = [f'<th scope="col">{text(name)}</th>' for name in columns]
+    if last_is_text:
+        heads[-1] = f'<th scope="col" class="text">{text(columns[-1])}</th>'
     lines = []
     for first, *others in rows:
         cells = [f"<td>{text(value)}</td>" for value in others]
@@ -67,7 +91,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
         lines.append(f'<tr><th scope="row">{text(first)}</th>{"".join(cells)}</tr>')
     return scrolling(
         caption,
-        f"<table>\n<caption>{text(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<table>\n<caption>{text(caption)}</caption>\n<thead><tr>{''.join(heads)}</tr></thead>\n"
         "<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table>",
     )
 
@@ -80,6 +104,23 @@ def figure(plot: Plot, caption: str) -> str:
     return f'<figure id="{plot.name}">\n{drawing}\n<figcaption>{text(caption)}</figcaption>\n</figure>'
 
 
+def inline_svg(plot: Plot) -> str:
+    """Return a plot as the ``<svg>`` element of a page.
+
+    Its ids carry the name of the plot, so that several can share a page; the colours of text and ground are the
+    page's variables; it asks for nothing from elsewhere, and its alternative text is the plot's.
+    """
+    drawn = svg(plot.figure)
+    drawn = drawn[drawn.index("<svg") :]
+    # Namespaces are addresses that a page does not need, and a style element would hold for the whole page.
+    drawn = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", drawn).replace("xlink:href=", "href=")
+    drawn = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", drawn, count=1, flags=re.DOTALL)
+    drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", drawn)
+    for colour, variable in VARIABLES.items():
+        drawn = drawn.replace(f": {colour}", f": var({variable}, {colour})")
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{text(plot.alt)}"', 1)
+
+
 def gallery(cards: Iterable[tuple[str, str, str]]) -> str:
     """Return photographs: for each its ``data:`` address, what is said of it, and its path."""
     items = (
@@ -88,6 +129,11 @@ def gallery(cards: Iterable[tuple[str, str, str]]) -> str:
         for address, said, path in cards
     )
     return '<ul class="gallery">\n' + "\n".join(items) + "\n</ul>"
+
+
+def written() -> tuple[str, str]:
+    """Return when and by what a page is written, as one of its facts."""
+    return "Written", f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} by flowers {__version__}"
 
 
 def folded(summary: str, content: str) -> str:

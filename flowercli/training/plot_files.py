@@ -1,20 +1,17 @@
-"""Figures as PNG, as SVG, and as the SVG inside a page that follows the page's colours."""
+"""Figures as files: PNG and SVG, one at a time, because matplotlib's settings are those of the whole process."""
 
 from __future__ import annotations
 
 import io
-import re
 import threading
 import warnings
 from contextlib import contextmanager
-from html import escape
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
 from flowercli.atomic import replace_file, write_text
 from flowercli.training.figures import answer_plots, history_plots
-from flowercli.training.plot_style import GRID, INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from flowercli.training.evaluation import Evaluation
-    from flowercli.training.figures import Plot
     from flowercli.training.plots import History
 
 PLOTS = "plots"
 PIXELS_PER_INCH = 160
-# What a page may set, and what the drawing falls back on.
-VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
 WITHOUT_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 # How text is written to SVG is one of matplotlib's settings for the whole process.
 _rendering = threading.Lock()
@@ -44,28 +38,11 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as a stand-alone SVG in its light colours, its text as text; the same figure gives the same file."""
+    """Return a figure as a stand-alone SVG in its light colours, its text as text; always the same bytes."""
     with _rendering, _quiet(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "flowers"}):
         file = io.StringIO()
         figure.savefig(file, format="svg", dpi=PIXELS_PER_INCH, metadata=WITHOUT_METADATA)
     return file.getvalue()
-
-
-def inline_svg(plot: Plot) -> str:
-    """Return a plot as the ``<svg>`` element of a page.
-
-    Its ids carry the name of the plot, so that several can share a page; the four colours of text and ground are the
-    page's variables; it asks for nothing from elsewhere, and its alternative text is the plot's.
-    """
-    text = svg(plot.figure)
-    text = text[text.index("<svg") :]
-    # Namespaces are addresses that a page does not need, and a style element would hold for the whole page.
-    text = re.sub(r'\s(xmlns(:\w+)?|version)="[^"]*"', "", text).replace("xlink:href=", "href=")
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.name}-", text)
-    for colour, variable in VARIABLES.items():
-        text = text.replace(f": {colour}", f": var({variable}, {colour})")
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(plot.alt)}"', 1)
 
 
 def write_plots(folder: Path, history: History, evaluation: Evaluation) -> list[Path]:
@@ -81,7 +58,7 @@ def write_plots(folder: Path, history: History, evaluation: Evaluation) -> list[
     """
     target = folder / PLOTS
     target.mkdir(exist_ok=True)
-    variant, answers = list(evaluation.answers.items())[-1]
+    answers = list(evaluation.answers.values())[-1]
     plots = [*history_plots(history), *answer_plots(answers, evaluation.bundle.class_names)]
     written = []
     for plot in plots:

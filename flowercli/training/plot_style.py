@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-# Four colours that a page exchanges for its own in the dark (see plot_files); nothing else is drawn in them.
+# Colours that a page exchanges for its own in the dark (see plot_files), as it does the first of those below.
 INK, MUTED, GRID, PAPER = "#1b1f24", "#59636e", "#d8dee4", "#fdfdfe"
+# Written on in ink, so the same blue in the dark: one shade off the other, which is not.
+CELL = "#0072b3"
 # Okabe and Ito, 2008: told apart under every form of colour blindness, seen on white and on black. Their
 # yellow is left out: on white it cannot be seen.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7f87")

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from flowercli.training.metrics import wilson
 from flowercli.training.plot_style import (
-    COLOURS,
+    CELL,
     INK,
     MUTED,
     SMALL_SIZE,
@@ -58,7 +58,8 @@ def learning_curves(history: History) -> Figure:
     epochs, accuracies = column(history, "val_accuracy")
     title = "The loss over the epochs"
     if len(epochs):
-        title = f"The best validation accuracy is {percent(float(accuracies.max()))}, in epoch {epochs[accuracies.argmax()]:g}"
+        best = int(accuracies.argmax())
+        title = f"The best validation accuracy is {percent(accuracies[best])}, in epoch {epochs[best]:g}"
     figure = new_figure(title, 5.2)
     losses, accuracy = figure.subplots(2, 1, sharex=True)
     style_axes(losses, "", "Loss (nats)")
@@ -114,7 +115,7 @@ def confusion_matrix(matrix: Indices, class_names: Sequence[str]) -> Figure:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     for row, col in np.argwhere(matrix > 0):
         axes.add_patch(
-            Rectangle((col - 0.5, row - 0.5), 1, 1, color=COLOURS[0], alpha=STRONGEST_CELL * shares[row, col], lw=0)
+            Rectangle((col - 0.5, row - 0.5), 1, 1, color=CELL, alpha=STRONGEST_CELL * shares[row, col], lw=0)
         )
         if count <= MOST_WRITTEN_CLASSES:
             text = axes.text(col, row, f"{matrix[row, col]}\n{percent(shares[row, col], 0)}", ha="center", va="center")
@@ -130,7 +131,7 @@ def confusion_matrix(matrix: Indices, class_names: Sequence[str]) -> Figure:
 def precision_recall(probabilities: Floats, targets: Indices, class_names: Sequence[str]) -> Figure:
     """Draw precision over recall of each class against all others, with its average precision.
 
-    Of many classes only the eight of the lowest average precision are drawn; classes without a photograph have no curve.
+    Of many classes only the eight of the lowest average precision are drawn; a class without a photograph has none.
 
     Args:
         probabilities: ``[N, C]``.
@@ -147,8 +148,8 @@ def precision_recall(probabilities: Floats, targets: Indices, class_names: Seque
         precision, recall, _ = precision_recall_curve(targets == index, probabilities[:, index])
         signs = series(position)
         name = f"{label(class_names[index])}, AP {percent(scores[index])}"
-        style = {"color": signs.colour, "linestyle": signs.dashes, "marker": signs.marker, "markersize": 5}
-        axes.plot(recall, precision, drawstyle="steps-post", label=name, markevery=(0.03 * position, 0.35), **style)
+        (line,) = axes.plot(recall, precision, color=signs.colour, linestyle=signs.dashes, label=name)
+        line.set(drawstyle="steps-post", marker=signs.marker, markersize=5, markevery=(0.03 * position, 0.35))
     axes.set(xlim=(-0.01, 1.02), ylim=(-0.01, 1.02))
     in_percent(axes, x=True, y=True)
     legend_below(figure, axes, 2)

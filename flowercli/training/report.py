@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
-from flowercli import __version__
 from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
-from flowercli.errors import UsageError
 from flowercli.training import page
 from flowercli.training.card import SPLIT_WORDS, interval
 from flowercli.training.figures import answer_plots, history_plots
@@ -40,8 +36,8 @@ METRICS = (
 CAPTIONS = {
     "confusion-matrix": "Rows are what a photograph shows, columns what it was named; with the share of the row.",
     "precision-recall": "Each class against all others, at every limit of its probability. AP: average precision.",
-    "reliability": "Answers in 15 bins of confidence. Above the diagonal the model is surer than it says.",
-    "embedding-map": "Only neighbourhoods mean something in a t-SNE map: distances between groups and their sizes do not.",
+    "reliability": "Answers in 15 bins of confidence. Above the diagonal more are right than confidence says.",
+    "embedding-map": "In a t-SNE map neighbours mean something; the sizes of groups and their distances do not.",
     "learning-curves": "The training loss includes every part of the loss; validation shows the log loss alone.",
     "learning-rate": "The learning rate of the backbone at the end of each epoch.",
 }
@@ -54,21 +50,6 @@ HEADINGS = {
     "learning-rate": "Learning rate",
 }
 NUMBERS = ("epoch", "loss", "learning_rate", "val_accuracy", "val_loss")
-
-
-def check_target(path: Path) -> None:
-    """Find what would keep a page from being written, before the work whose result it would show.
-
-    Raises:
-        UsageError: its folder is not there or may not be written to, or it is a folder itself.
-    """
-    if path.is_dir():
-        raise UsageError(f"--report {path}: that is a folder.", hint=f"Name a file: --report {path / 'report.html'}")
-    if not path.parent.is_dir():
-        raise UsageError(f"--report {path}: there is no folder {path.parent}.", hint=f"mkdir -p {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        message = f"--report {path}: writing into {path.parent} is not permitted."
-        raise UsageError(message, hint="Choose a folder that you may write to.")
 
 
 def write_report(path: Path, evaluation: Evaluation, data: BundleData) -> None:
@@ -92,7 +73,7 @@ def write_report(path: Path, evaluation: Evaluation, data: BundleData) -> None:
 
 
 def read_history(bundle: Bundle) -> list[dict[str, Any]]:
-    """Return the epochs that a bundle records, without those that are not what they should be; older ones record none."""
+    """Return the epochs that a bundle records, without damaged ones; older bundles record none."""
     rows = bundle.section.get("history")
     if not isinstance(rows, list):
         return []
@@ -125,7 +106,7 @@ def _header(evaluation: Evaluation, data: BundleData) -> Iterator[str]:
             ("Photographs", f"{photos:,}"),
             ("Classes", ", ".join(evaluation.bundle.class_names)),
             ("Dataset sha256", data.manifest.dataset_sha256),
-            ("Written", f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M %Z} by flowers {__version__}"),
+            page.written(),
         ]
     )
 
@@ -161,7 +142,7 @@ def _figures(evaluation: Evaluation) -> str:
     variant, metrics = _shown(evaluation)
     parts = []
     for plot in answer_plots(evaluation.answers[variant], evaluation.bundle.class_names):
-        shown = [page.figure(plot, f"{variant}. {CAPTIONS[plot.name]}")]
+        shown = [page.figure(plot, f"{CAPTIONS[plot.name]} Drawn: {variant}.")]
         if plot.name == "confusion-matrix":
             shown.append(page.folded("The same in numbers", _confusion_table(metrics)))
         parts.append(page.section(HEADINGS[plot.name], *shown))
@@ -180,12 +161,12 @@ def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
     wrong = metrics["photos"] - metrics["right"]
     if not mistakes:
         return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
-    which = f"The {MOST} of {wrong:,} wrongly named photographs" if wrong > MOST else "The wrongly named photographs"
+    which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else f"Wrong answers: {wrong}"
     cards = [
         (thumbnail(data.root / item.path), f"{item.is_}, named {item.named} ({percent(item.confidence)})", item.path)
         for item in mistakes
     ]
-    words = f"{which} that the {variant} model was surest about, the surest first. A label may be wrong, too."
+    words = f"{which} of the {variant} model, the surest first. A label may be wrong, too."
     return page.section("Most confident mistakes", page.paragraph(words), page.gallery(cards))
 
 

@@ -1,0 +1,34 @@
+"""How ``flowers eval --find-label-errors`` shows the labels it suspects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowercli.cli.output import note, print_table
+
+if TYPE_CHECKING:
+    from flowercli.training.label_errors import LabelErrors
+
+# With more suspects than this share, it is the classifier that is wrong.
+TOO_MANY = 0.2
+
+
+def print_label_errors(errors: LabelErrors) -> None:
+    """Print a row for each suspect, the least probable label first."""
+    rows = [
+        (row.path, row.labelled, row.looks_like, f"{100 * row.probability:.1f} %", row.split) for row in errors.rows
+    ]
+    accuracy = f"{100 * errors.accuracy:.1f} %"
+    title = f"{len(rows)} of {errors.photos} labels are doubtful (accuracy out of fold {accuracy})"
+    print_table(("Photo", "Labelled", "Looks like", "Probability", "Split"), rows, title=title)
+    tell_limits(errors)
+
+
+def tell_limits(errors: LabelErrors) -> None:
+    """Say on stderr what the list is worth."""
+    if len(errors.rows) > TOO_MANY * errors.photos:
+        note("So many suspects mean that the model is too weak to judge the labels: train a better one first.")
+    note(
+        "The embeddings are of a model that was trained on the labels of the training split: there it finds fewer "
+        "errors than there are. Look at each photograph before changing its label."
+    )

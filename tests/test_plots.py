@@ -59,7 +59,7 @@ def test_learning_curves_hold_the_history():
     assert training.get_xydata().tolist() == [[1, 1.5], [2, 0.75], [3, 0.5]]
     assert validation.get_xydata().tolist() == [[2, 0.5], [3, 0.625]]
     assert accuracy.lines[0].get_xydata().tolist() == [[2, 0.875], [3, 0.8125]]
-    assert "87.5 %, in epoch 2" in figure.get_suptitle()
+    assert "87.5 %, epoch 2" in figure.get_suptitle()
     assert (accuracy.get_xlabel(), losses.get_ylabel()) == ("Epoch", "Loss (nats)")
     rates = plots.learning_rate(HISTORY).axes[0].lines[0]
     assert rates.get_xydata().tolist() == [[1, 5e-4], [2, 1e-3], [3, 1e-4]]

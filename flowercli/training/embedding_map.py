@@ -96,7 +96,7 @@ def embedding_map(
     targets, wrong = targets[picked], (predictions != targets)[picked]
     projection = project(embeddings[picked])
     shown = most_common(targets)
-    figure = new_figure("What looks alike to the model lies together", 4.6 + 0.17 * ((len(shown) + 2) // 2))
+    figure = new_figure("What looks alike to the model lies together", 4.0)
     axes = figure.subplots()
     style_axes(axes, *projection.axes)
     axes.grid(visible=False)
@@ -112,7 +112,7 @@ def embedding_map(
             points.set(rasterized=True, edgecolors="none")
     x, y = projection.points[wrong].T
     axes.scatter(x, y, 70, marker="o", facecolors="none", edgecolors=INK, linewidths=1.2, label="wrongly named")
-    legend_below(figure, axes, 2)
+    legend_below(figure, axes)
     return figure
 
 

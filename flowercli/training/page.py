@@ -70,7 +70,9 @@ def section(title: str, *parts: str) -> str:
 
 def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph; ``kind`` is a class of the style sheet."""
-    return f'<p class="{kind}">{text(words)}</p>' if kind else f"<p>{text(words)}</p>"
+    # A number and its sign stay on one line.
+    content = text(words).replace(" %", "&nbsp;%")
+    return f'<p class="{kind}">{content}</p>' if kind else f"<p>{content}</p>"
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:

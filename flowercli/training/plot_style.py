@@ -24,8 +24,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 FONT = "DejaVu Sans"
-WIDTH, TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 4.8, 10.5, 9.5, 8
+WIDTH, TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 4.3, 10, 9.5, 8.5
 LONGEST_LABEL = 20
+LONGEST_IN_TWO_COLUMNS, LEGEND_LINE = 25, 0.18
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,12 @@ def style_text(texts: Iterable[Text], *, size: float, colour: str, weight: str =
         text.set(fontfamily=FONT, fontsize=size, color=colour, fontweight=weight, parse_math=False)
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """Name the series under the axes, where the legend covers no data."""
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Name the series under the axes, where the legend covers no data, and give the figure the height for it."""
     handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=3)
+    columns = 2 if max(map(len, labels)) <= LONGEST_IN_TWO_COLUMNS else 1
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * -(-len(labels) // columns))
+    legend = figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, handlelength=2.8)
     style_text(legend.get_texts(), size=SMALL_SIZE, colour=INK)
 
 

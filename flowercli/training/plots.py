@@ -59,8 +59,8 @@ def learning_curves(history: History) -> Figure:
     title = "The loss over the epochs"
     if len(epochs):
         best = int(accuracies.argmax())
-        title = f"The best validation accuracy is {percent(accuracies[best])}, in epoch {epochs[best]:g}"
-    figure = new_figure(title, 5.2)
+        title = f"Best validation accuracy: {percent(accuracies[best])}, epoch {epochs[best]:g}"
+    figure = new_figure(title, 4.8)
     losses, accuracy = figure.subplots(2, 1, sharex=True)
     style_axes(losses, "", "Loss (nats)")
     style_axes(accuracy, "Epoch", "Accuracy")
@@ -121,7 +121,8 @@ def confusion_matrix(matrix: Indices, class_names: Sequence[str]) -> Figure:
             text = axes.text(col, row, f"{matrix[row, col]}\n{percent(shares[row, col], 0)}", ha="center", va="center")
             style_text([text], size=SMALL_SIZE, colour=INK)
     names = [label(name) for name in class_names] if count <= MOST_LABELLED_CLASSES else []
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    slope = 45 if count <= MOST_WRITTEN_CLASSES else 90
+    axes.set_xticks(range(len(names)), names, rotation=slope, ha="right", va="center", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     style_text([*axes.get_xticklabels(), *axes.get_yticklabels()], size=SMALL_SIZE, colour=INK)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
@@ -140,8 +141,8 @@ def precision_recall(probabilities: Floats, targets: Indices, class_names: Seque
     """
     scores = average_precisions(probabilities, targets)
     shown = sorted(sorted(scores, key=scores.__getitem__)[:MOST_CURVES])
-    what = f"the lowest {len(shown)} of {len(scores)} classes" if len(shown) < len(scores) else "each class"
-    figure = new_figure(f"Precision over recall, {what}", 4.4 + 0.17 * ((len(shown) + 1) // 2))
+    what = f"lowest {len(shown)} of {len(scores)} classes" if len(shown) < len(scores) else "each class"
+    figure = new_figure(f"Precision, recall: {what}", 4.0)
     axes = figure.subplots()
     style_axes(axes, "Recall (share of the class that is found)", "Precision (share of answers that are right)")
     for position, index in enumerate(shown):
@@ -152,7 +153,7 @@ def precision_recall(probabilities: Floats, targets: Indices, class_names: Seque
         line.set(drawstyle="steps-post", marker=signs.marker, markersize=5, markevery=(0.03 * position, 0.35))
     axes.set(xlim=(-0.01, 1.02), ylim=(-0.01, 1.02))
     in_percent(axes, x=True, y=True)
-    legend_below(figure, axes, 2)
+    legend_below(figure, axes)
     return figure
 
 
@@ -193,7 +194,7 @@ def reliability(probabilities: Floats, targets: Indices) -> Figure:
         targets: class indices ``[N]``.
     """
     found = calibration(probabilities, targets)
-    figure = new_figure(f"The expected calibration error is {percent(found.ece)}", 5.0)
+    figure = new_figure(f"The expected calibration error is {percent(found.ece)}", 4.5)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
     style_axes(upper, "", "Share that is right")
     style_axes(lower, "Confidence", "Photographs")
@@ -215,7 +216,7 @@ def reliability(probabilities: Floats, targets: Indices) -> Figure:
     upper.set(xlim=(0, 1.01), ylim=(-0.01, 1.03))
     whole_numbers(lower, y=True)
     in_percent(upper, x=True, y=True)
-    legend_below(figure, upper, 2)
+    legend_below(figure, upper)
     return figure
 
 

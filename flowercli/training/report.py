@@ -142,11 +142,12 @@ def _figures(evaluation: Evaluation) -> str:
     variant, metrics = _shown(evaluation)
     parts = []
     for plot in answer_plots(evaluation.answers[variant], evaluation.bundle.class_names):
-        shown = [page.figure(plot, f"{CAPTIONS[plot.name]} Drawn: {variant}.")]
+        shown = [page.figure(plot, CAPTIONS[plot.name])]
         if plot.name == "confusion-matrix":
             shown.append(page.folded("The same in numbers", _confusion_table(metrics)))
         parts.append(page.section(HEADINGS[plot.name], *shown))
-    return '<div class="figures">\n' + "\n".join(parts) + "\n</div>"
+    said = page.paragraph(f"The figures and photographs below show the answers of the {variant} model.", "note")
+    return f'{said}\n<div class="figures">\n' + "\n".join(parts) + "\n</div>"
 
 
 def _confusion_table(metrics: Mapping[str, Any]) -> str:
@@ -161,7 +162,7 @@ def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
     wrong = metrics["photos"] - metrics["right"]
     if not mistakes:
         return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
-    which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else f"Wrong answers: {wrong}"
+    which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else "All wrong answers"
     cards = [
         (thumbnail(data.root / item.path), f"{item.is_}, named {item.named} ({percent(item.confidence)})", item.path)
         for item in mistakes

@@ -19,7 +19,7 @@ from train_speed import copy_photos
 # Small and quick, with everything that has a state: average, mixing, random augmentation, data workers.
 RECIPE = (
     "model=tiny", "augment=strong", "ema_decay=0.9", "--batch-size", 16, "num_workers=2", "validate_every=1",
-    "patience=0", "checkpoint_minutes=0",
+    "patience=0", "checkpoint_minutes=0", "tracking=none",
 )  # fmt: skip
 
 

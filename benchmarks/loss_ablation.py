@@ -32,7 +32,7 @@ SEEDS = (1, 2, 3)
 COLUMNS = ("accuracy", "kNN", "Recall@1", "silhouette")
 RECIPE = (
     "model=tf_efficientnet_lite0", "augment.image_size=128", "model.image_size=160", "optim=adamw", "ema_decay=0.95",
-    "validate_every=100", "patience=0", "data.ratios=[0.7,0.3,0.0]", "data.stratify=true",
+    "validate_every=100", "patience=0", "data.ratios=[0.7,0.3,0.0]", "data.stratify=true", "tracking=none",
 )  # fmt: skip
 # Two-sided 95 % quantile of Student's t with two degrees of freedom, for three seeds.
 T_95 = 4.303

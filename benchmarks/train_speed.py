@@ -57,7 +57,14 @@ def copy_photos(photos: Path, folder: Path, count: int) -> None:
 
 def ours(folder: Path) -> float:
     """Return the images per second of one epoch of ``flowers train``."""
-    options = ("model.name=" + MODEL, "model.pretrained=false", "data.ratios=[0.94,0.03,0.03]", "--epochs", 1)
+    options = (
+        "model.name=" + MODEL,
+        "model.pretrained=false",
+        "data.ratios=[0.94,0.03,0.03]",
+        "tracking=none",
+        "--epochs",
+        1,
+    )
     data = folder / "train"
     command = flowers(
         "train", "--data", data, *options, "--batch-size", BATCH, f"num_workers={WORKERS}", "--device", "cpu",

@@ -29,6 +29,10 @@ def evaluate(
         bool,
         typer.Option("--find-label-errors", help="List photographs of all splits whose label looks wrong instead."),
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also write a page of figures and photographs that holds all it shows."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
@@ -44,24 +48,31 @@ def evaluate(
         raise UsageError(f"--split {split}: choose one of {', '.join(SPLITS)}.")
     if against is not None and find_label_errors:
         raise UsageError("--against and --find-label-errors are two different questions: give one of them.")
+    if against is not None and report is not None:
+        raise UsageError("--report shows one bundle: it does not go with --against.")
     loaded = load_model(bundle)
     with needs_extra("train"):
+        if report is not None:
+            from flowercli.reporting.page import check_target
+
+            check_target(report)
         if against is not None:
             _compare(loaded, load_model(against), split, data, json_output=json_output)
         elif find_label_errors:
-            _find_label_errors(loaded, data, json_output=json_output)
+            _find_label_errors(loaded, data, report, json_output=json_output)
         else:
-            _evaluate(loaded, split, data, json_output=json_output)
+            _evaluate(loaded, split, data, report, json_output=json_output)
 
 
-def _evaluate(bundle: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
+def _evaluate(bundle: Bundle, split: str, data: Path | None, report: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
     from flowercli.training.bundle_data import bundle_data
     from flowercli.training.evaluation import can_record, evaluate_bundle, record
 
+    photos = bundle_data(bundle, data)
     with _advancing("Evaluating {task.fields[step]}") as advance:
-        result = evaluate_bundle(bundle, bundle_data(bundle, data), split, advance)
+        result = evaluate_bundle(bundle, photos, split, advance)
     if can_record(bundle):
         with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
             record(result, Path(scratch))
@@ -71,6 +82,11 @@ def _evaluate(bundle: Bundle, split: str, data: Path | None, *, json_output: boo
         print_json(result.as_dict())
     else:
         print_evaluation(result)
+    if report is not None:
+        from flowercli.reporting.report import write_report
+
+        write_report(report, result, photos)
+        note(f"The page: {report}")
 
 
 def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
@@ -87,9 +103,9 @@ def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, js
         print_comparison(comparison)
 
 
-def _find_label_errors(bundle: Bundle, data: Path | None, *, json_output: bool) -> None:
+def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.label_errors_report import print_label_errors, tell_limits
-    from flowercli.cli.output import print_json
+    from flowercli.cli.output import note, print_json
     from flowercli.training.bundle_data import bundle_data
     from flowercli.training.label_errors import find_label_errors
 
@@ -100,6 +116,11 @@ def _find_label_errors(bundle: Bundle, data: Path | None, *, json_output: bool) 
         tell_limits(errors)
     else:
         print_label_errors(errors)
+    if report is not None:
+        from flowercli.reporting.label_report import write_label_report
+
+        write_label_report(report, errors)
+        note(f"The page: {report}")
 
 
 @contextmanager

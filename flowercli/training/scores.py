@@ -32,10 +32,14 @@ def score_columns(probabilities: Floats, targets: npt.NDArray[np.int64]) -> Floa
     there, named = np.eye(num_classes)[targets], np.eye(num_classes)[predictions]
     log_loss = -np.log(probabilities[rows, targets].clip(LEAST_PROBABILITY))
     brier = ((probabilities - there) ** 2).sum(axis=1)
-    # The bins are open below and closed above, as those of Guo et al.
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gaps = np.eye(BINS)[bins] * (confidence - right)[:, np.newaxis]
+    gaps = np.eye(BINS)[bin_of(confidence)] * (confidence - right)[:, np.newaxis]
     return np.hstack([there * named, there, named, log_loss[:, np.newaxis], brier[:, np.newaxis], gaps])
+
+
+def bin_of(confidence: Floats) -> npt.NDArray[np.int64]:
+    """Return the bin ``[N]`` of each confidence ``[N]``: open below and closed above, as those of Guo et al."""
+    bins: npt.NDArray[np.int64] = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return bins
 
 
 def scores(sums: Floats, num_classes: int) -> dict[str, Floats]:

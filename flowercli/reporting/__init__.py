@@ -1,0 +1,1 @@
+"""Figures, and pages that hold them: everything that imports matplotlib."""

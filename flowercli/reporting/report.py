@@ -1,0 +1,189 @@
+"""``flowers eval --report FILE``: one page that holds everything there is to say about an evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from flowercli.atomic import write_text
+from flowercli.bundle import without_local_paths
+from flowercli.reporting import page
+from flowercli.reporting.figures import answer_plots, history_plots
+from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
+from flowercli.reporting.plot_style import percent
+from flowercli.training.card import SPLIT_WORDS, interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from flowercli.bundle import Bundle
+    from flowercli.training.bundle_data import BundleData
+    from flowercli.training.evaluation import Evaluation
+
+# Key, name, whether it is a share, what it means.
+METRICS = (
+    ("accuracy", "Accuracy", True, "Share of photographs that are named rightly."),
+    ("top_2_accuracy", "Top-2 accuracy", True, "Share whose name is among the two most probable."),
+    ("balanced_accuracy", "Balanced accuracy", True, "Mean over classes of the share that is found."),
+    ("macro_f1", "Macro F1", True, "Mean over classes of the F1 score."),
+    ("weighted_f1", "Weighted F1", True, "The same, each class weighted by its photographs."),
+    ("log_loss", "Log loss", False, "In nats; less is better."),
+    ("brier", "Brier score", False, "From 0 to 2; less is better."),
+    ("ece", "Calibration error", True, "How far confidence is from the share that is right; less is better."),
+)
+CAPTIONS = {
+    "confusion-matrix": "Rows are what a photograph shows, columns what it was named; with the share of the row.",
+    "precision-recall": "Each class against all others, at every limit of its probability. AP: average precision.",
+    "reliability": "Answers in 15 bins of confidence. Above the diagonal more are right than confidence says.",
+    "embedding-map": "In a t-SNE map neighbours mean something; the sizes of groups and their distances do not.",
+    "learning-curves": "The training loss includes every part of the loss; validation shows the log loss alone.",
+    "learning-rate": "The learning rate of the backbone at the end of each epoch.",
+}
+HEADINGS = {
+    "confusion-matrix": "What is taken for what",
+    "precision-recall": "Precision and recall",
+    "reliability": "How far confidence can be trusted",
+    "embedding-map": "Map of the embeddings",
+    "learning-curves": "Learning curves",
+    "learning-rate": "Learning rate",
+}
+NUMBERS = ("epoch", "loss", "learning_rate", "val_accuracy", "val_loss")
+
+
+def write_report(path: Path, evaluation: Evaluation, data: BundleData) -> None:
+    """Write the page of an evaluation: all variants in numbers, the last one, which ``classify`` runs, in pictures.
+
+    Args:
+        path: the file, which is replaced if it is there.
+        evaluation: with its answers.
+        data: the photographs and their manifest.
+    """
+    body = [
+        _metrics(evaluation),
+        _classes(evaluation),
+        _figures(evaluation),
+        _mistakes(evaluation, data),
+        _history(evaluation.bundle),
+        _provenance(evaluation.bundle),
+    ]
+    title = f"Evaluation of {evaluation.bundle.path.name}"
+    write_text(path, page.page(title, _header(evaluation, data), filter(None, body)))
+
+
+def read_history(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return the epochs that a bundle records, without damaged ones; older bundles record none."""
+    rows = bundle.section.get("history")
+    if not isinstance(rows, list):
+        return []
+    kept = [{key: row.get(key) for key in NUMBERS} for row in rows if isinstance(row, dict)]
+    return [row for row in kept if _is_number(row["epoch"]) and _is_number(row["loss"]) and _others_fit(row)]
+
+
+def _others_fit(row: Mapping[str, Any]) -> bool:
+    return all(row[key] is None or _is_number(row[key]) for key in NUMBERS)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _shown(evaluation: Evaluation) -> tuple[str, dict[str, Any]]:
+    """Return the variant that is drawn, and its metrics."""
+    return list(evaluation.variants.items())[-1]
+
+
+def _header(evaluation: Evaluation, data: BundleData) -> Iterator[str]:
+    variant, metrics = _shown(evaluation)
+    photos, split = metrics["photos"], SPLIT_WORDS[evaluation.split]
+    said = f"The {variant} model names {metrics['right']:,} of {photos:,} {split} photographs rightly"
+    yield page.paragraph(f"{said}: {interval(metrics['accuracy'])}.", "lead")
+    yield page.facts(
+        [
+            ("Bundle", evaluation.bundle.name),
+            ("Split", split),
+            ("Photographs", f"{photos:,}"),
+            ("Classes", ", ".join(evaluation.bundle.class_names)),
+            ("Dataset sha256", data.manifest.dataset_sha256),
+            page.written(),
+        ]
+    )
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    variants = evaluation.variants
+    rows = [
+        (name, *(_value(metrics[key], share=share) for metrics in variants.values()), meaning)
+        for key, name, share, meaning in METRICS
+    ]
+    baseline = next(iter(variants.values()))["baseline"]
+    always = [interval(baseline["accuracy"])] * len(variants)
+    rows.append((f"Always “{baseline['class']}”", *always, "The accuracy of naming the most frequent class each time."))
+    columns = ("Metric", *variants, "Meaning")
+    return page.section("Metrics", page.table("95 % intervals in brackets", columns, rows, last_is_text=True))
+
+
+def _value(value: Mapping[str, float], *, share: bool) -> str:
+    return interval(value) if share else f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
+
+
+def _classes(evaluation: Evaluation) -> str:
+    variant, metrics = _shown(evaluation)
+    rows = [
+        (name, interval(row["precision"]), interval(row["recall"]), percent(row["f1"]), row["support"])
+        for name, row in metrics["per_class"].items()
+    ]
+    columns = ("Class", "Precision", "Recall", "F1", "Photographs")
+    return page.section("Each class", page.table(f"{variant}, 95 % intervals in brackets", columns, rows))
+
+
+def _figures(evaluation: Evaluation) -> str:
+    variant, metrics = _shown(evaluation)
+    parts = []
+    for plot in answer_plots(evaluation.answers[variant], evaluation.bundle.class_names):
+        shown = [page.figure(plot, CAPTIONS[plot.name])]
+        if plot.name == "confusion-matrix":
+            shown.append(page.folded("The same in numbers", _confusion_table(metrics)))
+        parts.append(page.section(HEADINGS[plot.name], *shown))
+    said = page.paragraph(f"The figures and photographs below show the answers of the {variant} model.", "note")
+    return f'{said}\n<div class="figures">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _confusion_table(metrics: Mapping[str, Any]) -> str:
+    names = list(metrics["per_class"])
+    rows = [(name, *counts) for name, counts in zip(names, metrics["confusion_matrix"], strict=True)]
+    return page.table("Rows: what it is. Columns: what it was named.", ("Is", *names), rows)
+
+
+def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
+    variant, metrics = _shown(evaluation)
+    mistakes = confident_mistakes(evaluation.answers[variant], evaluation.bundle.class_names)
+    wrong = metrics["photos"] - metrics["right"]
+    if not mistakes:
+        return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
+    which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else "All wrong answers"
+    cards = [
+        (thumbnail(data.root / item.path), f"{item.is_}, named {item.named} ({percent(item.confidence)})", item.path)
+        for item in mistakes
+    ]
+    words = f"{which} of the {variant} model, the surest first. A label may be wrong, too."
+    return page.section("Most confident mistakes", page.paragraph(words), page.gallery(cards))
+
+
+def _history(bundle: Bundle) -> str:
+    plots = history_plots(read_history(bundle))
+    parts = [page.section(HEADINGS[plot.name], page.figure(plot, CAPTIONS[plot.name])) for plot in plots]
+    return '<div class="figures">\n' + "\n".join(parts) + "\n</div>" if parts else ""
+
+
+def _provenance(bundle: Bundle) -> str:
+    # A page is passed on: it names no folder of the machine that it was made on.
+    known = without_local_paths(bundle.section.get("provenance", {}))
+    plain = {key: value for key, value in known.items() if isinstance(value, str | int | float)}
+    versions = known.get("versions") or {}
+    pairs: list[tuple[str, object]] = [(key.replace("_", " ").capitalize(), value) for key, value in plain.items()]
+    pairs += [("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()))] if versions else []
+    config = json.dumps(known.get("config", {}), indent=2, ensure_ascii=False)
+    parts = [page.facts(pairs), page.folded("The configuration of the training run", f"<pre>{page.text(config)}</pre>")]
+    return page.section("Provenance", *parts) if known else ""

@@ -63,6 +63,11 @@ def page(title: str, header: Iterable[str], body: Iterable[str]) -> str:
     )
 
 
+def sentence(words: str) -> str:
+    """Return words as HTML in which a number and its sign stay on one line."""
+    return text(words).replace(" %", "&nbsp;%")
+
+
 def section(title: str, *parts: str) -> str:
     """Return a part of the page under a heading."""
     return f"<section>\n<h2>{text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
@@ -70,8 +75,7 @@ def section(title: str, *parts: str) -> str:
 
 def paragraph(words: str, kind: str = "") -> str:
     """Return a paragraph; ``kind`` is a class of the style sheet."""
-    # A number and its sign stay on one line.
-    content = text(words).replace(" %", "&nbsp;%")
+    content = sentence(words)
     return f'<p class="{kind}">{content}</p>' if kind else f"<p>{content}</p>"
 
 
@@ -126,8 +130,8 @@ def inline_svg(plot: Plot) -> str:
 def gallery(cards: Iterable[tuple[str, str, str]]) -> str:
     """Return photographs: for each its ``data:`` address, what is said of it, and its path."""
     items = (
-        f'<li><img src="{text(address)}" alt="{text(said)}" loading="lazy">'
-        f'<span class="said">{text(said)}</span><span class="path">{text(path)}</span></li>'
+        f'<li><img src="{text(address)}" alt="{text(said)}">'
+        f'<span class="said">{sentence(said)}</span><span class="path">{text(path)}</span></li>'
         for address, said, path in cards
     )
     return '<ul class="gallery">\n' + "\n".join(items) + "\n</ul>"

@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy_photos(arguments.photos.resolve(), folder, arguments.count)
-        train = ("train", "--data", folder / "train", *RECIPE, "--epochs", arguments.kills // 2 + 2)
+        train = ("train", "--data", folder / "train", *RECIPE, "--epochs", arguments.kills + 4)
         whole = subprocess.run(
             flowers(*train, "--output", folder / "whole"), stdout=subprocess.PIPE, text=True, check=True
         ).stdout.strip()
@@ -48,7 +48,7 @@ def kill_and_resume(train: tuple[object, ...], output: Path, kills: int) -> str:
     for number in range(1, kills + 1):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         wait_for_checkpoint(process, output, time.time())
-        time.sleep(random.uniform(0, 1.5))  # noqa: S311  (no secret)
+        time.sleep(random.uniform(0, 0.6))  # noqa: S311  (no secret)
         process.kill()
         out = process.communicate()[0].strip()
         if out:

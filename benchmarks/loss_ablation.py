@@ -18,14 +18,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from measured import flowers
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from flowercli.bundle import Bundle
-from flowercli.inference.preprocess import PreprocessSpec, load_pixels
-from flowercli.training.bundle_data import BundleData, bundle_data
+from flowercli.training.answers import ask
+from flowercli.training.bundle_data import bundle_data
 
 LOSSES = ("ce", "contrastive", "supcon", "triplet")
 SEEDS = (1, 2, 3)
@@ -61,7 +60,8 @@ def main() -> None:
 def measure(bundle: Bundle) -> list[float]:
     """Return the figures of ``COLUMNS`` for one run."""
     data = bundle_data(bundle, None)
-    (known, known_targets), (held, held_targets) = (embed(bundle, data, split) for split in ("train", "val"))
+    answers = [ask(bundle, "torch", data.root, data.photos(split)) for split in ("train", "val")]
+    (known, known_targets), (held, held_targets) = ((answer.embeddings, answer.targets) for answer in answers)
     nearest = KNeighborsClassifier(5, metric="cosine").fit(known, known_targets)
     neighbours = NearestNeighbors(n_neighbors=2, metric="cosine").fit(held).kneighbors(held, return_distance=False)
     return [
@@ -70,22 +70,6 @@ def measure(bundle: Bundle) -> list[float]:
         float((held_targets[neighbours[:, 1]] == held_targets).mean()),
         float(silhouette_score(held, held_targets, metric="cosine")),
     ]
-
-
-def embed(bundle: Bundle, data: BundleData, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings ``[N, D]`` and the class indices ``[N]`` of a split."""
-    import torch
-
-    from flowercli.training.model import load_bundle_model
-
-    model, spec = load_bundle_model(bundle), PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
-    photos = data.photos(split)
-    rows = []
-    for start in range(0, len(photos), 16):
-        pixels = np.stack([load_pixels(data.root / photo.path, spec) for photo in photos[start : start + 16]])
-        with torch.inference_mode():
-            rows.append(model(torch.from_numpy(pixels).permute(0, 3, 1, 2))[1].numpy())
-    return np.concatenate(rows), np.array([bundle.class_names.index(photo.class_name) for photo in photos])
 
 
 def print_table(rows: dict[str, list[list[float]]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
-from flowercli.atomic import replace_file, write_text
+from flowercli.atomic import write_bytes, write_text
 from flowercli.reporting.figures import answer_plots, history_plots
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def write_plots(folder: Path, history: History, evaluation: Evaluation) -> list[
     written = []
     for plot in plots:
         picture, drawing = target / f"{plot.name}.png", target / f"{plot.name}.svg"
-        partial = target / f".{plot.name}"
-        partial.write_bytes(png(plot.figure))
-        replace_file(partial, picture)
+        write_bytes(picture, png(plot.figure))
         write_text(drawing, svg(plot.figure))
         written += [picture, drawing]
     return written

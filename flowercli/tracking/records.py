@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from flowercli import __version__
+from flowercli.data.split import SPLITS
 from flowercli.training.config import as_dict
-from flowercli.training.run_folder import PACKAGES
+from flowercli.training.run_folder import versions
 from flowercli.training.save import git_revision
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.training.schema import TrainConfig
 
-SPLITS = ("train", "val", "test")
 # MLflow's limits, in characters.
 PARAM_LENGTH = 6000
 DIGEST_LENGTH = 36
@@ -38,8 +38,9 @@ def config_text(config: TrainConfig) -> str:
 
 def tags() -> dict[str, str]:
     """Return the git revision and the versions of what the result depends on."""
-    found = {f"version.{name}": importlib.metadata.version(name) for name in (*PACKAGES, "mlflow")}
-    found |= {"version.flowercli": __version__, "mlflow.source.name": "flowers train", "mlflow.source.type": "LOCAL"}
+    packages = versions() | {"mlflow": importlib.metadata.version("mlflow"), "flowercli": __version__}
+    found = {f"version.{name}": version for name, version in packages.items()}
+    found |= {"mlflow.source.name": "flowers train", "mlflow.source.type": "LOCAL"}
     revision = git_revision()
     if revision is not None:
         found |= {"git_revision": revision, "mlflow.source.git.commit": revision.removesuffix("-dirty")}

@@ -60,6 +60,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
         TrainingError: the loss is no longer a number, the memory is too small, or the disk full.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
     """
+    _check_photos(config, manifest)
     model, cfg = _new_model(config, manifest)
     setup = Setup.make(config, manifest, model, listener)
     return _finish(RunFolder.create(config, manifest, cfg), setup, listener)
@@ -76,6 +77,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     if run.target.exists():  # Killed after the last moment that mattered.
         run.discard()
         return _result(Bundle.load(run.target))
+    _check_photos(run.config, run.manifest)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
     model = PixelClassifier(create_backbone(blank.model, len(run.manifest.class_names)), run.pretrained_cfg)
@@ -94,7 +96,6 @@ class Setup:
     @classmethod
     def make(cls, config: TrainConfig, manifest: Manifest, model: PixelClassifier, listener: Listener) -> Setup:
         """Build the data loaders and the learner."""
-        _check_photos(config, manifest)
         keep_freed_memory()
         make_repeatable()
         teachers = [_load_teacher(Path(path), manifest.class_names) for path in config.distill.teacher]
@@ -116,7 +117,6 @@ class Setup:
 
 
 def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier, dict[str, Any]]:
-    _check_photos(config, manifest)
     seed_all(config.seed)
     backbone = create_backbone(config.model, len(manifest.class_names))
     cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))

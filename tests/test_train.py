@@ -24,7 +24,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from flowercli.training.losses import balanced_weights
 from flowercli.training.run_folder import SUFFIX
-from flowercli.training.sampler import EpochSampler, balanced_order
+from flowercli.training.sampler import EpochSampler, balanced
 
 
 def test_bundle_is_whole_and_describes_itself(trained, dataset):
@@ -227,7 +227,7 @@ def test_class_weights_are_those_of_scikit_learn():
 
 def test_balanced_draws_give_every_class_its_turn():
     targets = np.repeat([0, 1, 2], [4, 20, 76])
-    order = balanced_order(targets, np.random.default_rng(0))
+    order = balanced(targets, np.random.default_rng(0))
     assert len(order) == 100
     for start in range(0, 99, 3):
         assert sorted(targets[order[start : start + 3]]) == [0, 1, 2]
@@ -236,7 +236,7 @@ def test_balanced_draws_give_every_class_its_turn():
 
 
 def test_sampler_goes_on_in_the_middle_of_an_epoch():
-    sampler = EpochSampler([0, 1] * 25, 8, 7, balanced=False)
+    sampler = EpochSampler([0, 1] * 25, 8, 7, "shuffle")
     whole = list(sampler)
     assert len(whole) == 48
     assert len({draw.photo for draw in whole}) == 48

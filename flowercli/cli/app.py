@@ -11,6 +11,7 @@ from flowercli.cli.average import average
 from flowercli.cli.classify import classify
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
+from flowercli.cli.merge import merge
 from flowercli.cli.models import models
 from flowercli.cli.split import split
 from flowercli.cli.track import track
@@ -44,6 +45,7 @@ def options(
 app.command("classify")(classify)
 app.command("models")(models)
 app.command("split")(split)
+app.command("merge")(merge)
 app.command("train")(train)
 app.command("track")(track)
 app.command("eval")(evaluate)

@@ -12,7 +12,7 @@ from flowercli.data.split import keep_groups_together, random_split, split_lengt
 from flowercli.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from flowercli.data.duplicates import Fingerprint
@@ -36,7 +36,8 @@ def make_split(
     ratios: Sequence[float],
     seed: int,
     *,
-    stratify: bool,
+    stratify: bool = False,
+    sides: Mapping[str, str] | None = None,
     start: Callable[[int], None] = lambda _total: None,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> SplitResult:
@@ -47,6 +48,7 @@ def make_split(
         ratios: shares of train, val and test.
         seed: as for ``torch.Generator().manual_seed``.
         stratify: keep the classes' proportions in every split.
+        sides: the split of each photograph by its path, where that is known already; nothing is drawn then.
         start: called with the number of photographs before they are read.
         progress: called with 1 after each.
 
@@ -64,14 +66,17 @@ def make_split(
     _check_classes(scan, photos)
     exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
-    assigned = keep_groups_together(_assign(photos, ratios, seed, stratify=stratify), together)
+    if sides is None:
+        drawn = _assign(photos, ratios, seed, stratify=stratify)
+    else:
+        drawn = [sides[photo.path] for photo in photos]
     manifest = Manifest(
         seed=seed,
         ratios=tuple(ratios),
         stratified=stratify,
         near_duplicates_checked=duplicates.can_hash_perceptually(),
         class_names=tuple(scan.class_names),
-        photos=_entries(photos, prints, assigned),
+        photos=_entries(photos, prints, keep_groups_together(drawn, together)),
     )
     return SplitResult(
         manifest, scan, unreadable, _paths(exact, photos), _only_near(near, exact, photos), _conflicts(together, photos)

@@ -100,9 +100,7 @@ class Setup:
         make_repeatable()
         teachers = [_load_teacher(Path(path), manifest.class_names) for path in config.distill.teacher]
         photos = _photos(config, manifest, "train", model)
-        sampler = EpochSampler(
-            photos.targets, config.batch_size, config.seed, balanced=config.data.sampler == "balanced"
-        )
+        sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
         train = DataLoader(
             AugmentedPhotos(photos, training_transform(config.augment, model.spec)),
             config.batch_size,

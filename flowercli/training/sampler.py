@@ -30,15 +30,16 @@ class EpochSampler(Sampler[Draw]):
         targets: class indices ``[N]`` of the photographs.
         batch_size: photographs a step.
         seed: the run's.
-        balanced: every class equally often, so that small classes have pairs in each batch; otherwise each
-            photograph once.
+        order: ``shuffle``: each photograph once an epoch. ``balanced``: the classes take turns, so that small ones
+            have pairs in each batch. ``square_root``: a class's share is that of the square root of its
+            photographs (Mahajan et al., 2018), between the two.
     """
 
-    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, *, balanced: bool) -> None:
+    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, order: str) -> None:
         self.targets = np.asarray(targets)
         self.batch_size = batch_size
         self.seed = seed
-        self.balanced = balanced
+        self.order = order
         self.epoch, self.steps_done = 1, 0
 
     @property
@@ -55,17 +56,37 @@ class EpochSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         generator = np.random.default_rng(derive_seed(self.seed, ORDER, self.epoch))
-        order = balanced_order(self.targets, generator) if self.balanced else generator.permutation(len(self.targets))
+        order = ORDERS[self.order](self.targets, generator)
         for position in range(self.steps_done * self.batch_size, len(self)):
             yield Draw(int(order[position]), derive_seed(self.seed, PICTURE, self.epoch, position))
 
 
-def balanced_order(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
+def shuffled(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
+    """Return each of the ``N`` indices once."""
+    order: list[int] = generator.permutation(len(targets)).tolist()
+    return order
+
+
+def balanced(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
     """Return ``N`` indices in which the classes take turns; a class that runs out starts over in a new order."""
-    members = [np.flatnonzero(targets == index) for index in np.unique(targets)]
-    cycles = [_endless(of_class, generator) for of_class in members]
+    cycles = _cycles(targets, generator)
     turns = (cycles[turn] for _ in itertools.count() for turn in generator.permutation(len(cycles)))
     return [next(cycle) for cycle in itertools.islice(turns, len(targets))]
+
+
+def square_root(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
+    """Return ``N`` indices, of each class in proportion to the square root of its photographs."""
+    cycles = _cycles(targets, generator)
+    roots = np.sqrt(np.unique(targets, return_counts=True)[1])
+    turns = generator.choice(len(cycles), size=len(targets), p=roots / roots.sum())
+    return [next(cycles[turn]) for turn in turns]
+
+
+ORDERS = {"shuffle": shuffled, "balanced": balanced, "square_root": square_root}
+
+
+def _cycles(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[Iterator[int]]:
+    return [_endless(np.flatnonzero(targets == index), generator) for index in np.unique(targets)]
 
 
 def _endless(indices: npt.NDArray[np.intp], generator: np.random.Generator) -> Iterator[int]:

@@ -122,7 +122,7 @@ class TrainConfig:
 CHOICES = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    "data.sampler": ("shuffle", "balanced"),
+    "data.sampler": ("shuffle", "balanced", "square_root"),
     "loss.class_weights": ("none", "balanced"),
     "loss.contrastive": ("none", "contrastive", "supcon", "triplet"),
     "optim.name": ("adam", "adamw", "sgd"),

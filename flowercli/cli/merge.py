@@ -1,0 +1,65 @@
+"""``flowers merge``: one dataset out of several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flowercli.data.manifest import Manifest
+
+
+def merge(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Datasets: folders with one subfolder a class.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new dataset.")],
+    class_names: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class only; can be repeated.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of tables.")] = False,
+) -> None:
+    """Merge datasets class by class into a new folder, each photograph on its side of the split.
+
+    The files are hard links where the file system allows it, so they take no space. A dataset that has
+    no split yet is split first, as by `flowers split DIR`.
+    """
+    from flowercli.cli.output import note, print_json, progress_bar
+    from flowercli.cli.split_report import print_report, summary
+    from flowercli.data.manifest import manifest_path
+    from flowercli.data.merge import merge as merge_datasets
+    from flowercli.data.merge import name_sources
+
+    sources = name_sources([(root, _manifest(root)) for root in directories])
+    with progress_bar("Reading photographs") as progress:
+        task = progress.add_task("read", total=None)
+        result = merge_datasets(
+            sources,
+            output,
+            class_names or [],
+            start=lambda total: progress.update(task, total=total),
+            progress=lambda done: progress.advance(task, done),
+        )
+    path = manifest_path(output)
+    if json_output:
+        print_json(summary(result.split, path) | {"repeated": result.repeated})
+        return
+    print_report(result.split, path)
+    if result.repeated:
+        note(f"{len(result.repeated)} photographs are in an earlier dataset too, left out (which: --json)")
+
+
+def _manifest(root: Path) -> Manifest:
+    from flowercli.cli.split import write_split
+    from flowercli.data.manifest import Manifest, manifest_path
+    from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED
+    from flowercli.errors import DataError
+
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder.", hint="flowers merge DIR DIR --output NEW")
+    path = manifest_path(root)
+    if path.is_file():
+        return Manifest.read(path)
+    return write_split(root, DEFAULT_RATIOS, DEFAULT_SEED, stratify=False)[0].manifest

@@ -9,6 +9,7 @@ import typer
 from flowercli import __version__
 from flowercli.cli.average import average
 from flowercli.cli.classify import classify
+from flowercli.cli.download import download
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.merge import merge
@@ -44,6 +45,7 @@ def options(
 
 app.command("classify")(classify)
 app.command("models")(models)
+app.add_typer(download, name="download")
 app.command("split")(split)
 app.command("merge")(merge)
 app.command("train")(train)

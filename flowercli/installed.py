@@ -1,0 +1,106 @@
+"""What the user's data directory holds: datasets, models and backbones, each with where it came from.
+
+The index is one small JSON file. Whoever writes holds a lock, so that several processes can download at once;
+what is indexed but gone from the disk is not listed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from flowercli.atomic import write_text
+from flowercli.errors import DataError
+from flowercli.home import data_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INDEX = "index.json"
+LOCK = "index.lock"
+# The kinds of things, and the folder that holds them.
+FOLDERS = {"dataset": "datasets", "model": "models", "backbone": "backbones"}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One thing that was downloaded.
+
+    ``source`` is the address or repo id, ``revision`` the commit or version where there is one, ``sha256`` that of
+    the archive where it was one, ``size`` the bytes on disk, ``installed_at`` the time in ISO 8601, UTC.
+    """
+
+    kind: str
+    name: str
+    source: str
+    revision: str | None
+    sha256: str | None
+    size: int
+    installed_at: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return folder_of(self.kind, self.name)
+
+
+def folder_of(kind: str, name: str) -> Path:
+    """Return where a thing of this kind and name lies, or would."""
+    return data_home() / FOLDERS[kind] / name
+
+
+def installed(kind: str | None = None) -> list[Installed]:
+    """List what is there, by kind and name."""
+    entries = [entry for entry in _read() if kind in (None, entry.kind) and entry.path.exists()]
+    return sorted(entries, key=lambda entry: (entry.kind, entry.name))
+
+
+def record(entry: Installed) -> None:
+    """Add a thing to the index, in place of an older one of the same kind and name."""
+    with _locked():
+        _write([other for other in _read() if (other.kind, other.name) != (entry.kind, entry.name)] + [entry])
+
+
+def remove(name: str) -> list[Installed]:
+    """Delete everything of this name, and return what it was.
+
+    Raises:
+        DataError: there is nothing of this name.
+    """
+    with _locked():
+        entries = _read()
+        gone = [entry for entry in entries if entry.name == name]
+        if not gone:
+            known = ", ".join(sorted(entry.name for entry in entries)) or "nothing"
+            raise DataError(f"Nothing downloaded is called '{name}'.", hint=f"There is: {known}")
+        for entry in gone:
+            shutil.rmtree(entry.path, ignore_errors=True)
+        _write([entry for entry in entries if entry.name != name])
+    return gone
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    data_home().mkdir(parents=True, exist_ok=True)
+    with FileLock(data_home() / LOCK):
+        yield
+
+
+def _read() -> list[Installed]:
+    path = data_home() / INDEX
+    try:
+        return [Installed(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError) as error:
+        raise DataError(f"The index {path} is damaged: {error}.", hint=f"Delete it: rm {path}") from error
+
+
+def _write(entries: list[Installed]) -> None:
+    write_text(data_home() / INDEX, json.dumps([asdict(entry) for entry in entries], indent=2) + "\n")

@@ -36,7 +36,8 @@ def evaluate(
     dvc: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write metrics and plots for DVC there, and leave the bundle as it is: a stage's input."
+            metavar="FOLDER",
+            help="Write metrics and plots for DVC there, and leave the bundle as it is: a stage's input.",
         ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -55,7 +56,9 @@ def evaluate(
     if against is not None and find_label_errors:
         raise UsageError("--against and --find-label-errors are two different questions: give one of them.")
     if dvc is not None and (against is not None or find_label_errors):
-        raise UsageError("--dvc writes the metrics of one bundle: it goes with neither --against nor --find-label-errors.")
+        raise UsageError(
+            "--dvc writes the metrics of one bundle: it goes with neither --against nor --find-label-errors."
+        )
     if against is not None and report is not None:
         raise UsageError("--report shows one bundle: it does not go with --against.")
     loaded = load_model(bundle)

@@ -34,7 +34,9 @@ def export(
     with needs_extra("train"):
         from flowercli.export.run import as_json
         from flowercli.export.run import export as run_export
-    result = run_export(Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note)
+    result = run_export(
+        Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note
+    )
     if json_output:
         print_json(as_json(result))
     else:

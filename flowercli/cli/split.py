@@ -41,7 +41,7 @@ def split(
 def write_split(
     root: Path, ratios: Sequence[float], seed: int, *, stratify: bool, output: Path | None = None
 ) -> tuple[SplitResult, Path]:
-    """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands find it."""
+    """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
     from flowercli.cli.output import progress_bar, warn
     from flowercli.data.make_split import make_split
     from flowercli.data.manifest import manifest_path

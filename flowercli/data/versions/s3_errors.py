@@ -125,15 +125,16 @@ def _credentials(error: BaseException, where: str, _chain: list[BaseException]) 
 def _way(error: BaseException, where: str, chain: list[BaseException]) -> DataError | None:
     """Tell what is wrong between here and the server."""
     from botocore import exceptions as boto
+    from botocore.parsers import ResponseParserError
 
     unknown_name = any(isinstance(cause, socket.gaierror) for cause in chain)
-    network = (boto.HTTPClientError, boto.IncompleteReadError, ConnectionError, TimeoutError)
+    network = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, ConnectionError, TimeoutError)
     late = (boto.ConnectTimeoutError, boto.ReadTimeoutError, TimeoutError)
     # The first that fits. A name that is not known is an EndpointConnectionError too.
     table: tuple[tuple[bool | tuple[type[BaseException], ...], str, str], ...] = (
         ((boto.ProxyConnectionError,), "The proxy on the way to {where} does not answer.", CHECK_PROXY),
         ((boto.SSLError,), "There is no trusted TLS connection to {where}: " + _last(chain), CHECK_TLS),
-        ((boto.ResponseParserError,), *ANSWERS["NotS3"]),
+        ((ResponseParserError,), *ANSWERS["NotS3"]),
         ((boto.InvalidRegionError, boto.ParamValidationError), "{where} is not a usable address.", CHECK_ADDRESS),
         (str(error).startswith(BAD_ENDPOINT), "{where} is not a usable address.", CHECK_ADDRESS),
         (
@@ -156,10 +157,14 @@ def _last(chain: list[Any]) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from or during."""
+    """Yield an error and all that it was raised from or during; botocore keeps the cause in ``kwargs``."""
     seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        following = waiting.pop(0)
+        if following is None or id(following) in seen:
+            continue
         seen.add(id(following))
         yield following
-        following = following.__cause__ or following.__context__
+        inner = getattr(following, "kwargs", {}).get("error")
+        waiting += [following.__cause__, following.__context__, inner if isinstance(inner, BaseException) else None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -152,9 +153,8 @@ def _track(repo: Repo, folder: Path, kind: str, advance: Advance) -> Tracked:
         _check_space(folder.parent, size)
         target = folder.with_name(folder.name + ARCHIVE)
         pack(folder, target, lambda done: advance("Packing", size, done))
-        # The archive is never edited: a link to the cache saves its size on the disk.
-        repo.cache.local.cache_types = ["reflink", "hardlink", "copy"]
-    [stage] = repo.add(str(target))
+    with _linked(repo, target):
+        [stage] = repo.add(str(target))
     thing = Tracked(stage)
     if thing.out.annot.type != kind:
         thing.out.annot.type = kind
@@ -189,16 +189,28 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None
             hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
             raise DataError(message, hint=hint)
         _check_space(Path(repo.root_dir), 2 * thing.size)
-    if thing.is_packed:
-        repo.cache.local.cache_types = ["reflink", "hardlink", "copy"]
     advance(f"Fetching {thing.path.name}", 0, 0)
-    repo.pull(targets=[str(thing.file)], force=True)
+    with _linked(repo, Path(thing.out.fs_path)):
+        repo.pull(targets=[str(thing.file)], force=True)
     if thing.is_packed:
         _unpack_over(Path(thing.out.fs_path), thing.path)
         if not repo.config["core"].get("no_scm"):
             repo.scm_context.ignore(str(thing.path))
     elif thing.kind == MODEL:
         Bundle.load(thing.path).verify()
+
+
+@contextmanager
+def _linked(repo: Repo, target: Path) -> Iterator[None]:
+    """Have DVC link an archive to its cache instead of copying it: it is never edited, a model's files may be."""
+    cache = repo.cache.local
+    before = cache.cache_types
+    if target.name.endswith(ARCHIVE):
+        cache.cache_types = ["reflink", "hardlink", "copy"]
+    try:
+        yield
+    finally:
+        cache.cache_types = before
 
 
 def _unpack_over(archive: Path, folder: Path) -> None:

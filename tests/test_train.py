@@ -24,7 +24,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from flowercli.training.losses import balanced_weights
 from flowercli.training.run_folder import SUFFIX
-from flowercli.training.sampler import EpochSampler, balanced
+from flowercli.training.sampler import EpochSampler, balanced, square_root
+from flowercli.training.schema import CHOICES
 
 
 def test_bundle_is_whole_and_describes_itself(trained, dataset):
@@ -233,6 +234,20 @@ def test_balanced_draws_give_every_class_its_turn():
         assert sorted(targets[order[start : start + 3]]) == [0, 1, 2]
     # A class starts over only when all of it was drawn.
     assert {order.count(index) for index in range(4)} <= {8, 9}
+
+
+def test_square_root_draws_are_between_the_others():
+    targets = np.repeat([0, 1], [1000, 9000])
+    order = square_root(targets, np.random.default_rng(0))
+    assert len(order) == 10_000
+    # A quarter and three quarters, as 1 to 3, not 1 to 9 or 1 to 1.
+    assert (targets[order] == 0).mean() == pytest.approx(0.25, abs=0.02)
+    assert max(order.count(index) for index in range(20)) <= 3
+
+
+@pytest.mark.parametrize("order", CHOICES["data.sampler"])
+def test_every_order_that_can_be_chosen_draws_an_epoch(order):
+    assert len(list(EpochSampler([0, 1, 1, 1] * 10, 8, 7, order))) == 40
 
 
 def test_sampler_goes_on_in_the_middle_of_an_epoch():

@@ -115,6 +115,7 @@ class TrainConfig:
     ema_decay: float
     checkpoint_minutes: float
     accept: float
+    plots: bool
     output: str
     recipe: dict[str, Any] = field(default_factory=dict)
 

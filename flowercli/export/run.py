@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowercli.bundle import ONNX, ONNX_INT8, Bundle, add_files
+from flowercli.data.manifest import class_indices
 from flowercli.errors import ExportError, UsageError
 from flowercli.export import parity
 from flowercli.export.graph import export_fp32, load_deployed
@@ -143,8 +144,7 @@ def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer) -> Refer
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
     pixels = np.stack([load_pixels(data.root / photo.path, spec) for photo in photos])
-    index = {name: position for position, name in enumerate(bundle.class_names)}
-    targets = np.array([index[photo.class_name] for photo in photos])
+    targets = np.array(class_indices(photos, bundle.class_names))
     return Reference(pixels, targets, parity.ask_in_batches(answer, pixels))
 
 

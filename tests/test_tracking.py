@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SAMPLES, command, default_interrupt, flowers
+from mlflow_server import Server
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest, manifest_path
@@ -31,54 +31,6 @@ from flowercli.training.loop import EpochReport
 EPOCHS = 6
 STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.
 OPTIONS = ("model=tiny", "loss=ce", "--batch-size", 16, "num_workers=0", "validate_every=2", "patience=0")
-
-
-class Server:
-    """A real MLflow server on loopback that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self) -> None:
-        arguments = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--artifacts-destination")
-        stores = (str(self.folder / "files"), "--backend-store-uri", f"sqlite:///{self.folder}/server.db")
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
-                env=environment, start_new_session=True, cwd=self.folder, stdout=log, stderr=log,
-            )  # fmt: skip
-        for _ in range(600):
-            if self.answers():
-                return
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            time.sleep(0.1)
-        pytest.fail("the server does not start")
-
-    def answers(self) -> bool:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            try:
-                connection.request("GET", "/health")
-                return connection.getresponse().read() == b"OK"
-            except (OSError, http.client.HTTPException):
-                return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    @property
-    def client(self):
-        return import_mlflow().MlflowClient(self.uri)
 
 
 @pytest.fixture(scope="module")

@@ -77,10 +77,13 @@ def command(*arguments: object) -> list[str]:
 
 
 def untracked(arguments: Sequence[object]) -> list[str]:
-    """Have training record nothing unless a test says where: MLflow takes seconds a run."""
+    """Have training record and draw nothing unless a test says so: MLflow and matplotlib take seconds a run."""
     texts = [str(argument) for argument in arguments]
-    chosen = any(text.startswith(("tracking", "--tracking", "--resume")) for text in texts)
-    return [*texts, "tracking=none"] if texts[:1] == ["train"] and not chosen else texts
+    if texts[:1] != ["train"] or "--resume" in texts:
+        return texts
+    tracked = any(text.startswith(("tracking", "--tracking")) for text in texts)
+    drawn = any(text.startswith("plots=") for text in texts)
+    return [*texts, *([] if tracked else ["tracking=none"]), *([] if drawn else ["plots=false"])]
 
 
 def default_interrupt() -> None:

@@ -38,7 +38,7 @@ def checkpoint(folder):
 
 def start(*arguments):
     return subprocess.Popen(
-        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=default_interrupt,  # noqa: PLW1509
     )  # fmt: skip
 
@@ -52,7 +52,10 @@ def stop_soon(process, output, number, rng):
             break
         time.sleep(0.02)
     time.sleep(rng.uniform(0, 0.5))
-    process.send_signal(number)
+    if number == signal.SIGTERM:
+        os.killpg(process.pid, number)  # As a job scheduler does, to the data workers too.
+    else:
+        process.send_signal(number)
     return process.communicate(timeout=120)[1]
 
 

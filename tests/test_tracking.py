@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SAMPLES, command, default_interrupt, flowers
+from mlflow_server import Server
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest, manifest_path
@@ -31,54 +31,6 @@ from flowercli.training.loop import EpochReport
 EPOCHS = 6
 STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.
 OPTIONS = ("model=tiny", "loss=ce", "--batch-size", 16, "num_workers=0", "validate_every=2", "patience=0")
-
-
-class Server:
-    """A real MLflow server on loopback that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self) -> None:
-        arguments = ("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1", "--artifacts-destination")
-        stores = (str(self.folder / "files"), "--backend-store-uri", f"sqlite:///{self.folder}/server.db")
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
-                env=environment, start_new_session=True, cwd=self.folder, stdout=log, stderr=log,
-            )  # fmt: skip
-        for _ in range(600):
-            if self.answers():
-                return
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            time.sleep(0.1)
-        pytest.fail("the server does not start")
-
-    def answers(self) -> bool:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            try:
-                connection.request("GET", "/health")
-                return connection.getresponse().read() == b"OK"
-            except (OSError, http.client.HTTPException):
-                return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    @property
-    def client(self):
-        return import_mlflow().MlflowClient(self.uri)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +91,9 @@ def wait_for(process, words):
 @pytest.mark.slow
 def test_default_store_is_beside_the_runs(dataset, tmp_path):
     output = tmp_path / "runs"
-    done = flowers("train", "--data", dataset, *OPTIONS, "--epochs", 2, "--output", output, "tracking=mlflow")
+    done = flowers(
+        "train", "--data", dataset, *OPTIONS, "--epochs", 2, "--output", output, "tracking=mlflow", "plots=true"
+    )
     assert done.code == 0, done.err
     (line,) = done.out.splitlines()
     uri = f"sqlite:///{output}/mlflow.db"
@@ -151,8 +105,39 @@ def test_default_store_is_beside_the_runs(dataset, tmp_path):
     model = check_complete(client, run, epochs=2)
     assert model.artifact_location.startswith((output / "mlartifacts").as_uri())
     assert run.info.run_name == Path(line).name
+    drawn = {path.name for path in (Path(line) / "plots").iterdir()}
+    assert {"learning-curves.png", "confusion-matrix.svg"} <= drawn
+    assert {entry.path for entry in client.list_artifacts(run.info.run_id, "plots")} == {f"plots/{n}" for n in drawn}
     assert steps_of(client, run, "system/cpu_utilization_percentage")[0] == 0
     assert steps_of(client, run, "system/system_memory_usage_megabytes")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_with_its_record(dataset, tmp_path, server):
+    options = ("tracking.experiment=resumed", "epochs=400", "patience=0")
+    process = start_training(dataset, tmp_path, server.uri, *options)
+    wait_for(process, "epoch 2/")
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    before = the_run(server.client, "resumed")
+    assert before.info.status == "KILLED"
+    (folder,) = tmp_path.glob("*.unfinished")
+    described = json.loads((folder / "run.json").read_text())
+    described["config"]["epochs"] = 5  # The rest of the run is not what is tested here.
+    (folder / "run.json").write_text(json.dumps(described))
+    server.kill()  # What the resumed run has to say waits until the server is back.
+    done = flowers("train", "--resume", folder)
+    assert done.code == 1
+    server.start()
+    done = flowers("train", "--resume", folder)
+    assert done.code == 0, done.err
+    after = the_run(server.client, "resumed")
+    assert after.info.run_id == before.info.run_id
+    assert after.info.status == "FINISHED"
+    assert after.info.run_name == folder.name.removesuffix(".unfinished")
+    assert sorted(set(steps_of(server.client, after, "loss"))) == list(range(1, 31))
+    assert steps_of(server.client, after, "train_loss")[-1] == 5
 
 
 @pytest.mark.slow
@@ -272,6 +257,7 @@ def split_dataset(dataset, run):
 def test_a_run_that_ends_badly_says_so(split_dataset, tmp_path):
     def raising(error):
         with tracking_of(split_dataset, tmp_path) as tracking:
+            tracking.started("bad", type(error).__name__)
             tracking.step(1, 1, 6, 0.5, 1e-3)
             raise error
 

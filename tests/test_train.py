@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import signal
@@ -22,9 +23,11 @@ timm = pytest.importorskip("timm", reason="needs the extra 'train'")
 import safetensors.torch as safetensors
 from sklearn.utils.class_weight import compute_class_weight
 
+from flowercli.training.depthwise import InFp32, speed_up_depthwise
 from flowercli.training.losses import balanced_weights
 from flowercli.training.run_folder import SUFFIX
-from flowercli.training.sampler import EpochSampler, balanced
+from flowercli.training.sampler import EpochSampler, balanced, square_root
+from flowercli.training.schema import CHOICES
 
 
 def test_bundle_is_whole_and_describes_itself(trained, dataset):
@@ -235,6 +238,20 @@ def test_balanced_draws_give_every_class_its_turn():
     assert {order.count(index) for index in range(4)} <= {8, 9}
 
 
+def test_square_root_draws_are_between_the_others():
+    targets = np.repeat([0, 1], [1000, 9000])
+    order = square_root(targets, np.random.default_rng(0))
+    assert len(order) == 10_000
+    # A quarter and three quarters, as 1 to 3, not 1 to 9 or 1 to 1.
+    assert (targets[order] == 0).mean() == pytest.approx(0.25, abs=0.02)
+    assert max(order.count(index) for index in range(20)) <= 3
+
+
+@pytest.mark.parametrize("order", CHOICES["data.sampler"])
+def test_every_order_that_can_be_chosen_draws_an_epoch(order):
+    assert len(list(EpochSampler([0, 1, 1, 1] * 10, 8, 7, order))) == 40
+
+
 def test_sampler_goes_on_in_the_middle_of_an_epoch():
     sampler = EpochSampler([0, 1] * 25, 8, 7, "shuffle")
     whole = list(sampler)
@@ -296,3 +313,26 @@ def test_learns_real_flowers(photos, tmp_path, run):
     bundle = result.out.strip()
     evaluation = json.loads(run("eval", bundle, "--split", "train", "--json").out)
     assert evaluation["variants"]["torch"]["accuracy"]["low"] > 0.3
+
+
+def test_depthwise_convolutions_in_fp32_are_the_same_but_for_rounding():
+    torch.manual_seed(0)
+    plain = timm.create_model("tf_efficientnet_lite0", num_classes=3).train()
+    fast = copy.deepcopy(plain)
+    speed_up_depthwise(fast)
+    changed = [module for module in fast.modules() if isinstance(module, InFp32)]
+    assert len(changed) == 11
+    assert fast.state_dict().keys() == plain.state_dict().keys()
+    pixels = torch.randn(4, 3, 64, 64)
+    assert torch.equal(fast(pixels), plain(pixels))
+    copied = copy.deepcopy(fast)
+    changed[0].weight.data.zero_()
+    assert not torch.equal(copied(pixels), fast(pixels))
+    # One of them alone, because a network that is not trained makes much of any rounding.
+    block = torch.randn(2, copied.blocks[2][0].conv_dw.in_channels, 16, 16)
+    exact = plain.blocks[2][0].conv_dw(block)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        results = [network.blocks[2][0].conv_dw(block.bfloat16()) for network in (plain, copied)]
+    assert [result.dtype for result in results] == [torch.bfloat16] * 2
+    errors = [(result - exact).abs().max().item() for result in results]
+    assert errors[1] <= errors[0] < 0.1

@@ -48,7 +48,7 @@ def merge(
         return
     print_report(result.split, path)
     if result.repeated:
-        note(f"{len(result.repeated)} photographs are in an earlier dataset too, left out (which: --json)")
+        note(f"Left out, because they are there already: {len(result.repeated)} (which: --json)")
 
 
 def _manifest(root: Path) -> Manifest:

@@ -106,10 +106,26 @@ def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener
     with tracked(config, manifest) as tracking:
         with TrainingProgress(config) as progress:
             result = training(Listeners(progress, tracking))
+        if config.plots:
+            _draw(result)
         log_result(tracking, result)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     typer.echo(str(result.bundle.path))
+
+
+def _draw(result: TrainResult) -> None:
+    """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
+    from flowercli.cli.output import warn
+    from flowercli.reporting.plot_files import write_plots
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.evaluation import evaluate_bundle
+
+    try:
+        evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val")
+        write_plots(result.bundle.path, result.history, evaluation)
+    except Exception as error:  # noqa: BLE001  (matplotlib raises anything; the bundle is whole)
+        warn(f"The figures could not be drawn: {error}")
 
 
 def _as_overrides(options: Mapping[str, object]) -> list[str]:

@@ -37,6 +37,9 @@ class TrainingProgress:
     def __exit__(self, *_exception: object) -> None:
         self.progress.stop()
 
+    def started(self, name: str, identity: str) -> None:
+        """Nothing is to be shown yet."""
+
     def step(self, epoch: int, step: int, steps: int, loss: float, _learning_rate: float) -> None:
         """Move the bar."""
         total = steps * self.config.epochs

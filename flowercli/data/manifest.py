@@ -124,6 +124,12 @@ class Manifest:
         write_text(path, self.to_json())
 
 
+def class_indices(photos: Sequence[Entry], class_names: Sequence[str]) -> list[int]:
+    """Return the class index of each photograph in the order of ``class_names``."""
+    index = {name: position for position, name in enumerate(class_names)}
+    return [index[photo.class_name] for photo in photos]
+
+
 def manifest_path(root: Path) -> Path:
     """Return where the manifest of a dataset is kept.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, Bundle, add_files
+from flowercli.data.manifest import class_indices
 from flowercli.errors import ExportError, UsageError
 from flowercli.export import parity
 from flowercli.export.graph import export_fp32, load_deployed
@@ -161,8 +162,7 @@ def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer) -> Refer
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
     pixels = np.stack([load_pixels(data.root / photo.path, spec) for photo in photos])
-    index = {name: position for position, name in enumerate(bundle.class_names)}
-    targets = np.array([index[photo.class_name] for photo in photos])
+    targets = np.array(class_indices(photos, bundle.class_names))
     return Reference(pixels, targets, parity.ask_in_batches(answer, pixels))
 
 

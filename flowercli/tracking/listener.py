@@ -7,7 +7,6 @@ or, if it stays away, from ``flowers track`` later.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import time
 import uuid
 from pathlib import Path
@@ -52,6 +51,9 @@ class NoTracking:
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         """Nothing is open."""
 
+    def started(self, name: str, identity: str) -> None:
+        """Hear that the run begins or goes on."""
+
     def step(self, *_what: Any, **_more: Any) -> None:
         """Hear that an optimizer update is done."""
 
@@ -71,7 +73,8 @@ class NoTracking:
 class Tracking(NoTracking):
     """The listener that records a run.
 
-    The run begins with the first step, so that a mistake found before it leaves no trace. ``unsent`` is,
+    The record begins with the first step, so that a mistake found before it leaves no trace; a run that
+    is resumed goes on with the record it has, whether that was sent or not. ``unsent`` is,
     after the end, the folder of the records that the server does not have, ``trouble`` the reason;
     ``problems`` says what else is missing, ``recorded_in`` where all of it is.
     """
@@ -86,6 +89,7 @@ class Tracking(NoTracking):
         self._sender: Sender | None = None
         self._system: SystemMetrics | None = None
         self._last_step = 0
+        self._name, self._identity = "run", uuid.uuid4().hex
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         """Mark the run as finished, failed or interrupted, and send the rest as far as it can be sent."""
@@ -100,6 +104,10 @@ class Tracking(NoTracking):
             self._sender.finish(PATIENCE if kind is None else PATIENCE_AFTER_FAILURE)
         finally:  # A second Ctrl-C ends the waiting.
             self._close(self._spool, self._sender)
+
+    def started(self, name: str, identity: str) -> None:
+        """Know the run, which may have been recorded in part before."""
+        self._name, self._identity = name, identity
 
     def step(
         self, epoch: int, step: int, steps: int, loss: float, learning_rate: float | None = None, **more: float
@@ -126,7 +134,6 @@ class Tracking(NoTracking):
         """Record the bundle's own files and, in a folder ``plots`` of it, the plots."""
         bundle = result.bundle
         folder = bundle.path.resolve()
-        self._append("name", name=folder.name)
         self._metrics(self._last_step, {"best_epoch": result.best_epoch})
         self._append("files", path=str(folder), names=["config.json", *bundle.section["files"]], to="bundle")
         plots = sorted(path.name for path in (folder / "plots").glob("*") if path.is_file())
@@ -141,12 +148,10 @@ class Tracking(NoTracking):
         self._append("model", path=MODEL, step=self._last_step)
 
     def _begin(self) -> None:
-        name = f"{dt.datetime.now().astimezone():%Y%m%d-%H%M%S}-{self.config.model.name.partition('.')[0]}"
-        run_id = uuid.uuid4().hex
-        self._spool = Spool.create(Path(self.config.output) / FOLDER / f"{name}-{run_id[:6]}", self.store.shown)
-        experiment = self.config.tracking.experiment
-        tags = records.tags()
-        self._append("run", id=run_id, experiment=experiment, name=name, time=_now(), tags=tags)
+        folder = Path(self.config.output) / FOLDER / f"{self._name}-{self._identity[:6]}"
+        self._spool = Spool.open(folder) if folder.is_dir() else Spool.create(folder, self.store.shown)
+        experiment, tags = self.config.tracking.experiment, records.tags()
+        self._append("run", id=self._identity, experiment=experiment, name=self._name, time=_now(), tags=tags)
         self._append("params", values=records.params(self.config))
         self._append("inputs", datasets=records.inputs(self.config, self.manifest))
         self._append("text", text=records.config_text(self.config), to="config.yaml")
@@ -173,7 +178,7 @@ class Tracking(NoTracking):
 
     def _close(self, spool: Spool, sender: Sender) -> None:
         self.problems += sender.replay.refused
-        if sender.replay.receipt.ended and not sender.is_alive():
+        if sender.replay.receipt.ended and sender.trouble is None and not sender.is_alive():
             spool.remove()
             self.recorded_in = self.store.shown
         else:

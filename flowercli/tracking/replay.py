@@ -54,7 +54,6 @@ class Replay:
             "text": self._text,
             "files": self._files,
             "model": self._model,
-            "name": self._name,
             "end": self._end,
         }
 
@@ -123,6 +122,9 @@ class Replay:
         known = self.client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{record['id']}'", max_results=1)
         if known:
             self.receipt.run_id = known[0].info.run_id
+            # A run that had ended goes on.
+            self.receipt.ended = False
+            self.client.update_run(self.receipt.run_id, status="RUNNING")
             return
         tags = record["tags"] | {RUN_TAG: record["id"]}
         run = self.client.create_run(experiment, start_time=record["time"], tags=tags, run_name=record["name"])
@@ -185,9 +187,6 @@ class Replay:
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
         self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=record["step"])])
-
-    def _name(self, record: Record) -> None:
-        self.client.update_run(self.receipt.run_id, name=record["name"])
 
     def _end(self, record: Record) -> None:
         self.client.set_terminated(self.receipt.run_id, record["status"], record["time"])

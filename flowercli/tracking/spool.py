@@ -5,7 +5,7 @@ which byte the server has everything. A process that is killed loses neither; a 
 not read.
 
 Records, by ``kind``: ``run`` (always first), ``params``, ``inputs``, ``metrics``, ``text``, ``files``, ``model``,
-``name``, ``end`` (always last).
+``end`` (always last). A run that is resumed adds its records, from ``run`` on, to those that are there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Spool:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a spool that an earlier run has left.
+        """Open a spool that an earlier run has left, without the half-written line of a killed one.
 
         Raises:
             TrackingError: there is none, or its run is still going on.
@@ -76,6 +76,7 @@ class Spool:
             message = f"{folder} is not a record of a run that waits to be sent: {error.strerror}."
             raise TrackingError(message, hint="flowers train names the folder at its end.") from error
         spool._lock_file()
+        spool._drop_half_line()
         return spool
 
     def _lock_file(self) -> None:
@@ -87,6 +88,13 @@ class Spool:
             self.close()
             message = f"The run that writes to {self.folder} is still going on."
             raise TrackingError(message, hint="Its end says whether anything is left to send.") from error
+
+    def _drop_half_line(self) -> None:
+        whole = 0
+        self._file.seek(0)
+        for line in self._file:
+            whole += len(line) if line.endswith(b"\n") else 0
+        self._file.truncate(whole)
 
     def append(self, kind: str, **fields: Any) -> None:
         """Add a record. Safe from several threads; it is with the operating system when this returns."""

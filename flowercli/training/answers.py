@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowercli.bundle import ONNX, ONNX_INT8, WEIGHTS, Bundle
+from flowercli.data.manifest import class_indices
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
 from flowercli.inference.classifier import Classifier
@@ -91,7 +92,6 @@ def ask(
         BundleError: the file of the variant is missing or altered.
         ImageError: a photograph cannot be read.
     """
-    index = {name: position for position, name in enumerate(bundle.class_names)}
     paths = [root / photo.path for photo in photos]
     rows = []
     for row in _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths):
@@ -100,7 +100,7 @@ def ask(
     probabilities, embeddings = zip(*rows, strict=True)
     return Answers(
         [photo.path for photo in photos],
-        np.array([index[photo.class_name] for photo in photos], dtype=np.int64),
+        np.array(class_indices(photos, bundle.class_names), dtype=np.int64),
         np.stack(probabilities).astype(np.float64),
         np.stack(embeddings).astype(np.float32),
     )

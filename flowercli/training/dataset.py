@@ -10,6 +10,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from flowercli.data.manifest import class_indices
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
 from flowercli.training.randomness import seeded
 
@@ -28,9 +29,8 @@ class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
     def __init__(self, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> None:
-        index = {name: position for position, name in enumerate(class_names)}
         self.paths = [str(root / photo.path) for photo in photos]
-        self.targets = [index[photo.class_name] for photo in photos]
+        self.targets = class_indices(photos, class_names)
         self.spec = spec
 
     def __len__(self) -> int:

@@ -43,5 +43,9 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 def ignore_interrupts(_worker: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to data workers too, to the process that trains."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave the signals to the process that trains: terminals and job schedulers send them to data workers too.
+
+    A worker whose parent is gone ends by itself.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

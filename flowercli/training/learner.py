@@ -11,6 +11,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from flowercli.errors import TrainingError
+from flowercli.training.depthwise import speed_up_depthwise
 from flowercli.training.device import make_accelerator
 from flowercli.training.losses import TrainingLoss, ask_teachers
 from flowercli.training.mixing import Mixer
@@ -50,6 +51,8 @@ class Learner:
         self.accelerator = make_accelerator(config.device, config.precision)
         for network in (model, *teachers):
             network.to(self.device).to(memory_format=torch.channels_last)
+        if self.device.type == "cpu" and self.accelerator.mixed_precision == "bf16":
+            speed_up_depthwise(model)
         self.config, self.model, self.teachers, self.say = config, model, teachers, say
         self.steps_per_epoch = steps_per_epoch
         self.mixer = Mixer(config.augment, config.loss.label_smoothing, model.num_classes)

@@ -14,6 +14,11 @@ class Listeners:
     def __init__(self, *listeners: Listener) -> None:
         self.listeners = listeners
 
+    def started(self, name: str, identity: str) -> None:
+        """Pass on that the run begins or goes on."""
+        for listener in self.listeners:
+            listener.started(name, identity)
+
     def step(self, *what: Any, **more: Any) -> None:
         """Pass on that an optimizer update is done."""
         for listener in self.listeners:

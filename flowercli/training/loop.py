@@ -41,6 +41,9 @@ class EpochReport:
 class Listener(Protocol):
     """Whoever shows or records the progress of a run."""
 
+    def started(self, name: str, identity: str) -> None:
+        """The run begins, or goes on: its bundle will be called ``name``, and ``identity`` is its alone."""
+
     def step(self, epoch: int, step: int, steps: int, loss: float, learning_rate: float) -> None:
         """One optimizer update is done; the learning rate is the one that it used."""
 

@@ -122,6 +122,7 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
 
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
+    listener.started(run.target.name, run.identity)
     try:
         progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, listener)
         fitted = _best(run, setup, progress)

@@ -12,6 +12,7 @@ import importlib.metadata
 import io
 import json
 import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -38,9 +39,10 @@ PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An unfinished run on disk. ``target`` is where its bundle will be."""
+    """An unfinished run on disk. ``target`` is where its bundle will be, ``identity`` tells it from all others."""
 
     path: Path
+    identity: str
     config: TrainConfig
     manifest: Manifest
     pretrained_cfg: dict[str, Any]
@@ -54,8 +56,9 @@ class RunFolder:
     @classmethod
     def create(cls, config: TrainConfig, manifest: Manifest, pretrained_cfg: dict[str, Any]) -> Self:
         """Make the folder of a new run below ``config.output``."""
-        run = cls(_make_folder(config), config, manifest, pretrained_cfg, versions())
-        recorded = {"config": as_dict(config), "pretrained_cfg": pretrained_cfg, "versions": run.versions}
+        run = cls(_make_folder(config), uuid.uuid4().hex, config, manifest, pretrained_cfg, versions())
+        recorded = {"identity": run.identity, "config": as_dict(config)}
+        recorded |= {"pretrained_cfg": pretrained_cfg, "versions": run.versions}
         write_text(run.path / MANIFEST, manifest.to_json())
         write_text(run.path / RUN_FILE, to_json(recorded))
         return run
@@ -75,14 +78,11 @@ class RunFolder:
             raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
         try:
             recorded = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-            config, cfg, started_with = (
-                config_from_dict(recorded["config"]),
-                recorded["pretrained_cfg"],
-                recorded["versions"],
-            )
+            config = config_from_dict(recorded["config"])
+            identity, cfg, then = (recorded[key] for key in ("identity", "pretrained_cfg", "versions"))
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{folder / RUN_FILE} is damaged: {error}.") from error
-        return cls(folder, config, Manifest.read(folder / MANIFEST), cfg, started_with)
+        return cls(folder, identity, config, Manifest.read(folder / MANIFEST), cfg, then)
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint atomically; the one before stays until the new one is whole on disk."""

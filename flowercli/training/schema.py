@@ -116,6 +116,7 @@ class TrainConfig:
     ema_decay: float
     checkpoint_minutes: float
     accept: float
+    plots: bool
     output: str
     name: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)

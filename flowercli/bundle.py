@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
+ONNX_FP16 = "model.fp16.onnx"
 ONNX_INT8 = "model.int8.onnx"
 CARD = "README.md"
 MANIFEST = "split.json"
@@ -266,4 +267,5 @@ def _check_file(path: Path, listed: Mapping[str, Any]) -> None:
 
 
 def _hint_to_make(name: str, path: Path) -> str | None:
-    return {ONNX: f"flowers export {path} --onnx", ONNX_INT8: f"flowers export {path} --int8"}.get(name)
+    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    return option and f"flowers export {path} {option}"

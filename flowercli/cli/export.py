@@ -52,6 +52,8 @@ def export(
     packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
+    if not formats and (data or output or dvc):
+        raise UsageError("--data, --output and --dvc go with --onnx, --fp16 and --int8.")
     require_new([output, *packages.values()])
     source = load_model(bundle)
     try:
@@ -72,7 +74,9 @@ def _export(
 ) -> ExportResult:
     from flowercli.cli.output import note
     from flowercli.errors import needs_extra
+    from flowercli.export.check import require_weights
 
+    require_weights(bundle)
     with needs_extra("train"):
         from flowercli.export.run import export as run_export
     return run_export(bundle, formats, data=data, max_drop=max_drop, output=output, say=note)

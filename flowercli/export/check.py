@@ -1,15 +1,18 @@
-"""How an exported file compares with torch, and the gate that refuses it. No torch: packages are held to it too."""
+"""How an exported file compares with torch, and the gates that refuse. No torch: packages are held to them too."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from flowercli.errors import ExportError
+from flowercli.bundle import WEIGHTS
+from flowercli.errors import ExportError, UsageError
 from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from flowercli.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,16 @@ def require_accuracy(checks: Sequence[Check], max_drop: float) -> None:
     if lost:
         message = f"{', '.join(lost)} points of validation accuracy; {max_drop:g} are allowed. Nothing was written."
         raise LostAccuracyError(message, checks, hint="Accept more with --max-drop, or leave that export out.")
+
+
+def require_weights(bundle: Bundle) -> None:
+    """Refuse a bundle that an export cannot be made from, before torch is needed to find out.
+
+    Raises:
+        UsageError: it has no torch weights.
+    """
+    if bundle.is_lone_onnx:
+        raise UsageError(f"{bundle.path} is a lone .onnx, without the weights an export is made from.")
+    if WEIGHTS not in bundle.section["files"]:
+        message = f"The bundle {bundle.path} has no {WEIGHTS}, which an export is made from."
+        raise UsageError(message, hint="What it can do without: --mlflow FOLDER, --delivery FOLDER.")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowercli.atomic import new_folder
-from flowercli.bundle import CONFIG, ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle, add_files
+from flowercli.bundle import CONFIG, ONNX, ONNX_FP16, ONNX_INT8, Bundle, add_files
 from flowercli.data.manifest import class_indices
-from flowercli.errors import UsageError
 from flowercli.export import parity
 from flowercli.export.check import require_accuracy
 from flowercli.export.graph import export_fp32, load_deployed
@@ -65,13 +64,6 @@ def export(
         ExportError: an export differs too much from torch. Nothing is written.
         DataError: the photographs of the bundle cannot be found.
     """
-    if bundle.is_lone_onnx:
-        raise UsageError(f"{bundle.path} is a lone .onnx, without the weights an export is made from.")
-    if WEIGHTS not in bundle.section["files"]:
-        message = f"The bundle {bundle.path} has no {WEIGHTS}, which an export is made from."
-        raise UsageError(message, hint="Train one: flowers train --data DIR")
-    if output is not None and output.exists():
-        raise UsageError(f"{output} exists already.", hint="Remove it, or give another folder to --output.")
     with tempfile.TemporaryDirectory(prefix="flowers-export-") as temporary:
         folder, found = Path(temporary), bundle_data(bundle, data)
         checks, source = _make_files(bundle, formats, folder, found, max_drop, say)

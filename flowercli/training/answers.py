@@ -94,7 +94,7 @@ def ask(
     """
     paths = [root / photo.path for photo in photos]
     rows = []
-    for row in _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths):
+    for row in answer_rows(bundle, variant, paths):
         rows.append(row)
         advance(variant, len(photos))
     probabilities, embeddings = zip(*rows, strict=True)
@@ -104,6 +104,11 @@ def ask(
         np.stack(probabilities).astype(np.float64),
         np.stack(embeddings).astype(np.float32),
     )
+
+
+def answer_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
+    """Yield the probabilities ``[C]`` and the embedding ``[D]`` of each photograph."""
+    return _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths)
 
 
 def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:

@@ -196,7 +196,7 @@ def test_overflow_of_half_precision_is_refused(trained):
 
 
 def test_mlflow_model_answers_alone(trained, dataset, tmp_path, run):
-    pytest.importorskip("mlflow")
+    pd = pytest.importorskip("pandas")
     result = run("export", trained, "--mlflow", tmp_path / "model")
     assert result.code == 0, result.err
     assert "model.onnx" in result.out
@@ -210,7 +210,9 @@ def test_mlflow_model_answers_alone(trained, dataset, tmp_path, run):
 
     picture = dataset / "blue" / "000.jpg"
     model = import_mlflow().pyfunc.load_model(str(tmp_path / "model"))
-    (answer,) = model.predict({"image": [base64.b64encode(picture.read_bytes()).decode()]}).to_dict("records")
+    (answer,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture.read_bytes()).decode()]})).to_dict(
+        "records"
+    )
     lone = trained / "model.onnx"
     assert {"path": str(picture), **answer} == json.loads(run("classify", picture, "--json", "--model", lone).out)
     assert run("export", trained, "--mlflow", tmp_path / "model").code == 2

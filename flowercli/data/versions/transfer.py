@@ -190,8 +190,14 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None
             raise DataError(message, hint=hint)
         _check_space(Path(repo.root_dir), 2 * thing.size)
     advance(f"Fetching {thing.path.name}", 0, 0)
+    repo.fetch(targets=[str(thing.file)])
+    if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
+        message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
+        raise DataError(
+            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
+        )
     with _linked(repo, Path(thing.out.fs_path)):
-        repo.pull(targets=[str(thing.file)], force=True)
+        repo.checkout(targets=[str(thing.file)], force=True)
     if thing.is_packed:
         _unpack_over(Path(thing.out.fs_path), thing.path)
         if not repo.config["core"].get("no_scm"):

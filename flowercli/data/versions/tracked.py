@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CONFIG
 from flowercli.data.packing import packed_md5
-from flowercli.errors import DataError
+from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +113,18 @@ def find_tracked(repo: Repo, path: Path) -> Tracked:
             return thing
     known = ", ".join(shown(thing.path) for thing in things) or "nothing yet: flowers data push PATH"
     raise DataError(f"{path} is not tracked in {repo.root_dir}.", hint=f"Tracked: {known}")
+
+
+def refuse_pipeline_output(repo: Repo, folder: Path) -> None:
+    """Refuse a folder that a pipeline makes: DVC tracks it already.
+
+    Raises:
+        UsageError: it is one.
+    """
+    for stage in repo.index.stages:
+        if not stage.is_data_source and str(folder) in {out.fs_path for out in stage.outs}:
+            message = f"{shown(folder)} is made by the stage '{stage.name}' of dvc.yaml, and is tracked there."
+            raise UsageError(message, hint=f"dvc push {shown(folder)}")
 
 
 def kind_of(path: Path) -> str:

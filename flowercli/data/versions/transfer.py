@@ -26,6 +26,7 @@ from flowercli.data.versions.tracked import (
     all_tracked,
     find_tracked,
     kind_of,
+    refuse_pipeline_output,
     shown,
     statuses,
 )
@@ -82,6 +83,7 @@ def push(path: Path, advance: Advance) -> Pushed:
         repo = open_repo(folder)
         if not folder.is_relative_to(repo.root_dir) or folder == Path(repo.root_dir):
             raise UsageError(f"{path} is not a folder inside {repo.root_dir}.")
+        refuse_pipeline_output(repo, folder)
         remote = Remote.of(repo)
     with running_dvc(remote.where), locked(repo):
         remote.check()

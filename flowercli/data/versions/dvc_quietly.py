@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGERS = ("dvc", "dvc_data", "dvc_objects")
+BARS = "dvc.progress"  # the logger whose level decides whether they are shown
 
 
 class Collector(logging.Handler):
@@ -79,12 +80,23 @@ def _explain(error: Exception, reasons: list[BaseException], messages: list[str]
 
 
 @contextmanager
+def showing_bars() -> Iterator[None]:
+    """Let DVC show the progress of transfers on a terminal, within :func:`running_dvc`."""
+    logging.getLogger(BARS).setLevel(logging.NOTSET)
+    try:
+        yield
+    finally:
+        logging.getLogger(BARS).setLevel(logging.CRITICAL)
+
+
+@contextmanager
 def _collecting(collector: Collector) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before: list[tuple[Any, ...]] = [(log.handlers, log.propagate, log.level) for log in loggers]
     for log in loggers:
         log.handlers, log.propagate = [collector], False
         log.setLevel(logging.WARNING)
+    logging.getLogger(BARS).setLevel(logging.CRITICAL)
     try:
         yield
     finally:

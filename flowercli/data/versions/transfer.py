@@ -14,7 +14,7 @@ from flowercli.atomic import PARTIAL_PREFIX
 from flowercli.bundle import Bundle
 from flowercli.data.packing import pack, size_below, unpack
 from flowercli.data.scan import scan_dataset
-from flowercli.data.versions.dvc_quietly import locked, running_dvc
+from flowercli.data.versions.dvc_quietly import locked, running_dvc, showing_bars
 from flowercli.data.versions.remote import Remote
 from flowercli.data.versions.repository import open_repo
 from flowercli.data.versions.tracked import (
@@ -94,12 +94,11 @@ def push(path: Path, advance: Advance) -> Pushed:
     return Pushed(folder, kind, thing.md5, thing.size, sent, commit)
 
 
-def pull(path: Path | None, advance: Advance, *, force: bool = False, anonymous: bool = False) -> list[Pulled]:
+def pull(path: Path | None, *, force: bool = False, anonymous: bool = False) -> list[Pulled]:
     """Fetch what the ``.dvc`` files of the repository name, and unpack datasets beside their archives.
 
     Args:
         path: one of them; ``None`` is all.
-        advance: told what is being done.
         force: replace folders that hold something else.
         anonymous: read a public bucket without credentials.
 
@@ -122,7 +121,7 @@ def pull(path: Path | None, advance: Advance, *, force: bool = False, anonymous:
         if wanted:
             remote.check()
         for thing in wanted:
-            _fetch(repo, remote, thing, advance)
+            _fetch(repo, remote, thing)
     return [Pulled(thing.path, thing.kind, thing.md5, thing in wanted) for thing in things]
 
 
@@ -179,7 +178,7 @@ def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
     return sent + int(repo.push(targets=[str(thing.file)]))
 
 
-def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None:
+def _fetch(repo: Repo, remote: Remote, thing: Tracked) -> None:
     """Fetch one thing into the cache and from there into its place.
 
     Raises:
@@ -191,8 +190,8 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None
             hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
             raise DataError(message, hint=hint)
         _check_space(Path(repo.root_dir), 2 * thing.size)
-    advance(f"Fetching {thing.path.name}", 0, 0)
-    repo.fetch(targets=[str(thing.file)])
+    with showing_bars():
+        repo.fetch(targets=[str(thing.file)])
     if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
         message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
         raise DataError(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGERS = ("dvc", "dvc_data", "dvc_objects")
-BARS = "dvc.progress"  # the logger whose level decides whether they are shown
+# DVC shows its progress bars unless this logger is silent; ours would be drawn over them.
+BARS = "dvc.progress"
 
 
 class Collector(logging.Handler):
@@ -77,16 +78,6 @@ def _explain(error: Exception, reasons: list[BaseException], messages: list[str]
     text = " ".join(str(error).split())
     more = f" ({messages[-1].splitlines()[0]})" if messages else ""
     return DataError(f"DVC: {text}{more}")
-
-
-@contextmanager
-def showing_bars() -> Iterator[None]:
-    """Let DVC show the progress of transfers on a terminal, within :func:`running_dvc`."""
-    logging.getLogger(BARS).setLevel(logging.NOTSET)
-    try:
-        yield
-    finally:
-        logging.getLogger(BARS).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -137,11 +137,15 @@ def statuses(repo: Repo, things: Iterable[Tracked], remote: Remote | None) -> li
     found = []
     for thing in things:
         cached = repo.cache.local.exists(thing.md5)
-        oids = list(thing.oids())
-        pushed = None if remote is None else len(remote.has(oids)) == len(oids)
+        pushed = None if remote is None else _is_on(remote, thing)
         path = Path(thing.path).relative_to(Path(repo.root_dir)).as_posix()
         found.append(Status(path, thing.kind, thing.size, thing.md5, thing.state(), cached, pushed))
     return found
+
+
+def _is_on(remote: Remote, thing: Tracked) -> bool:
+    oids = list(thing.oids())
+    return len(remote.has(oids)) == len(oids)
 
 
 def shown(path: Path) -> str:

@@ -14,7 +14,7 @@ from flowercli.atomic import PARTIAL_PREFIX
 from flowercli.bundle import Bundle
 from flowercli.data.packing import pack, size_below, unpack
 from flowercli.data.scan import scan_dataset
-from flowercli.data.versions.dvc_quietly import locked, running_dvc, showing_bars
+from flowercli.data.versions.dvc_quietly import locked, running_dvc
 from flowercli.data.versions.remote import Remote
 from flowercli.data.versions.repository import open_repo
 from flowercli.data.versions.tracked import (
@@ -94,13 +94,20 @@ def push(path: Path, advance: Advance) -> Pushed:
     return Pushed(folder, kind, thing.md5, thing.size, sent, commit)
 
 
-def pull(path: Path | None, *, force: bool = False, anonymous: bool = False) -> list[Pulled]:
+def pull(
+    path: Path | None,
+    *,
+    force: bool = False,
+    anonymous: bool = False,
+    say: Callable[[str], None] = lambda _message: None,
+) -> list[Pulled]:
     """Fetch what the ``.dvc`` files of the repository name, and unpack datasets beside their archives.
 
     Args:
         path: one of them; ``None`` is all.
         force: replace folders that hold something else.
         anonymous: read a public bucket without credentials.
+        say: called with what is being done.
 
     Raises:
         UsageError: there is no repository, or no remote.
@@ -121,7 +128,7 @@ def pull(path: Path | None, *, force: bool = False, anonymous: bool = False) -> 
         if wanted:
             remote.check()
         for thing in wanted:
-            _fetch(repo, remote, thing)
+            _fetch(repo, remote, thing, say)
     return [Pulled(thing.path, thing.kind, thing.md5, thing in wanted) for thing in things]
 
 
@@ -178,7 +185,7 @@ def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
     return sent + int(repo.push(targets=[str(thing.file)]))
 
 
-def _fetch(repo: Repo, remote: Remote, thing: Tracked) -> None:
+def _fetch(repo: Repo, remote: Remote, thing: Tracked, say: Callable[[str], None]) -> None:
     """Fetch one thing into the cache and from there into its place.
 
     Raises:
@@ -190,8 +197,8 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked) -> None:
             hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
             raise DataError(message, hint=hint)
         _check_space(Path(repo.root_dir), 2 * thing.size)
-    with showing_bars():
-        repo.fetch(targets=[str(thing.file)])
+        say(f"Fetching {shown(thing.path)}, {thing.size / 1e6:.1f} MB")
+    repo.fetch(targets=[str(thing.file)])
     if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
         message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
         raise DataError(

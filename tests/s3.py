@@ -37,7 +37,7 @@ def moto_server(**environment):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment},
     )  # fmt: skip
     try:
-        for _ in range(300):
+        for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -98,7 +98,7 @@ class Proxy:
             over = self.limit is not None and self.passed > self.limit
         if over:
             self.stalled.set()
-            threading.Event().wait(60)
+            threading.Event().wait(600)
         return not over
 
     def close(self):

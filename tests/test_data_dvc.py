@@ -65,7 +65,7 @@ def repo(tmp_path, s3, bucket):
 def at(folder, *arguments, **options):
     """Run ``flowers data …`` as a process of its own in a folder."""
     done = subprocess.run(
-        command("data", *arguments), cwd=folder, capture_output=True, text=True, check=False, timeout=120, **options
+        command("data", *arguments), cwd=folder, capture_output=True, text=True, check=False, timeout=400, **options
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
@@ -189,7 +189,7 @@ def test_killed_push_goes_on_where_it_was(tmp_path, s3, bucket):
         assert at(folder, "init", "--remote", f"s3://{bucket}/flowers", "--endpoint-url", way.url).code == 0
         way.passed, way.limit = 0, 30_000_000
         process = subprocess.Popen(command("data", "push", "big"), cwd=folder, stderr=subprocess.PIPE)
-        assert way.stalled.wait(60)
+        assert way.stalled.wait(300)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert objects(s3, bucket) == {}
@@ -414,7 +414,7 @@ def on_path(tmp_path, monkeypatch):
 
 def dvc(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -259,20 +259,22 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("status", "code", "words"), FAULTS)
-def test_what_the_server_answers_is_explained(tmp_path, status, code, words):
+def test_what_the_server_answers_is_explained(tmp_path, run, monkeypatch, status, code, words):
     folder = new_git(tmp_path / "repo")
+    monkeypatch.chdir(folder)
     with refusing(status, code) as endpoint:
-        done = at(folder, "init", "--remote", "s3://photos/flowers", "--endpoint-url", endpoint)
+        done = run("data", "init", "--remote", "s3://photos/flowers", "--endpoint-url", endpoint)
     assert done.code == 1
     assert words in " ".join(done.err.split())
     assert not (folder / ".dvc").exists()
 
 
-def test_wrong_addresses_and_credentials_are_explained(tmp_path, s3, bucket, monkeypatch):
+def test_wrong_addresses_and_credentials_are_explained(tmp_path, s3, bucket, run, monkeypatch):
     folder = new_git(tmp_path / "repo")
+    monkeypatch.chdir(folder)
 
     def message(url=f"s3://{bucket}/flowers", endpoint=s3, code=1):
-        done = at(folder, "init", "--remote", url, "--endpoint-url", endpoint)
+        done = run("data", "init", "--remote", url, "--endpoint-url", endpoint)
         assert done.code == code, done.err
         assert not (folder / ".dvc").exists()
         return " ".join(done.err.split())

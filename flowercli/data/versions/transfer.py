@@ -122,7 +122,8 @@ def pull(
         for thing in things:
             if states[thing.file] == "changed" and not force:
                 message = f"{shown(thing.path)} is there already and is not what is tracked."
-                hint = f"Keep it: flowers data push {shown(thing.path)}. Replace it: flowers data pull --force …"
+                name = shown(thing.path)
+                hint = f"Keep it: flowers data push {name}   Replace it: flowers data pull {name} --force"
                 raise DataError(message, hint=hint)
         wanted = [thing for thing in things if states[thing.file] != "current"]
         if wanted:

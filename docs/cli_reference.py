@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 COMMANDS = ("classify", "split", "train", "track", "eval", "export")
+DATA = tuple(f"data {name}" for name in ("init", "push", "pull", "status", "pipeline"))
 HEADER = """# Command-line reference
 
 Written by `python docs/cli_reference.py` from the program's own help. Exit codes: 0 done; 1 failed; 2 usage;
@@ -30,7 +31,7 @@ def help_text(*arguments: str) -> str:
 def main() -> None:
     """Print the page."""
     print(HEADER)
-    for arguments in ((), *((name,) for name in COMMANDS)):
+    for arguments in ((), *(name.split() for name in (*COMMANDS, *DATA))):
         print(f"## `{' '.join(('flowers', *arguments))}`\n\n```text\n{help_text(*arguments)}\n```\n")
 
 

@@ -31,7 +31,7 @@ MANIFEST = "split.json"
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
 # What a configuration holds that only makes sense on the machine of training.
-LOCAL_KEYS = frozenset({"path", "output", "weights", "teacher", "uri"})
+LOCAL_KEYS = frozenset({"path", "manifest", "output", "weights", "teacher", "uri"})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("average", "classify", "models", "split", "train", "eval", "export")
+COMMANDS = ("average", "classify", "data", "models", "split", "train", "eval", "export")
 
 
 def test_help_lists_every_command(run):
@@ -109,6 +109,7 @@ def test_wheel_holds_configs_and_model(tmp_path):
     assert "flowercli/configs/train.yaml" in names
     assert "flowercli/configs/data/folder.yaml" in names
     assert "flowercli/data/scan.py" in names
+    assert "flowercli/data/versions/template/dvc.yaml" in names
     assert any(name.endswith("models/flowers5/model.int8.onnx") for name in names)
     assert not any(name.startswith(("tests", "docs")) for name in names)
 

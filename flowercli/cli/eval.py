@@ -33,6 +33,13 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE.html", help="Also write a page of figures and photographs that holds all it shows."),
     ] = None,
+    dvc: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write metrics and plots for DVC there, and leave the bundle as it is: a stage's input.",
+        ),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
@@ -48,6 +55,10 @@ def evaluate(
         raise UsageError(f"--split {split}: choose one of {', '.join(SPLITS)}.")
     if against is not None and find_label_errors:
         raise UsageError("--against and --find-label-errors are two different questions: give one of them.")
+    if dvc is not None and (against is not None or find_label_errors):
+        raise UsageError(
+            "--dvc writes the metrics of one bundle: it goes with neither --against nor --find-label-errors."
+        )
     if against is not None and report is not None:
         raise UsageError("--report shows one bundle: it does not go with --against.")
     loaded = load_model(bundle)
@@ -61,10 +72,12 @@ def evaluate(
         elif find_label_errors:
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
-            _evaluate(loaded, split, data, report, json_output=json_output)
+            _evaluate(loaded, split, data, report, dvc, json_output=json_output)
 
 
-def _evaluate(bundle: Bundle, split: str, data: Path | None, report: Path | None, *, json_output: bool) -> None:
+def _evaluate(
+    bundle: Bundle, split: str, data: Path | None, report: Path | None, dvc: Path | None, *, json_output: bool
+) -> None:
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
     from flowercli.training.bundle_data import bundle_data
@@ -73,7 +86,11 @@ def _evaluate(bundle: Bundle, split: str, data: Path | None, report: Path | None
     photos = bundle_data(bundle, data)
     with _advancing("Evaluating {task.fields[step]}") as advance:
         result = evaluate_bundle(bundle, photos, split, advance)
-    if can_record(bundle):
+    if dvc is not None:
+        from flowercli.reporting.dvc_files import write_dvc_files
+
+        write_dvc_files(dvc, result)
+    elif can_record(bundle):
         with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
             record(result, Path(scratch))
     else:

@@ -17,6 +17,12 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Write model.int8.onnx: static QDQ int8.")] = False,
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     max_drop: Annotated[float, typer.Option(help="Points of validation accuracy that int8 may lose.")] = 0.5,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Add the files to a copy of the bundle, made there.")
+    ] = None,
+    dvc: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the checks as metrics for DVC there too.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle.
@@ -31,7 +37,15 @@ def export(
     with needs_extra("train"):
         from flowercli.export.run import as_json
         from flowercli.export.run import export as run_export
-    result = run_export(Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, say=note)
+    result = run_export(
+        Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note
+    )
+    if dvc is not None:
+        from flowercli.reporting.dvc_files import write_dvc_checks
+        from flowercli.training.answers import VARIANTS
+
+        names = {file: variant for variant, file in VARIANTS.items()}
+        write_dvc_checks(dvc, {names[check.file]: check.as_dict() for check in result.checks})
     if json_output:
         print_json(as_json(result))
     else:

@@ -68,6 +68,19 @@ def progress_bar(description: str) -> Iterator[Progress]:
         yield progress
 
 
+@contextmanager
+def byte_progress() -> Iterator[Progress]:
+    """Yield a progress display of bytes on stderr, with speed and time left; nothing where it is not a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = stderr_console()
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield progress
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: Sequence[str] = ()
 ) -> None:

@@ -18,6 +18,9 @@ def split(
     ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.9,0.05,0.05",
     seed: Annotated[int, typer.Option(help="Seed of the split, as for torch.Generator().manual_seed.")] = 2024,
     stratify: Annotated[bool, typer.Option("--stratify", help="Keep the classes' proportions in every split.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the manifest there instead of into the dataset.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of tables.")] = False,
 ) -> None:
     """Split a folder of photographs into train, val and test, and write the manifest.
@@ -28,15 +31,17 @@ def split(
     from flowercli.cli.output import print_json
     from flowercli.cli.split_report import print_report, summary
 
-    result, path = write_split(directory, parse_ratios(ratios), seed, stratify=stratify)
+    result, path = write_split(directory, parse_ratios(ratios), seed, stratify=stratify, output=output)
     if json_output:
         print_json(summary(result, path))
     else:
         print_report(result, path)
 
 
-def write_split(root: Path, ratios: Sequence[float], seed: int, *, stratify: bool) -> tuple[SplitResult, Path]:
-    """Make the manifest of a dataset, with a progress bar, and write it where later commands find it."""
+def write_split(
+    root: Path, ratios: Sequence[float], seed: int, *, stratify: bool, output: Path | None = None
+) -> tuple[SplitResult, Path]:
+    """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
     from flowercli.cli.output import progress_bar, warn
     from flowercli.data.make_split import make_split
     from flowercli.data.manifest import manifest_path
@@ -53,7 +58,7 @@ def write_split(root: Path, ratios: Sequence[float], seed: int, *, stratify: boo
         )
     if not result.manifest.near_duplicates_checked:
         warn("near copies were not looked for; with them: pip install 'flowercli[data]'")
-    path = manifest_path(root)
+    path = output or manifest_path(root)
     result.manifest.write(path)
     return result, path
 

@@ -163,6 +163,8 @@ def _find_or_make_manifest(config: TrainConfig) -> Manifest:
     from flowercli.data.manifest import Manifest, manifest_path
 
     root = Path(config.data.path)
+    if config.data.manifest is not None:
+        return Manifest.read(Path(config.data.manifest))
     path = manifest_path(root) if root.is_dir() else None
     if path is not None and path.is_file():
         note(f"Split manifest: {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowercli.bundle import ONNX, ONNX_INT8, Bundle, add_files
+from flowercli.atomic import new_folder
+from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, Bundle, add_files
 from flowercli.data.manifest import class_indices
 from flowercli.errors import ExportError, UsageError
 from flowercli.export import parity
@@ -51,6 +53,7 @@ def export(
     int8: bool,
     data: Path | None = None,
     max_drop: float = 0.5,
+    output: Path | None = None,
     say: Callable[[str], None] = lambda _message: None,
 ) -> ExportResult:
     """Export a bundle's model and add the files to it.
@@ -61,6 +64,7 @@ def export(
         int8: write ``model.int8.onnx``.
         data: the dataset, if it is not where it was at training.
         max_drop: points of validation accuracy that int8 may lose against torch.
+        output: where to make a copy of the bundle that gets the files instead; it must not exist.
         say: called with what is being done.
 
     Raises:
@@ -71,11 +75,26 @@ def export(
         raise UsageError("Nothing to export.", hint=f"flowers export {bundle.path} --onnx --int8")
     if bundle.is_lone_onnx:
         raise UsageError(f"{bundle.path} is a lone .onnx, without the weights an export is made from.")
+    if output is not None and output.exists():
+        raise UsageError(f"{output} exists already.", hint="Remove it, or give another folder to --output.")
     with tempfile.TemporaryDirectory(prefix="flowers-export-") as temporary:
-        return _export_into(bundle, Path(temporary), bundle_data(bundle, data), max_drop, say, onnx=onnx, int8=int8)
+        found = bundle_data(bundle, data)
+        files, checks = _make_files(bundle, Path(temporary), found, max_drop, say, onnx=onnx, int8=int8)
+        records = {**bundle.section.get("exports", {}), **{check.file: check.as_dict() for check in checks}}
+        target = bundle if output is None else _copy(bundle, output)
+        metrics = _still_true(bundle, set(files))
+        return ExportResult(add_files(target, files, exports=records, metrics=metrics), checks)
 
 
-def _export_into(
+def _copy(bundle: Bundle, output: Path) -> Bundle:
+    """Copy what a bundle lists, and nothing else that may lie in its folder."""
+    with new_folder(output) as folder:
+        for name in (CONFIG, *bundle.section["files"]):
+            shutil.copyfile(bundle.path / name, folder / name)
+    return Bundle.load(output)
+
+
+def _make_files(
     bundle: Bundle,
     folder: Path,
     data: BundleData,
@@ -84,7 +103,7 @@ def _export_into(
     *,
     onnx: bool,
     int8: bool,
-) -> ExportResult:
+) -> tuple[dict[str, Path], list[Check]]:
     say("Asking torch about the validation photographs")
     model = load_deployed(bundle)
     reference = _reference(bundle, data, parity.torch_answers(model))
@@ -100,8 +119,7 @@ def _export_into(
     if not onnx:
         files.pop(ONNX)
         checks.pop(0)
-    records = {**bundle.section.get("exports", {}), **{check.file: check.as_dict() for check in checks}}
-    return ExportResult(add_files(bundle, files, exports=records, metrics=_still_true(bundle, set(files))), checks)
+    return files, checks
 
 
 def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:

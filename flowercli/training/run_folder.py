@@ -117,6 +117,8 @@ class RunFolder:
 
 
 def _make_folder(config: TrainConfig) -> Path:
+    if config.name is not None:
+        return _make_named_folder(Path(config.output) / config.name)
     started = dt.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     base = f"{started}-{config.model.name.partition('.')[0]}"
     for name in (base, *(f"{base}-{number}" for number in range(2, 100))):
@@ -125,6 +127,17 @@ def _make_folder(config: TrainConfig) -> Path:
             path.mkdir(parents=True)
             return path
     raise TrainingError(f"There are too many runs of this second in {config.output}.")
+
+
+def _make_named_folder(target: Path) -> Path:
+    path = target.with_name(target.name + SUFFIX)
+    if target.exists():
+        raise UsageError(f"There is a run at {target} already.", hint="Give another name=…, or remove it.")
+    if path.exists():
+        hint = f"Go on with it: flowers train --resume {path}   (or remove it)"
+        raise UsageError(f"There is an unfinished run at {path}.", hint=hint)
+    path.mkdir(parents=True)
+    return path
 
 
 def newest_unfinished(output: Path) -> Path:

@@ -21,13 +21,14 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    """The dataset folder, how to split it where no manifest is found, and how to draw from it."""
+    """The dataset folder, its manifest or how to split it where none is found, and how to draw from it."""
 
     path: str
     ratios: list[float]
     split_seed: int
     stratify: bool
     sampler: str
+    manifest: str | None = None
 
 
 @dataclass
@@ -117,6 +118,7 @@ class TrainConfig:
     accept: float
     plots: bool
     output: str
+    name: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,130 @@
+"""One deterministic tar of a dataset: the same photographs always give the same bytes.
+
+Uncompressed, because photographs are compressed already. Owners, permissions and times are not those of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from flowercli.atomic import PARTIAL_PREFIX
+from flowercli.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MAX_MEMBERS = 2_000_000
+MAX_BYTES = 500 * 10**9
+# The first day that every archive format can express.
+MTIME = 315_532_800
+
+
+def pack(folder: Path, target: Path, advance: Callable[[int], None] = lambda _bytes: None) -> None:
+    """Write the files below a folder into a tar, which appears under its name when it is whole.
+
+    Args:
+        folder: hidden files in it are left out.
+        target: is replaced if it is there.
+        advance: called with the bytes of each file.
+
+    Raises:
+        DataError: something in the folder is neither a file nor a folder: a link would not arrive as what it is.
+    """
+    # One name a target, so that a killed process leaves one file and the next one overwrites it.
+    temporary = target.with_name(PARTIAL_PREFIX + target.name)
+    try:
+        with temporary.open("wb") as file:
+            _write(folder, file, advance)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def packed_md5(folder: Path) -> str:
+    """Return the MD5, DVC's hash, of the tar that :func:`pack` would write, without writing it."""
+    digest = _Digest()
+    _write(folder, digest, lambda _bytes: None)
+    return digest.md5.hexdigest()
+
+
+def size_below(folder: Path) -> int:
+    """Return the bytes of the files that :func:`pack` would pack."""
+    return sum(path.stat().st_size for path in _below(folder) if path.is_file())
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar of :func:`pack` into an existing, empty folder.
+
+    Raises:
+        DataError: it is damaged, too large, or holds what such a tar never does: links, devices, paths that lead out.
+    """
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            tar.extractall(folder, members=_checked(tar, archive), filter="data")
+    except tarfile.TarError as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}.", hint="Fetch it again: flowers data pull") from error
+
+
+def _checked(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
+    total = 0
+    for count, member in enumerate(tar, start=1):
+        total += member.size
+        if count > MAX_MEMBERS or total > MAX_BYTES:
+            raise DataError(f"{archive} holds more than {MAX_MEMBERS} files or {MAX_BYTES // 10**9} GB.")
+        if not (member.isreg() or member.isdir()) or member.issparse():
+            raise DataError(f"{archive} holds '{member.name}', which is neither a file nor a folder.")
+        yield member
+
+
+def _write(folder: Path, file: BinaryIO | _Digest, advance: Callable[[int], None]) -> None:
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+        for path in _below(folder):
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            member.mtime = MTIME
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                hint = f"Put a copy of what it means in its place: cp -rL {folder} COPY"
+                raise DataError(f"{path} is a link or a special file, which cannot be packed.", hint=hint)
+            if path.is_dir():
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(member)
+                continue
+            with _unchanging(path) as content:
+                member.size, member.mode = os.fstat(content.fileno()).st_size, 0o644
+                tar.addfile(member, content)
+            advance(member.size)
+
+
+@contextmanager
+def _unchanging(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as content:
+            yield content
+    except OSError as error:
+        if error.errno is not None:  # tarfile's own, about a file that got shorter, has no number.
+            raise
+        raise DataError(f"{path} changed while it was packed.", hint="Run the command again.") from error
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return what is below a folder in the order of names, without hidden files and what is in hidden folders."""
+    found = (path for path in folder.rglob("*") if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+class _Digest:
+    """A file that keeps nothing but the hash of what is written."""
+
+    def __init__(self) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+
+    def write(self, content: bytes) -> int:
+        self.md5.update(content)
+        return len(content)

@@ -1,0 +1,50 @@
+"""The pipeline template: ``dvc.yaml`` and ``params.yaml`` for ``dvc repro``, made of the program's own commands."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from flowercli.atomic import write_text
+from flowercli.data.scan import scan_dataset
+from flowercli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAGES, PARAMETERS = "dvc.yaml", "params.yaml"
+
+
+def write_pipeline(folder: Path, dataset: Path, model: str) -> list[Path]:
+    """Write the two files, and return them.
+
+    Args:
+        folder: of the pipeline; the commands run in it.
+        dataset: the photographs, in or below ``folder``.
+        model: what ``flowers train --model`` takes.
+
+    Raises:
+        UsageError: one of the files is there already, or the dataset is elsewhere.
+        DataError: it cannot be used as a dataset.
+    """
+    scan_dataset(dataset)
+    inside = dataset.resolve()
+    if not inside.is_relative_to(folder.resolve()) or inside == folder.resolve():
+        raise UsageError(f"{dataset} is not a folder inside {folder}.", hint="Move it there, or go where it is.")
+    for name in (STAGES, PARAMETERS):
+        if (folder / name).exists():
+            raise UsageError(f"There is a {name} here already.", hint=f"Remove or rename it: mv {name} {name}.old")
+    # JSON's strings are YAML's too, whatever is in them.
+    values = {
+        "@DATA@": json.dumps(inside.relative_to(folder.resolve()).as_posix(), ensure_ascii=False),
+        "@MODEL@": json.dumps(model),
+    }
+    written = []
+    for name in (STAGES, PARAMETERS):
+        text = (resources.files("flowercli.data.versions") / "template" / name).read_text(encoding="utf-8")
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, value)
+        write_text(folder / name, text)
+        written.append(folder / name)
+    return written

@@ -1,0 +1,249 @@
+"""Push datasets and models to the remote of the user's repository, and pull them from there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowercli.atomic import PARTIAL_PREFIX
+from flowercli.bundle import Bundle
+from flowercli.data.packing import pack, size_below, unpack
+from flowercli.data.scan import scan_dataset
+from flowercli.data.versions.dvc_quietly import locked, running_dvc
+from flowercli.data.versions.remote import Remote
+from flowercli.data.versions.repository import open_repo
+from flowercli.data.versions.tracked import (
+    ARCHIVE,
+    DATASET,
+    MODEL,
+    Status,
+    Tracked,
+    all_tracked,
+    find_tracked,
+    kind_of,
+    refuse_pipeline_output,
+    shown,
+    statuses,
+)
+from flowercli.data.versions.upload import PART, Target, send
+from flowercli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+# Called with what is being done, its bytes in all, and those that are done since.
+Advance = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What was pushed: the tracked thing's path, kind, hash and size, what was sent, and the files to commit."""
+
+    path: Path
+    kind: str
+    md5: str
+    size: int
+    objects_sent: int
+    commit: list[Path]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was pulled; ``changed`` is whether the folder was not that already."""
+
+    path: Path
+    kind: str
+    md5: str
+    changed: bool
+
+
+def push(path: Path, advance: Advance) -> Pushed:
+    """Track a dataset, as one archive, or a model, as a folder, and send it to the remote.
+
+    What an earlier push sent, finished or not, is not sent again.
+
+    Raises:
+        UsageError: it is no folder, or in no repository with a remote.
+        DataError: it is neither a dataset nor a whole model, or the remote cannot be used.
+    """
+    folder = path.resolve()
+    if not folder.is_dir():
+        raise UsageError(f"{path} is not a folder.", hint="flowers data push FOLDER   (a dataset or a bundle)")
+    kind = kind_of(folder)
+    if kind == MODEL:
+        Bundle.load(folder).verify()
+    else:
+        scan_dataset(folder)
+    with running_dvc():
+        repo = open_repo(folder)
+        if not folder.is_relative_to(repo.root_dir) or folder == Path(repo.root_dir):
+            raise UsageError(f"{path} is not a folder inside {repo.root_dir}.")
+        refuse_pipeline_output(repo, folder)
+        remote = Remote.of(repo)
+    with running_dvc(remote.where), locked(repo):
+        remote.check()
+        thing = _track(repo, folder, kind, advance)
+        sent = _send(repo, remote, thing, advance)
+    gitignore = thing.file.with_name(".gitignore")
+    commit = [thing.file, *([gitignore] if gitignore.is_file() else [])]
+    return Pushed(folder, kind, thing.md5, thing.size, sent, commit)
+
+
+def pull(
+    path: Path | None,
+    *,
+    force: bool = False,
+    anonymous: bool = False,
+    say: Callable[[str], None] = lambda _message: None,
+) -> list[Pulled]:
+    """Fetch what the ``.dvc`` files of the repository name, and unpack datasets beside their archives.
+
+    Args:
+        path: one of them; ``None`` is all.
+        force: replace folders that hold something else.
+        anonymous: read a public bucket without credentials.
+        say: called with what is being done.
+
+    Raises:
+        UsageError: there is no repository, or no remote.
+        DataError: the remote cannot be used or lacks it, or a folder holds something else.
+    """
+    with running_dvc():
+        repo = open_repo((path or Path.cwd()).resolve(), anonymous=anonymous)
+        things = all_tracked(repo) if path is None else [find_tracked(repo, path)]
+        remote = Remote.of(repo)
+    with running_dvc(remote.where), locked(repo):
+        states = {thing.file: thing.state() for thing in things}
+        for thing in things:
+            if states[thing.file] == "changed" and not force:
+                message = f"{shown(thing.path)} is there already and is not what is tracked."
+                name = shown(thing.path)
+                hint = f"Keep it: flowers data push {name}   Replace it: flowers data pull {name} --force"
+                raise DataError(message, hint=hint)
+        wanted = [thing for thing in things if states[thing.file] != "current"]
+        if wanted:
+            remote.check()
+        for thing in wanted:
+            _fetch(repo, remote, thing, say)
+    return [Pulled(thing.path, thing.kind, thing.md5, thing in wanted) for thing in things]
+
+
+def status(*, ask_remote: bool = True) -> tuple[list[Status], DataError | None]:
+    """Return the status of everything tracked, and what is wrong with the remote if it could not be asked.
+
+    Raises:
+        UsageError: there is no repository, or no remote.
+    """
+    with running_dvc():
+        repo = open_repo(Path.cwd())
+        remote = Remote.of(repo)
+    trouble = None
+    if ask_remote:
+        try:
+            with running_dvc(remote.where):
+                remote.check()
+        except DataError as error:
+            trouble = error
+    asked = remote if ask_remote and trouble is None else None
+    with running_dvc(remote.where), locked(repo):
+        return statuses(repo, all_tracked(repo), asked), trouble
+
+
+def _track(repo: Repo, folder: Path, kind: str, advance: Advance) -> Tracked:
+    """Put a folder under DVC, and keep it out of Git."""
+    target = folder
+    if kind == DATASET:
+        size = size_below(folder)
+        _check_space(folder.parent, size)
+        target = folder.with_name(folder.name + ARCHIVE)
+        pack(folder, target, lambda done: advance("Packing", size, done))
+    with _linked(repo, target):
+        [stage] = repo.add(str(target))
+    thing = Tracked(stage)
+    if thing.out.annot.type != kind:
+        thing.out.annot.type = kind
+        stage.dump()
+    if not repo.config["core"].get("no_scm"):
+        repo.scm_context.ignore(str(folder))
+    return thing
+
+
+def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
+    """Send large objects in parts, then let DVC send the rest; return how many were sent."""
+    oids = thing.oids()
+    sent = 0
+    for oid in sorted(oids.keys() - remote.has(list(oids))):
+        source = Path(repo.cache.local.oid_to_path(oid))
+        bucket, key, _ = remote.files.split_path(remote.odb.oid_to_path(oid))
+        size = source.stat().st_size
+        progress = partial(advance, f"Sending {Path(oids[oid]).name}", size)
+        sent += send(source, Target(remote.files, bucket, key), progress)
+    return sent + int(repo.push(targets=[str(thing.file)]))
+
+
+def _fetch(repo: Repo, remote: Remote, thing: Tracked, say: Callable[[str], None]) -> None:
+    """Fetch one thing into the cache and from there into its place.
+
+    Raises:
+        DataError: the remote does not have it, or it is not what its hash says.
+    """
+    if not repo.cache.local.exists(thing.md5):
+        if not remote.has([thing.md5]):
+            message = f"{remote.where} does not hold this version of {shown(thing.path)} ({thing.md5[:12]}…)."
+            hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
+            raise DataError(message, hint=hint)
+        _check_space(Path(repo.root_dir), 2 * thing.size)
+        say(f"Fetching {shown(thing.path)}, {thing.size / 1e6:.1f} MB")
+    repo.fetch(targets=[str(thing.file)])
+    if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
+        message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
+        raise DataError(
+            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
+        )
+    with _linked(repo, Path(thing.out.fs_path)):
+        repo.checkout(targets=[str(thing.file)], force=True)
+    if thing.is_packed:
+        _unpack_over(Path(thing.out.fs_path), thing.path)
+        if not repo.config["core"].get("no_scm"):
+            repo.scm_context.ignore(str(thing.path))
+    elif thing.kind == MODEL:
+        Bundle.load(thing.path).verify()
+
+
+@contextmanager
+def _linked(repo: Repo, target: Path) -> Iterator[None]:
+    """Have DVC link an archive to its cache instead of copying it: it is never edited, a model's files may be."""
+    cache = repo.cache.local
+    before = cache.cache_types
+    if target.name.endswith(ARCHIVE):
+        cache.cache_types = ["reflink", "hardlink", "copy"]
+    try:
+        yield
+    finally:
+        cache.cache_types = before
+
+
+def _unpack_over(archive: Path, folder: Path) -> None:
+    """Unpack beside the folder and rename, so that it is whole at every moment but the one between two renames."""
+    fresh = folder.with_name(f"{PARTIAL_PREFIX}new-{folder.name}")
+    old = folder.with_name(f"{PARTIAL_PREFIX}old-{folder.name}")
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir()
+    unpack(archive, fresh)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + PART:
+        message = f"The disk of {folder} has {free / 1e6:.0f} MB left; this needs {needed / 1e6:.0f} MB."
+        raise DataError(message, hint="Free some space and run the command again.")

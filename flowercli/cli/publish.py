@@ -25,21 +25,22 @@ def publish(
     holds a bundle, and is left alone if it holds anything else. HF_TOKEN has to be a token that may write.
     """
     from flowercli.cli.output import note, print_json
-    from flowercli.hub.publish import contents
+    from flowercli.hub.publish import contents, target
     from flowercli.hub.publish import publish as send
-    from flowercli.hub.reference import Reference
     from flowercli.models import load_model
 
+    target(repo_id)
     loaded = load_model(bundle)
-    Reference.parse(repo_id)
     if dry_run:
         _list(contents(loaded), repo_id, json_output=json_output)
         return
     note(f"Sending {loaded.path} to {repo_id}")
     done = send(loaded, repo_id, private=private, message=message, say=note, progress=sys.stderr.isatty())
-    note(f"Anyone {'with access ' if private else ''}gets it with: flowers download model {done.repo_id}@{done.commit}")
+    note(
+        f"Anyone {'with access ' if done.private else ''}gets it with: flowers download model {done.repo_id}@{done.commit}"
+    )
     if json_output:
-        print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit})
+        print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit, "private": done.private})
     else:
         # The one line of data: where it is.
         typer.echo(done.url)

@@ -21,11 +21,19 @@ def client(*, progress: bool = False) -> HfApi:
         progress: let it draw the progress of uploads on stderr.
 
     Raises:
-        HubError: ``HF_HUB_OFFLINE`` is set.
+        HubError: ``HF_HUB_OFFLINE`` is set, or ``HF_ENDPOINT`` is no address.
     """
-    if os.environ.get("HF_ENDPOINT"):
+    address = os.environ.get("HF_ENDPOINT")
+    if address and not address.startswith(("http://", "https://")):
+        raise HubError(f"HF_ENDPOINT is '{address}', which is no address.", hint="It starts with http:// or https://.")
+    if address:
         # Xet's servers are not the endpoint's: with a mirror it would go around it.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    elif address is not None:
+        # Set to nothing; the client would take nothing as its address.
+        del os.environ["HF_ENDPOINT"]
+    # Otherwise it tells the Hub what else is installed, and asks it about programs that may have started this one.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import disable_progress_bars, logging
 

@@ -54,7 +54,7 @@ def explained(reference: Reference) -> Iterator[None]:
             raise from_status(cause, reference) from error
         if isinstance(cause, transport_error()):
             raise from_network(cause) from error
-        raise HubError(f"The Hub's client gave up: {first_line(error)}") from error
+        raise HubError(f"The Hub's client gave up: {first_line(cause or error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         message = f"{endpoint()} does not answer like a Hub: {first_line(error)}"
         raise HubError(message, hint="Check HF_ENDPOINT.") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, WEIGHTS, Bundle, to_json, without_local_paths
-from flowercli.errors import BundleError, HubError
+from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, explained
 from flowercli.hub.models import read_description
@@ -33,6 +34,19 @@ class Published:
     repo_id: str
     url: str
     commit: str
+    private: bool
+
+
+def target(repo_id: str) -> Reference:
+    """Return the repository to publish to.
+
+    Raises:
+        UsageError: it is no ``OWNER/NAME``.
+    """
+    reference = Reference.parse(repo_id)
+    if reference.revision is not None:
+        raise UsageError(f"A bundle goes to a repository, not to a revision of it: {reference.repo_id}")
+    return reference
 
 
 def contents(bundle: Bundle) -> dict[str, bytes | Path]:
@@ -67,7 +81,8 @@ def publish(
         BundleError: the bundle is not whole.
         HubError: there is no token, it may not do that, or the repository holds something else.
     """
-    files, reference = contents(bundle), Reference.parse(repo_id)
+    reference = target(repo_id)
+    files = contents(bundle)
     api = client(progress=progress)
     if not has_token():
         raise HubError("Publishing needs a token of the Hub that may write.", hint=TOKEN)
@@ -75,9 +90,11 @@ def publish(
         api.create_repo(repo_id, private=private or None, exist_ok=True)
     before = look_up(reference, say)
     _check_is_ours(before, say, private=private)
-    with explained(reference):
+    with explained(reference), warnings.catch_warnings():
+        # The client's way of sending large files is one that its HTTP library warns of.
+        warnings.simplefilter("ignore", DeprecationWarning)
         done = api.create_commit(repo_id, _operations(files, before), commit_message=message)
-    return Published(repo_id, before.url, done.oid)
+    return Published(repo_id, before.url, done.oid, before.private)
 
 
 def _operations(files: dict[str, bytes | Path], before: Snapshot) -> list[CommitOperationAdd | CommitOperationDelete]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import json
+import os
 import re
 import threading
 import time
@@ -35,7 +36,9 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
+    hold: bool = False
     garble: bool = False
+    body: bytes = b""
     silent: float = 0
 
 
@@ -54,6 +57,7 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     uploads: dict[str, bytes] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
 
     def head(self, repo):
@@ -102,10 +106,10 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
         self.token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         fault = self.hub.fault(path) or Fault("")
-        self.cut_after, self.garble = fault.cut_after, fault.garble
+        self.cut_after, self.hold, self.garble = fault.cut_after, fault.hold, fault.garble
         time.sleep(fault.silent)
         if fault.status is not None:
-            self.send_body(fault.status, b"", fault.headers)
+            self.send_body(fault.status, fault.body, fault.headers)
         elif self.token and self.token not in self.hub.tokens:
             self.refuse(401, "", "Invalid credentials in Authorization header")
         elif self.command in ("GET", "HEAD"):
@@ -243,6 +247,8 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
             body, self.close_connection = body[: self.cut_after], True
         self.hub.sent += len(body)
         self.wfile.write(body)
+        if self.hold:
+            self.hub.released.wait(60)
 
     def log_message(self, *_arguments):
         """Keep quiet."""
@@ -253,6 +259,13 @@ def lfs(name, body):
     if name.endswith(KEPT_IN_GIT):
         return {}
     return {"lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}}
+
+
+def client_environment(hub, folder, **more):
+    """Return the environment of a program whose Hub, data and settings are those of a test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    own = {"HF_HOME": str(folder / "hf"), "FLOWERS_HOME": str(folder / "data"), "HF_ENDPOINT": hub.endpoint}
+    return kept | own | {"HF_HUB_DISABLE_TELEMETRY": "1"} | more
 
 
 @contextmanager

@@ -70,6 +70,6 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         "×".join(map(str, entry["input_size"])),
         f"{sum(entry['files'].values()) / 1e6:.1f} MB",
         measured,
-        "the package" if entry["source"] is None else f"{entry['source']} ({entry['commit'][:7]})",
+        "the package" if entry["commit"] is None else f"the Hub, {entry['commit'][:7]}",
         f"{len(entry['class_names'])}: {', '.join(entry['class_names'])}",
     )

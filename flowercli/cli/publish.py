@@ -36,9 +36,8 @@ def publish(
         return
     note(f"Sending {loaded.path} to {repo_id}")
     done = send(loaded, repo_id, private=private, message=message, say=note, progress=sys.stderr.isatty())
-    note(
-        f"Anyone {'with access ' if done.private else ''}gets it with: flowers download model {done.repo_id}@{done.commit}"
-    )
+    who = "Anyone with access" if done.private else "Anyone"
+    note(f"{who} gets it with: flowers download model {done.repo_id}@{done.commit}")
     if json_output:
         print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit, "private": done.private})
     else:

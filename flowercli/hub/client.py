@@ -10,9 +10,6 @@ from flowercli.errors import HubError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# Seconds without an answer after which a server counts as silent.
-TIMEOUT = 20
-
 
 def client(*, progress: bool = False) -> HfApi:
     """Return the Hub's client; it reads ``HF_ENDPOINT``, ``HF_TOKEN`` and the other variables when first imported.
@@ -68,3 +65,10 @@ def is_offline() -> bool:
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
+
+
+def timeout() -> float:
+    """Return the seconds without an answer after which the Hub counts as silent (``HF_HUB_DOWNLOAD_TIMEOUT``)."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_DOWNLOAD_TIMEOUT

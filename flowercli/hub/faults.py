@@ -21,6 +21,7 @@ TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF
 AGAIN = "Run the command again: it goes on from what has arrived."
 OUT_OF_ORDER = 500
 UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
+PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 def transport_error() -> type[Exception]:
@@ -85,7 +86,7 @@ def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
 def from_network(error: BaseException) -> HubError:
     """Return what kept a request from being answered, found in the chain of causes."""
     chain = list(_causes(error))
-    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    names = _names(chain)
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
     host, said = urlsplit(endpoint()).netloc, first_line(error)
     certificate = "Behind a proxy with a certificate of its own: export SSL_CERT_FILE=its-certificate.pem"
@@ -100,6 +101,18 @@ def from_network(error: BaseException) -> HubError:
     fits = ((message, hint) for is_so, message, hint in known if is_so)
     message, hint = next(fits, (f"The connection to {host} broke off: {said}", AGAIN))
     return HubError(message, hint=hint)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may well be answered a moment later."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in PASSING
+    chain = list(_causes(error))
+    final = {"gaierror", "SSLError", "ProxyError", "UnsupportedProtocol"}
+    numbers = {link.errno for link in chain if isinstance(link, OSError)}
+    return not (final & _names(chain) or numbers & (UNREACHABLE | {errno.ECONNREFUSED}))
 
 
 def retry_after(error: HfHubHTTPError) -> float | None:
@@ -131,6 +144,10 @@ def _of_repository(error: HfHubHTTPError, reference: Reference) -> HubError | No
         hint = f"Check the spelling. If it is private:{token}" if token else "Check the spelling, and the token."
         return HubError(f"There is no {repo_id} at {endpoint()}, or {private}", hint=hint)
     return None
+
+
+def _names(chain: list[BaseException]) -> set[str]:
+    return {kind.__name__ for link in chain for kind in type(link).__mro__}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

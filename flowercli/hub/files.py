@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import describe
 from flowercli.errors import HubError
-from flowercli.hub.client import TIMEOUT
+from flowercli.hub.client import timeout
 from flowercli.hub.faults import AGAIN, explained, transport_error
 from flowercli.hub.patience import Patience
 
@@ -103,7 +103,7 @@ def _append(source: Reference, wanted: Wanted, target: Path, advance: Advance) -
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+    with get_session().stream("GET", url, headers=headers, timeout=timeout(), follow_redirects=True) as response:
         if response.is_error:
             response.read()
         hf_raise_for_status(response)

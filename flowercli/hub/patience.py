@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from flowercli.hub.faults import from_network, from_status, retry_after, transport_error
+from flowercli.hub.faults import from_network, from_status, may_pass, retry_after, transport_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ Result = TypeVar("Result")
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 # Where the Hub asks for more patience than this, the user decides.
 MOST_PATIENCE = 60
-PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 class Patience:
@@ -41,10 +40,10 @@ class Patience:
         """Wait before the next attempt; raise the error where there is to be none."""
         from huggingface_hub.errors import HfHubHTTPError
 
+        if not may_pass(error):
+            raise error
         asked, explain = 0.0, from_network(error)
         if isinstance(error, HfHubHTTPError):
-            if error.response.status_code not in PASSING:
-                raise error
             asked, explain = retry_after(error) or 0.0, from_status(error, self.reference)
         if self.failures == len(PAUSES) or asked > MOST_PATIENCE:
             raise error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowercli.errors import HubError
-from flowercli.hub.client import TIMEOUT, client, endpoint
+from flowercli.hub.client import client, endpoint, timeout
 from flowercli.hub.faults import explained
 from flowercli.hub.files import Wanted
 from flowercli.hub.patience import patiently
@@ -50,7 +50,7 @@ def look_up(reference: Reference, say: Callable[[str], None]) -> Snapshot:
             reference,
             say,
             lambda: api.model_info(
-                reference.repo_id, revision=reference.revision, files_metadata=True, timeout=TIMEOUT
+                reference.repo_id, revision=reference.revision, files_metadata=True, timeout=timeout()
             ),
         )
     if info.sha is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import CONFIG, WEIGHTS, describe
-from flowercli.errors import HubError
+from flowercli.errors import HubError, UsageError
 from flowercli.hub.client import is_offline
 from flowercli.hub.install import exclusive, install
 from flowercli.hub.reference import Reference
@@ -20,7 +20,14 @@ OWNER = "timm"
 
 
 def backbone_reference(name: str) -> Reference:
-    """Return the repository of a backbone: ``OWNER/NAME``, or one of timm's models by its name alone."""
+    """Return the repository of a backbone: ``OWNER/NAME``, or one of timm's models by its name alone.
+
+    Raises:
+        UsageError: it is no repo id, or a name without the tag that says which weights.
+    """
+    if "/" not in name and "." not in name:
+        hint = f"As tf_efficientnet_lite0.in1k. Its tags: https://huggingface.co/{OWNER}?search_models={name}"
+        raise UsageError(f"'{name}' does not say which weights: it has no tag.", hint=hint)
     return Reference.parse(name if "/" in name else f"{OWNER}/{name}")
 
 
@@ -36,7 +43,7 @@ def download_backbone(reference: Reference, *, advance: Advance, say: Say) -> In
     snapshot = look_up(reference, say)
     missing = [name for name in (CONFIG, WEIGHTS) if name not in snapshot.files]
     if missing:
-        hint = f"timm's models are at {snapshot.url.rpartition('/')[0]}, each with its tag: NAME.TAG"
+        hint = f"timm's models have both: {snapshot.url.removesuffix(reference.repo_id)}{OWNER}"
         raise HubError(f"{reference.repo_id} is no backbone: it has no {missing[0]}.", hint=hint)
     with exclusive("backbone", reference, say):
         here = find("backbone", reference.repo_id)

@@ -54,6 +54,10 @@ class BundleError(FlowersError):
     """A model bundle that is missing, incomplete, altered, or of a format this version cannot read."""
 
 
+class HubError(FlowersError):
+    """A Hub that cannot be reached, refuses, or does not have what was asked for."""
+
+
 class DeviceError(FlowersError):
     """A device that was asked for by name and cannot be had."""
 

@@ -61,6 +61,11 @@ def installed(kind: str | None = None) -> list[Installed]:
     return sorted(entries, key=lambda entry: (entry.kind, entry.name))
 
 
+def find(kind: str, name: str) -> Installed | None:
+    """Return what is there of this kind and name, or ``None``."""
+    return next((entry for entry in installed(kind) if entry.name == name), None)
+
+
 def record(entry: Installed) -> None:
     """Add a thing to the index, in place of an older one of the same kind and name."""
     with _locked():

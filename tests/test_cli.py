@@ -13,7 +13,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("average", "classify", "data", "models", "split", "train", "eval", "export")
+COMMANDS = ("average", "classify", "data", "download", "models", "merge", "split", "train", "eval", "export", "publish")
 
 
 def test_help_lists_every_command(run):

@@ -15,6 +15,7 @@ from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.merge import merge
 from flowercli.cli.models import models
+from flowercli.cli.publish import publish
 from flowercli.cli.split import split
 from flowercli.cli.track import track
 from flowercli.cli.train import train
@@ -55,3 +56,4 @@ app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("average")(average)
+app.command("publish")(publish)

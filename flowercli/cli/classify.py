@@ -28,7 +28,7 @@ def classify(
     json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Classes to list for each picture.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A bundle folder or .onnx file; the shipped model by default.")
+        str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, tensorrt, cuda or cpu.")] = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.download_model import backbone, model
+
 download = typer.Typer(help="Fetch datasets, models and backbones, and keep them for work without a network.")
 
 
@@ -36,3 +38,7 @@ def manage(
         print_table(("Name", "Kind", "Size", "Revision", "From", "Where"), rows, left=("Kind", "From", "Where"))
     else:
         typer.echo(context.get_help())
+
+
+download.command("model")(model)
+download.command("backbone")(backbone)

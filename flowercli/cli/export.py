@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder, as flowers train writes it.")],
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder, or a downloaded model.")],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx: fp32, dynamic batch.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Write model.int8.onnx: static QDQ int8.")] = False,
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
@@ -30,16 +30,14 @@ def export(
     The graph takes uint8 pixels [N, H, W, 3]; normalisation, calibration temperature and softmax are inside.
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
-    from flowercli.bundle import Bundle
     from flowercli.cli.output import note, print_json
     from flowercli.errors import needs_extra
+    from flowercli.models import load_model
 
     with needs_extra("train"):
         from flowercli.export.run import as_json
         from flowercli.export.run import export as run_export
-    result = run_export(
-        Bundle.load(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note
-    )
+    result = run_export(load_model(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note)
     if dvc is not None:
         from flowercli.reporting.dvc_files import write_dvc_checks
         from flowercli.training.answers import VARIANTS

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from flowercli.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import typer
 
 HEADER = """# Command-line reference
 

@@ -54,7 +54,7 @@ def client(endpoint, service="s3"):
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="testing",
-        aws_secret_access_key="testing",  # noqa: S106  (moto takes any)
+        aws_secret_access_key="testing",
     )
 
 

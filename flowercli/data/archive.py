@@ -112,7 +112,7 @@ def extract(
         The number of files.
 
     Raises:
-        ArchiveError: it is no archive, damaged, encrypted or too large, or has a member that is no plain file or folder.
+        ArchiveError: it is no archive, damaged, encrypted, too large, or has a member that is no plain file or folder.
     """
     extraction = _Extraction(archive, folder, limits or Limits(), progress)
     try:

@@ -28,7 +28,7 @@ class Stream(Protocol):
     validator: str | None
 
     def read(self) -> bytes:
-        """Return what has arrived, at most a few hundred kilobytes; nothing at the end."""
+        """Return what has arrived, at most 1 MiB; nothing at the end."""
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READ_SIZE = 2**20
-# Chunks that the hash may lag behind: with at most 256 kB each, 8 MB.
-MAX_LAG = 32
+# Chunks, of at most 1 MiB, that the hash may lag behind.
+MAX_LAG = 8
 
 
 class Partial:

@@ -17,7 +17,8 @@ from flowercli.errors import DownloadError, UsageError
 if TYPE_CHECKING:
     from flowercli.data.transfer.contract import Patience
 
-CHUNK = 2**18
+# Large, as each one costs a call of the system and a turn of Python's lock; what arrives is smaller anyway.
+CHUNK = 2**20
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
@@ -41,7 +42,7 @@ class WebStream:
             TemporaryFault: the connection broke.
         """
         try:
-            # Not read(): that waits for a full buffer, which would be lost if the process were killed.
+            # Not read(): that waits until so much has arrived, and a killed process would lose it.
             return self._response.read1(CHUNK)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise faults.from_exception(error, self._url) from error

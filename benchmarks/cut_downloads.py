@@ -51,9 +51,8 @@ def main() -> None:
         again = [one(content, download) for _ in range(arguments.count)]
         verdict = "good" if max(again) <= ALLOWED else "BAD"
         whole = f"{arguments.count} downloads, all whole"
-        print(
-            f"{title:12} {whole}; fetched twice: {max(again):.2%} at most, {sum(again) / len(again):.2%} on average: {verdict}"
-        )
+        twice = f"{max(again):.2%} at most, {sum(again) / len(again):.2%} on average"
+        print(f"{title:12} {whole}; fetched twice: {twice}: {verdict}", flush=True)
 
 
 def one(content: bytes, download: Callable[[Shared, Path, str], None]) -> float:

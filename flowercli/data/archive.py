@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowercli.data.bounded import BoundedStream
-from flowercli.data.member_names import Taken, checked, refused
+from flowercli.data.member_names import SHOWN, Taken, checked, printable, refused
 from flowercli.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _extract_tar_member(extraction: _Extraction, tar: tarfile.TarFile, member: t
 
 def _kind(member: tarfile.TarInfo) -> str:
     if member.issym() or member.islnk():
-        return f"a link to '{member.linkname[:80].encode('unicode_escape').decode('ascii')}'"
+        return f"a link to '{printable(member.linkname[:SHOWN])}'"
     if member.isfifo():
         return "a named pipe"
     return "a device" if member.isdev() else "neither a plain file nor a folder"

@@ -12,6 +12,7 @@ MAX_DEPTH = 16
 MAX_NAME_BYTES = 255
 DRIVE = re.compile(r"[A-Za-z]:")
 SHOWN = 80
+SAME_TO_SOME = "only in case, or in how accents are written"
 
 
 def checked(name: str) -> PurePosixPath:
@@ -29,11 +30,16 @@ def checked(name: str) -> PurePosixPath:
 
 def refused(name: str, why: str) -> ArchiveError:
     """Return the error about a member; its name is shown without what could disturb a terminal."""
-    safe = name[:SHOWN].encode("unicode_escape").decode("ascii") + ("…" if len(name) > SHOWN else "")
+    safe = printable(name[:SHOWN]) + ("…" if len(name) > SHOWN else "")
     return ArchiveError(
         f"The archive is refused: '{safe}' {why}.",
         hint="Nothing was written. Get the archive from a place that you trust.",
     )
+
+
+def printable(text: str) -> str:
+    """Return the text with everything that could disturb a terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Taken:
@@ -54,7 +60,7 @@ class Taken:
             if key in self._files:
                 raise refused(str(path), "is both a file and a folder")
             if self._folders.setdefault(key, text) != text:
-                raise refused(text, f"differs from '{self._folders[key]}' only in upper and lower case")
+                raise refused(text, f"differs from '{self._folders[key]}' {SAME_TO_SOME}")
 
     def add_file(self, path: PurePosixPath) -> None:
         """Take note of a file.
@@ -68,7 +74,7 @@ class Taken:
             raise refused(text, "is both a file and a folder")
         if key in self._files:
             other = self._files[key]
-            raise refused(text, "is there twice" if other == text else f"differs from '{other}' only in case")
+            raise refused(text, "is there twice" if other == text else f"differs from '{other}' {SAME_TO_SOME}")
         self._files[key] = text
 
 

@@ -56,6 +56,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.give(content, answer)
 
+    def do_POST(self):
+        """Lead to where the plan says, as an API that gives out addresses."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
+
     def refuse(self, status, headers):
         self.send_response(status)
         for name, value in {"Content-Length": "0", **headers}.items():
@@ -135,9 +140,9 @@ class Shared:
 
 
 @contextmanager
-def archive_server(files, context=None):
+def archive_server(files, context=None, port=0):
     """Serve ``files``, bytes by path; yields what a test needs. ``context`` is for TLS."""
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     scheme = "http"
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)

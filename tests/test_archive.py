@@ -77,8 +77,8 @@ GOOD = (("daisy", None), ("daisy/1.jpg", PHOTO), ("./rose/2.jpg", PHOTO))
 TWO = (("daisy/1.jpg", PHOTO), ("daisy/2.jpg", PHOTO))
 LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
 HOSTILE = {
-    "absolute path": (tar_of(("/tmp/evil.jpg", PHOTO)), "absolute path"),
-    "absolute path in a zip": (zip_of(("/tmp/evil.jpg", PHOTO)), "absolute path"),
+    "absolute path": (tar_of(("/evil.jpg", PHOTO)), "absolute path"),
+    "absolute path in a zip": (zip_of(("/evil.jpg", PHOTO)), "absolute path"),
     "parent": (tar_of(("../evil.jpg", PHOTO)), "leads out"),
     "parent further in": (tar_of(("daisy/../../evil.jpg", PHOTO)), "leads out"),
     "parent in a zip": (zip_of(("daisy/../../evil.jpg", PHOTO)), "leads out"),

@@ -163,11 +163,26 @@ def as_url(text: str) -> str:
         UsageError: it is neither.
     """
     if "://" in text:
+        _check_url(text)
         return text
     path = Path(text)
     if path.is_file():
         return path.resolve().as_uri()
     raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=f"Sources: {', '.join(SOURCES)}")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        wrong = "no host" if parts.scheme in {"http", "https"} and not parts.hostname else None
+        with_login = parts.username is not None or (parts.port or 0) < 0
+    except ValueError as error:
+        wrong, with_login = str(error), False
+    if wrong:
+        raise UsageError(f"{url} is not an address that can be fetched: {wrong}.", hint="https://HOST/ARCHIVE.tgz")
+    if with_login:
+        message = "A login in an address would be seen in lists of processes and in messages; it is not taken."
+        raise UsageError(message, hint="Fetch it with a tool that can log in, then: flowers download dataset PATH")
 
 
 def _any_archive(text: str) -> DatasetSource:

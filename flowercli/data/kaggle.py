@@ -6,6 +6,8 @@ extracts in place; fetching, verifying and extracting are ours.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import TYPE_CHECKING
 
 from flowercli.data.transfer.contract import TemporaryFault
@@ -37,7 +39,8 @@ def address() -> str:
     request.owner_slug, request.dataset_slug = HANDLE.split("/")
     request.dataset_version_number = VERSION
     try:
-        with build_kaggle_client() as client:
+        # The client tells of its newer versions on stdout, which is for data.
+        with contextlib.redirect_stdout(io.StringIO()), build_kaggle_client() as client:
             # Kaggle redirects to the archive's address; the body is left unread.
             answer: requests.Response = client.datasets.dataset_api_client.download_dataset(request)
             with answer:

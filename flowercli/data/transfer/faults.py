@@ -52,6 +52,8 @@ DISK = {
     errno.EFBIG: ("The file grows larger than is allowed here", "Choose another file system: --output DIR"),
     errno.EACCES: ("This folder cannot be written to", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
     errno.EPERM: ("This folder cannot be written to", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
+    errno.ENOTDIR: ("A folder on the way is a file", "Choose another folder: --output DIR, or FLOWERS_HOME=DIR"),
+    errno.EEXIST: ("A folder on the way is a file", "Choose another folder: --output DIR, or FLOWERS_HOME=DIR"),
     errno.EROFS: ("This folder is read-only", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
 }
 
@@ -88,7 +90,7 @@ def from_exception(error: BaseException, url: str) -> DownloadError | TemporaryF
         )
     fault = _connection(reason, url, proxy)
     # A name that does not exist will not a second later; everything else may be a moment's trouble.
-    unknown_name = isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME
+    unknown_name = isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN
     return fault if unknown_name else TemporaryFault(fault)
 
 

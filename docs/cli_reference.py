@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-COMMANDS = ("classify", "split", "train", "track", "eval", "export")
+COMMANDS = ("classify", "download", "download dataset", "split", "train", "track", "eval", "export")
 HEADER = """# Command-line reference
 
 Written by `python docs/cli_reference.py` from the program's own help. Exit codes: 0 done; 1 failed; 2 usage;
@@ -30,7 +30,7 @@ def help_text(*arguments: str) -> str:
 def main() -> None:
     """Print the page."""
     print(HEADER)
-    for arguments in ((), *((name,) for name in COMMANDS)):
+    for arguments in ((), *(tuple(name.split()) for name in COMMANDS)):
         print(f"## `{' '.join(('flowers', *arguments))}`\n\n```text\n{help_text(*arguments)}\n```\n")
 
 

@@ -30,8 +30,8 @@ def dataset(
 ) -> None:
     """Download a dataset, verify it and print its folder.
 
-    A download that was interrupted goes on with the same command. Once it is there, its name can be given to
-    `flowers split`, `train --data` and `merge`.
+    A download that was interrupted goes on with the same command. Once it is there, `flowers split`,
+    `merge` and `train --data` take its name in place of a folder.
     """
     from flowercli.data.datasets import find_source
     from flowercli.data.transfer.contract import Patience

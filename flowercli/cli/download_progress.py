@@ -10,6 +10,8 @@ from flowercli.cli.output import note, stderr_console, warn
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from rich.progress import Progress, ProgressColumn
+
     from flowercli.data.transfer.fetch import Fetched
     from flowercli.errors import DownloadError
 
@@ -18,20 +20,9 @@ class DownloadProgress:
     """Listens to the download of a dataset."""
 
     def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import DownloadColumn, TransferSpeedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        console = stderr_console()
-        self._bars = Progress(
-            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-        )
+        self._bars = _bars(DownloadColumn(), TransferSpeedColumn())
         self._task = self._bars.add_task("", visible=False)
         self._name = ""
         self._started = time.monotonic()
@@ -99,12 +90,28 @@ class DownloadProgress:
 
     def checking(self, photos: int) -> None:
         """Start to read the photographs."""
-        self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(f"Reading {photos} photographs", total=None)
+        from rich.progress import MofNCompleteColumn
+
+        self._bars.stop()
+        self._bars = _bars(MofNCompleteColumn())
+        self._bars.start()
+        self._task = self._bars.add_task("Reading photographs", total=photos)
 
     def checked(self, photos: int) -> None:
-        """Count photographs: too fast to be worth a bar."""
+        """Count photographs."""
+        self._bars.advance(self._task, photos)
 
     def _show(self, description: str, total: int | None) -> None:
         self._bars.remove_task(self._task)
         self._task = self._bars.add_task(description, total=total)
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
+    """Return a display that shows nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = stderr_console()
+    before = (TextColumn("{task.description}"), BarColumn())
+    return Progress(
+        *before, *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )

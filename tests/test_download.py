@@ -6,12 +6,12 @@ import hashlib
 import io
 import json
 import random
-import resource
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from archive_server import Answer, archive_server
-from conftest import command, default_interrupt, flowers, write_dataset, write_picture
+from conftest import command, flowers, write_dataset, write_picture
 
 from flowercli.data.transfer.contract import Patience, Wanted
 from flowercli.data.transfer.fetch import fetch
@@ -142,6 +142,14 @@ def test_a_dataset_arrives_is_listed_used_and_removed(run, server, sha256, own_h
     missing = run("download", "--remove", "colours")
     assert missing.code == 1
     assert "Nothing downloaded is called 'colours'" in missing.err
+
+
+def test_training_takes_the_name(run, server, sha256, own_home, monkeypatch, tmp_path):
+    pytest.importorskip("hydra", reason="needs the extra 'train'")
+    assert run("download", "dataset", server.url(PATH), "--sha256", sha256).code == 0
+    monkeypatch.chdir(tmp_path)
+    shown = run("train", "--data", "colours", "--print-config")
+    assert f"path: {own_home / 'datasets' / 'colours'}" in shown.out
 
 
 def test_without_a_sha256_it_says_so_and_gives_what_it_found(run, server, sha256):
@@ -470,10 +478,15 @@ def wait_for_bytes(server, count, process):
         time.sleep(0.005)
 
 
+def after(statement, server, sha256):
+    """Return the command line of the download after a statement: this process has threads, and must not fork alone."""
+    code = f"import os, resource, signal, sys; {statement}; os.execv(sys.executable, sys.argv[1:])"
+    return [sys.executable, "-c", code, *command("download", "dataset", server.url("/big.tar"), "--sha256", sha256)]
+
+
 def start(server, sha256):
-    arguments = command("download", "dataset", server.url("/big.tar"), "--sha256", sha256)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(arguments, **pipes, preexec_fn=default_interrupt)  # noqa: PLW1509
+    return subprocess.Popen(after("signal.signal(signal.SIGINT, signal.SIG_DFL)", server, sha256), **pipes)
 
 
 @pytest.fixture
@@ -499,13 +512,13 @@ def test_killed_and_interrupted_it_goes_on(big, own_home):
     with start(server, sha256) as process:
         wait_for_bytes(server, sent + length // 4, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 130
     assert "Interrupted at" in err
     assert "The same command goes on from there." in err
     assert visible(own_home / "datasets") == []
     with start(server, sha256) as process:
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert visible(out.strip()) == CLASSES
     assert "MB of it earlier" in err
@@ -517,7 +530,7 @@ def test_killed_and_interrupted_it_goes_on(big, own_home):
 def test_two_at_once_fetch_once(big):
     server, sha256 = big
     with start(server, sha256) as first, start(server, sha256) as second:
-        results = [process.communicate() for process in (first, second)]
+        results = [process.communicate(timeout=120) for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), results
     assert results[0][0] == results[1][0]
     assert server.sent == len(server.files["/big.tar"])
@@ -540,10 +553,10 @@ def test_a_disk_that_takes_no_more(big):
     """A limit on the size of files stands for a full disk: both end a write with an error."""
     server, sha256 = big
     server.usual = Answer()
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))  # noqa: E731
-    done = flowers("download", "dataset", server.url("/big.tar"), "--sha256", sha256, preexec_fn=limit)
-    assert done.code == 1
-    assert "grows larger than is allowed" in done.err
+    limited = after("resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))", server, sha256)
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "grows larger than is allowed" in done.stderr
     done = flowers("download", "dataset", server.url("/big.tar"), "--sha256", sha256)
     assert done.code == 0
     assert "1.0 MB of it earlier" in done.err

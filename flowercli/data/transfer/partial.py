@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Self
 
 from flowercli.atomic import PARTIAL_PREFIX, write_text
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READ_SIZE = 2**20
-# Chunks, of at most 1 MiB, that the hash may lag behind.
-MAX_LAG = 8
+# Bytes that the hash may lag behind.
+MAX_LAG = 8 * 2**20
 
 
 class Partial:
@@ -54,7 +55,7 @@ class Partial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hash.hexdigest()
+        self._hash.close()
         os.close(self._file)
 
     def begin(self, offset: int, validator: str | None) -> None:
@@ -70,7 +71,7 @@ class Partial:
         """Throw away what is there."""
         os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
-        self._hash.hexdigest()
+        self._hash.close()
         self._hash = BackgroundHash()
         self.size, self.validator, self.pieced = 0, None, False
 
@@ -106,25 +107,37 @@ class Partial:
 
 
 class BackgroundHash:
-    """A sha256 that is computed in a thread."""
+    """A sha256 that is computed in a thread.
+
+    It holds no lock that Ctrl-C could leave held: ``queue.Queue`` and semaphores do.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(MAX_LAG)
+        self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._given = 0
+        self._hashed = 0
         self._thread = threading.Thread(target=self._work, name="sha256", daemon=True)
         self._thread.start()
 
     def update(self, chunk: bytes) -> None:
-        """Add bytes to what is hashed."""
+        """Add bytes to what is hashed; waits where the hash lags too far behind."""
         self._chunks.put(chunk)
+        self._given += len(chunk)
+        while self._given - self._hashed > MAX_LAG:
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Let the thread end when it has hashed what it has."""
+        self._chunks.put(None)
 
     def hexdigest(self) -> str:
         """Wait for all bytes to be hashed, and return the sha256 in hexadecimal; can be called again."""
-        if self._thread.is_alive():
-            self._chunks.put(None)
-            self._thread.join()
+        self.close()
+        self._thread.join()
         return self._hash.hexdigest()
 
     def _work(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._hash.update(chunk)
+            self._hashed += len(chunk)

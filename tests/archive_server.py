@@ -87,6 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(memoryview(content)[start:], answer)
 
     def send(self, body, answer):
+        # Little of what counts as sent lies in the system's buffers.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
         if answer.cut_after is not None:
             body = body[: answer.cut_after]
         for position in range(0, len(body), CHUNK):

@@ -9,6 +9,7 @@ import typer
 from flowercli import __version__
 from flowercli.cli.average import average
 from flowercli.cli.classify import classify
+from flowercli.cli.doctor import doctor
 from flowercli.cli.download import download
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
@@ -45,6 +46,7 @@ def options(
 
 app.command("classify")(classify)
 app.command("models")(models)
+app.command("doctor")(doctor)
 app.add_typer(download, name="download")
 app.command("split")(split)
 app.command("merge")(merge)

@@ -26,7 +26,7 @@ from flowercli.inference.elf import needed_libraries
 from flowercli.inference.nvidia import LIBRARY, Driver, find_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 PROVIDER_FILES = {CUDA: "libonnxruntime_providers_cuda.so", TENSORRT: "libonnxruntime_providers_tensorrt.so"}
@@ -42,7 +42,6 @@ LEAST_CAPABILITY = {12: (5, 0), 13: (7, 5)}
 # How far from the wanted version of a library others are looked for.
 NEIGHBOURS = (1, -1, 2, -2)
 
-ONE_WHEEL = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
 INSTALL_CUDA = "pip install 'flowercli[gpu]'"
 INSTALL_TENSORRT = "pip install 'flowercli[tensorrt]'"
 REPLACE_TENSORRT = f"pip uninstall -y tensorrt && {INSTALL_TENSORRT}"
@@ -66,9 +65,9 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except Exception as error:  # What a broken build raises is of any kind.
-        raise DeviceError(f"onnxruntime cannot be imported: {error}.", hint="flowers doctor   (says why)") from error
+        raise DeviceError(f"onnxruntime cannot be imported: {error}.", hint=reinstall()) from error
     if not hasattr(onnxruntime, "InferenceSession"):
-        raise DeviceError("onnxruntime is only there in part.", hint="flowers doctor   (says why)")
+        raise DeviceError("onnxruntime is only there in part.", hint=reinstall())
     return onnxruntime
 
 
@@ -90,13 +89,21 @@ def wheel_obstacles(provider: str) -> Iterator[Obstacle]:
     """Yield an obstacle if the installed onnxruntime is built without the provider."""
     if provider in import_onnxruntime().get_available_providers():
         return
-    fix = ONE_WHEEL if has_gpu_wheel() else f"none: onnxruntime-gpu is not made for {sys.platform} {platform.machine()}"
+    fix = (
+        reinstall() if has_gpu_wheel() else f"none: onnxruntime-gpu is not made for {sys.platform} {platform.machine()}"
+    )
     yield Obstacle(f"this onnxruntime is built without {NAMES[provider]}", fix)
 
 
 def has_gpu_wheel() -> bool:
     """Whether onnxruntime-gpu is published for this platform."""
     return (sys.platform, platform.machine()) in {("linux", "x86_64"), ("win32", "AMD64")}
+
+
+def reinstall(installed: Sequence[str] = ("onnxruntime", "onnxruntime-gpu")) -> str:
+    """Return the command that leaves the one wheel of onnxruntime that is right for this platform."""
+    right = "onnxruntime-gpu" if has_gpu_wheel() else "onnxruntime"
+    return f"pip uninstall -y {' '.join(installed)} && pip install {right}"
 
 
 def driver_obstacles() -> Iterator[Obstacle]:
@@ -144,10 +151,12 @@ def provider_libraries(provider: str) -> tuple[str, ...]:
 
     Read from the provider's own file; nothing on systems other than Linux, where the session's creation has to tell.
     """
-    folder = Path(import_onnxruntime().__file__).parent / "capi"
+    # Not imported: where it cannot be, this is still worth knowing.
+    spec = importlib.util.find_spec("onnxruntime")
     try:
+        folder = Path(next(iter((spec and spec.submodule_search_locations) or ()))) / "capi"
         names = needed_libraries(folder / PROVIDER_FILES[provider])
-    except OSError:
+    except (OSError, StopIteration):
         return ()
     return tuple(dict.fromkeys([name for name in names if name != LIBRARY] + ([CUDNN] if names else [])))
 

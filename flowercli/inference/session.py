@@ -158,5 +158,5 @@ def _no_device(asked: str, said: str, rejected: list[Rejected]) -> DeviceError |
     if asked in {AUTO, CPU}:
         return BundleError(f"The graph cannot be run ({reasons}).", hint="Fetch or export the bundle again.")
     without = f"unset {DEVICE_VARIABLE}" if said.startswith(DEVICE_VARIABLE) else "leave --device out"
-    hint = f"{rejected[0].fix}\nOr {without}: the CPU answers too. `flowers doctor` looks at everything."
+    hint = f"{rejected[0].fix}\nOr {without}: the CPU answers too.\nflowers doctor   (looks at everything)"
     return DeviceError(f"{said} cannot be had: {rejected[0].reason}.", hint=hint)

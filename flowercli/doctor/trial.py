@@ -75,9 +75,10 @@ def _failure(code: int, errors: str) -> Check:
 
 def runtimes() -> Iterator[Check]:
     """Yield for each bundle, those that ship and those that were downloaded, where it would run and why not better."""
-    paths = [FOLDER / name for name in shipped_names()] + [entry.path for entry in installed("model")]
-    for path in paths:
-        yield _runtime(path)
+    for name in shipped_names():
+        yield _runtime(FOLDER / name)
+    for entry in installed("model"):
+        yield _runtime(entry.path)
 
 
 def _runtime(path: Path) -> Check:

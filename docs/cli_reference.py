@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-COMMANDS = ("classify", "split", "train", "track", "eval", "export")
+COMMANDS = ("classify", "doctor", "split", "train", "track", "eval", "export")
 HEADER = """# Command-line reference
 
 Written by `python docs/cli_reference.py` from the program's own help. Exit codes: 0 done; 1 failed; 2 usage;

@@ -13,7 +13,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("average", "classify", "models", "split", "train", "eval", "export")
+COMMANDS = ("average", "classify", "doctor", "models", "split", "train", "eval", "export")
 
 
 def test_help_lists_every_command(run):

@@ -18,8 +18,9 @@ from flowercli.errors import DeviceError, UsageError
 from flowercli.inference.cgroup import Quota, cpu_quota
 from flowercli.inference.cpu import Cores, available_cores, find_cores
 from flowercli.inference.elf import needed_libraries
+from flowercli.inference.libraries import CUDA, PROVIDER_FILES, TENSORRT
 from flowercli.inference.nvidia import find_driver
-from flowercli.inference.probe import CUDA, PROVIDER_FILES, TENSORRT, cuda_major
+from flowercli.inference.probe import cuda_major
 from flowercli.inference.session import open_session
 from flowercli.models import load_model
 

@@ -15,10 +15,9 @@ def doctor(
         bool, typer.Option("--no-benchmark", help="Leave the two seconds of measuring out.")
     ] = False,
 ) -> None:
-    """Look at this machine and this environment: versions, GPU, CPU, runtimes, downloads, speed.
+    """Say what runs here and why not something better, what is wrong, and what to type.
 
-    Everything that is wrong comes with the command that mends it. The exit code is 0 only if a generated
-    picture could be classified.
+    The exit code is 0 only if a generated picture could be classified.
     """
     from flowercli.cli.doctor_report import print_section, print_verdict
     from flowercli.cli.output import print_json

@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING
 
 from flowercli.doctor.checks import Check, Status
 from flowercli.doctor.software import version_of
-from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
-from flowercli.inference.probe import (
+from flowercli.inference.libraries import (
     CUDA,
     CUDNN,
-    INSTALL_CUDA,
-    INSTALL_TENSORRT,
     TENSORRT,
     TENSORRT_LIBRARIES,
-    driver_obstacles,
-    library_obstacles,
     library_problem,
     other_version,
     preload_cuda,
     provider_libraries,
 )
+from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
+from flowercli.inference.probe import INSTALL_CUDA, driver_obstacles, library_obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +101,7 @@ def _tensorrt() -> Check:
         return Check("TensorRT", Status.OK, f"{', '.join(wanted)} load ({installed or 'not from pip'})", values=values)
     # Another version was put there by somebody who wanted it used; none at all is the usual case.
     status = Status.WARNING if other or installed else Status.NOTE
-    return Check("TensorRT", status, obstacles[0].reason, obstacles[0].fix or INSTALL_TENSORRT, values=values)
+    return Check("TensorRT", status, obstacles[0].reason, obstacles[0].fix, values=values)
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -13,7 +13,20 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("average", "classify", "data", "download", "models", "merge", "split", "train", "eval", "export", "publish")
+COMMANDS = (
+    "average",
+    "classify",
+    "data",
+    "doctor",
+    "download",
+    "models",
+    "merge",
+    "split",
+    "train",
+    "eval",
+    "export",
+    "publish",
+)
 
 
 def test_help_lists_every_command(run):

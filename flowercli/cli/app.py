@@ -10,6 +10,7 @@ from flowercli import __version__
 from flowercli.cli.average import average
 from flowercli.cli.classify import classify
 from flowercli.cli.data import data
+from flowercli.cli.doctor import doctor
 from flowercli.cli.download import download
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
@@ -47,6 +48,7 @@ def options(
 
 app.command("classify")(classify)
 app.command("models")(models)
+app.command("doctor")(doctor)
 app.add_typer(download, name="download")
 app.add_typer(data, name="data")
 app.command("split")(split)

@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
+ONNX_FP16 = "model.fp16.onnx"
 ONNX_INT8 = "model.int8.onnx"
 CARD = "README.md"
 MANIFEST = "split.json"
@@ -280,4 +281,5 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     origin = bundle.section.get("origin", {})
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
-    return {ONNX: f"flowers export {bundle.path} --onnx", ONNX_INT8: f"flowers export {bundle.path} --int8"}.get(name)
+    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    return option and f"flowers export {bundle.path} {option}"

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from flowercli.bundle import MANIFEST, ONNX, ONNX_METADATA_KEY, Bundle, add_files, to_json
 from flowercli.data.manifest import Manifest
 from flowercli.training.comparison import Comparison, Side, difference_interval, mcnemar
-from flowercli.training.metrics import interval
+from flowercli.training.intervals import interval
 
 
 @given(st.integers(0, 400), st.integers(0, 400))

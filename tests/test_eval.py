@@ -27,7 +27,8 @@ from flowercli.bundle import Bundle
 from flowercli.models import load_model
 from flowercli.training.bootstrap import resampled_sums
 from flowercli.training.card import model_card
-from flowercli.training.metrics import evaluate, wilson
+from flowercli.training.intervals import wilson
+from flowercli.training.metrics import evaluate
 from flowercli.training.scores import f1_from_counts
 
 NAMES = ["a", "b", "c", "d"]

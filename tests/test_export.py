@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 
@@ -13,11 +14,21 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 import onnxruntime as ort
 from conftest import flowers
+from PIL import Image
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
 from flowercli.export import parity
 from flowercli.export.graph import load_deployed
+
+
+@pytest.fixture(scope="module")
+def half(trained, tmp_path_factory):
+    """Return what an export of fp16 gave: the copy of the bundle that has the file, and the run."""
+    output = tmp_path_factory.mktemp("half") / "bundle"
+    done = flowers("export", trained, "--fp16", "--output", output, "--json", "--max-drop", 20)
+    assert done.code == 0, done.err
+    return output, done
 
 
 def session(path):
@@ -26,9 +37,9 @@ def session(path):
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def test_graph_takes_pixels_and_gives_probabilities_and_embedding(trained):
-    for name in ("model.onnx", "model.int8.onnx"):
-        opened = session(trained / name)
+def test_graph_takes_pixels_and_gives_probabilities_and_embedding(half):
+    for name in ("model.onnx", "model.fp16.onnx", "model.int8.onnx"):
+        opened = session(half[0] / name)
         (given,), answers = opened.get_inputs(), opened.get_outputs()
         assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", 96, 96, 3])
         assert [(answer.name, answer.type) for answer in answers] == [
@@ -60,10 +71,74 @@ def test_int8_graph_is_quantized_and_alone(trained):
     assert str(trained.parent).encode() not in text
 
 
-def test_lone_onnx_classifies_from_elsewhere(trained, dataset, tmp_path, run):
-    lone = shutil.copy(trained / "model.onnx", tmp_path / "moved.onnx")
-    answer = json.loads(run("classify", dataset / "blue" / "000.jpg", "--json", "--model", lone).out)
-    assert answer["predicted_class"] == "blue"
+def test_fp16_graph_is_half_and_its_head_is_not(trained, half):
+    graph = onnx.load(half[0] / "model.fp16.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    types = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    weights = {node.op_type: {types[name] for name in node.input if name in types} for node in graph.graph.node}
+    assert weights["Conv"] == {onnx.TensorProto.FLOAT16}
+    assert weights["Gemm"] == {onnx.TensorProto.FLOAT}
+    # One cast into half precision and one out of it for the embedding; the third makes numbers of the pixels.
+    assert [node.op_type for node in graph.graph.node].count("Cast") == 3
+    assert (half[0] / "model.fp16.onnx").stat().st_size < 0.6 * (trained / "model.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_fp16_agrees_with_fp32(half, batch):
+    pixels = np.random.default_rng(batch).integers(0, 256, (batch, 96, 96, 3), dtype=np.uint8)
+    whole, whole_embedding = session(half[0] / "model.onnx").run(None, {"pixels": pixels})
+    probabilities, embedding = session(half[0] / "model.fp16.onnx").run(None, {"pixels": pixels})
+    assert np.abs(probabilities - whole).max() < 0.02
+    assert np.abs(embedding - whole_embedding).max() < 0.02 * np.abs(whole_embedding).max()
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_cpu_does_not_prefer_fp16_and_eval_shows_it(half, dataset, run):
+    bundle, done = half
+    (check,) = json.loads(done.out)["exports"]
+    assert (check["file"], check["method"]) == ("model.fp16.onnx", "fp16")
+    assert json.loads(done.out)["torch"]["accuracy"].keys() == {"value", "low", "high"}
+    result = run("eval", bundle, "--split", "val", "--json")
+    assert list(json.loads(result.out)["variants"]) == ["torch", "fp16", "onnx", "int8"]
+    picture = dataset / "blue" / "000.jpg"
+    assert "model.int8.onnx" in run("classify", picture, "--model", bundle, "--verbose").err
+
+
+def test_table_has_what_one_wants_to_know(trained, tmp_path, run):
+    result = run("export", trained, "--onnx", "--output", tmp_path / "copy")
+    assert result.code == 0, result.err
+    for word in (
+        "model.onnx",
+        "Max diff.",
+        "Mean diff.",
+        "Same answer",
+        "Val accuracy",
+        "Lost",
+        "Latency",
+        " ms",
+        " pt",
+    ):
+        assert word in result.out
+    check = json.loads((tmp_path / "copy" / "config.json").read_text())["flowers"]["exports"]["model.onnx"]
+    assert 0 < check["latency_ms"] < 10_000
+    assert check["accuracy"]["low"] <= check["accuracy"]["value"] <= check["accuracy"]["high"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_lone_onnx_classifies_from_elsewhere(trained, dataset, tmp_path, run, name):
+    (tmp_path / "elsewhere").mkdir()
+    lone = shutil.copy(trained / name, tmp_path / "elsewhere" / "moved.onnx")
+    files = [dataset / colour / "000.jpg" for colour in ("blue", "green", "reds")]
+    whole = json.loads((trained / "config.json").read_text())
+    whole["flowers"]["files"] = {name: whole["flowers"]["files"][name]}
+    (tmp_path / "bundle").mkdir()
+    shutil.copy(trained / name, tmp_path / "bundle")
+    (tmp_path / "bundle" / "config.json").write_text(json.dumps(whole))
+    result = run("classify", *files, "--json", "--model", lone)
+    assert result.code == 0, result.err
+    # The same answers, rejection too, as those of the bundle it came from.
+    assert result.out == run("classify", *files, "--json", "--model", tmp_path / "bundle").out
+    assert json.loads(result.out.splitlines()[0])["predicted_class"] == "blue"
 
 
 def test_export_again_replaces_and_stays_valid(own_bundle, run):
@@ -82,10 +157,65 @@ def contents(folder):
 
 def test_lost_accuracy_is_refused_and_nothing_written(own_bundle, run):
     before = contents(own_bundle)
-    result = run("export", own_bundle, "--int8", "--max-drop", "-200")
+    for option, attempts in (("--onnx", 1), ("--fp16", 1), ("--int8", 3)):
+        result = run("export", own_bundle, option, "--max-drop", "-200", "--json")
+        assert result.code == 1
+        assert "points of validation accuracy; -200 are allowed. Nothing was written." in result.err
+        refused = json.loads(result.out)
+        assert refused["refused"]
+        assert len(refused["exports"]) == attempts
+        assert contents(own_bundle) == before
+
+
+@pytest.mark.parametrize("grey", [0, 128])
+def test_int8_calibrated_on_bad_photographs_is_refused(own_bundle, own_dataset, tmp_path, run, grey):
+    photos = json.loads((own_bundle / "split.json").read_text())["photos"]
+    for photo in photos:
+        if photo["split"] == "train":
+            Image.new("RGB", (160, 120), (grey, grey, grey)).save(own_dataset / photo["path"])
+    before = contents(own_bundle)
+    result = run("export", own_bundle, "--int8", "--data", own_dataset, "--delivery", tmp_path / "delivery")
     assert result.code == 1
-    assert "int8 loses more than" in result.err
+    assert "model.int8.onnx loses" in result.err
+    assert "Nothing was written." in result.err
+    for method in ("minmax", "percentile", "entropy"):
+        assert method in result.out
     assert contents(own_bundle) == before
+    assert not (tmp_path / "delivery").exists()
+
+
+def test_overflow_of_half_precision_is_refused(trained):
+    pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    source = parity.reference(pixels, np.zeros(2, np.int64), lambda batch: (np.ones((len(batch), 2), np.float32),) * 2)
+
+    def overflown(batch):
+        return np.full((len(batch), 2), np.nan, np.float32), np.ones((len(batch), 3), np.float32)
+
+    with pytest.raises(ExportError, match="not numbers"):
+        parity.compare(overflown, trained / "model.onnx", "model.fp16.onnx", "fp16", source)
+
+
+def test_mlflow_model_answers_alone(trained, dataset, tmp_path, run):
+    pd = pytest.importorskip("pandas")
+    result = run("export", trained, "--mlflow", tmp_path / "model")
+    assert result.code == 0, result.err
+    assert "model.onnx" in result.out
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not [
+        path
+        for path in (tmp_path / "model").rglob("*")
+        if path.is_file() and str(tmp_path).encode() in path.read_bytes()
+    ]
+    from flowercli.mlflow_quietly import import_mlflow
+
+    picture = dataset / "blue" / "000.jpg"
+    model = import_mlflow().pyfunc.load_model(str(tmp_path / "model"))
+    (answer,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture.read_bytes()).decode()]})).to_dict(
+        "records"
+    )
+    lone = trained / "model.onnx"
+    assert {"path": str(picture), **answer} == json.loads(run("classify", picture, "--json", "--model", lone).out)
+    assert run("export", trained, "--mlflow", tmp_path / "model").code == 2
 
 
 def test_graph_that_differs_is_refused():

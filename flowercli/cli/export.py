@@ -1,4 +1,4 @@
-"""``flowers export``: from a trained bundle to ONNX files that agree with it."""
+"""``flowers export``: from a trained bundle to ONNX files that agree with it, and to packages for others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from flowercli.bundle import Bundle
     from flowercli.export.run import ExportResult
 
 
 def export(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder, or a downloaded model.")],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle folder, or a downloaded model; for packages alone, a shipped one too."
+        ),
+    ],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx: fp32, dynamic batch.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Write model.fp16.onnx: half precision, for GPUs.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Write model.int8.onnx: static QDQ int8.")] = False,
+    mlflow: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Pack an MLflow model that answers without torch, there.")
+    ] = None,
+    delivery: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pack the model with a client that needs no flowers, there."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
-    max_drop: Annotated[float, typer.Option(help="Points of validation accuracy that int8 may lose.")] = 0.5,
+    max_drop: Annotated[float, typer.Option(help="Points of validation accuracy that an export may lose.")] = 0.5,
     output: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Add the files to a copy of the bundle, made there.")
     ] = None,
@@ -25,47 +39,55 @@ def export(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Export a model to ONNX, check it against torch, and add it to its bundle.
+    """Export a model to ONNX, check it against torch, and add it to its bundle; pack it for others.
 
     The graph takes uint8 pixels [N, H, W, 3]; normalisation, calibration temperature and softmax are inside.
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
-    from flowercli.cli.output import note, print_json
-    from flowercli.errors import needs_extra
+    from flowercli.cli.export_report import show_export
+    from flowercli.cli.output import note
+    from flowercli.errors import UsageError
+    from flowercli.export.check import LostAccuracyError
+    from flowercli.export.packages import require_new, write_packages
     from flowercli.models import load_model
 
+    formats = [name for name, wanted in (("onnx", onnx), ("fp16", fp16), ("int8", int8)) if wanted]
+    packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
+    if not (formats or packages):
+        raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
+    if not formats and (data or output or dvc):
+        raise UsageError("--data, --output and --dvc go with --onnx, --fp16 and --int8.")
+    require_new([output, *packages.values()])
+    source = load_model(bundle)
+    try:
+        result = _export(source, formats, data, max_drop, output) if formats else None
+        target = result.bundle if result else source
+        packed = write_packages(target, packages, max_drop, note)
+    except LostAccuracyError as error:
+        show_export(source, error.checks, json_output=json_output)
+        raise
+    checks = [*result.checks, *packed] if result else packed
+    if dvc is not None and result is not None:
+        _write_dvc(dvc, result)
+    show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
+
+
+def _export(
+    bundle: Bundle, formats: list[str], data: Path | None, max_drop: float, output: Path | None
+) -> ExportResult:
+    from flowercli.cli.output import note
+    from flowercli.errors import needs_extra
+    from flowercli.export.check import require_weights
+
+    require_weights(bundle)
     with needs_extra("train"):
-        from flowercli.export.run import as_json
         from flowercli.export.run import export as run_export
-    result = run_export(load_model(bundle), onnx=onnx, int8=int8, data=data, max_drop=max_drop, output=output, say=note)
-    if dvc is not None:
-        from flowercli.reporting.dvc_files import write_dvc_checks
-        from flowercli.training.answers import VARIANTS
-
-        names = {file: variant for variant, file in VARIANTS.items()}
-        write_dvc_checks(dvc, {names[check.file]: check.as_dict() for check in result.checks})
-    if json_output:
-        print_json(as_json(result))
-    else:
-        _print_checks(result)
+    return run_export(bundle, formats, data=data, max_drop=max_drop, output=output, say=note)
 
 
-def _print_checks(result: ExportResult) -> None:
-    from flowercli.cli.output import note, print_table
+def _write_dvc(folder: Path, result: ExportResult) -> None:
+    from flowercli.reporting.dvc_files import write_dvc_checks
+    from flowercli.training.answers import VARIANTS
 
-    columns = ("File", "Size", "Made by", "Max diff.", "Mean diff.", "Same answer", "Val accuracy", "Lost")
-    rows = [
-        (
-            check.file,
-            f"{check.size / 1e6:.2f} MB",
-            check.method,
-            f"{check.max_difference:.1e}",
-            f"{check.mean_difference:.1e}",
-            f"{check.agreement:.2%}",
-            "" if check.accuracy is None else f"{check.accuracy:.2%}",
-            "" if check.drop is None else f"{check.drop:.2f} pt",
-        )
-        for check in result.checks
-    ]
-    print_table(columns, rows, title=f"{result.bundle.path}: against torch on {result.checks[0].photos} photographs")
-    note(f"Now: flowers classify PICTURE --model {result.bundle.path}")
+    names = {file: variant for variant, file in VARIANTS.items()}
+    write_dvc_checks(folder, {names[check.file]: check.as_dict() for check in result.checks})

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPSET = 20
+# The head is a thousandth of the work and decides everything: it stays in fp32, whatever the rest becomes.
+FLOAT_OPERATORS = frozenset({"Gemm", "Softmax", "Div"})
 
 
 class DeployedClassifier(nn.Module):
@@ -77,6 +79,13 @@ def write_model(proto: onnx.ModelProto, bundle: Bundle, target: Path) -> None:
     entries[ONNX_METADATA_KEY] = embeddable_config(bundle.config)
     onnx.helper.set_model_props(proto, entries)
     onnx.save_model(proto, str(target))
+
+
+def float_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Name the nodes that stay in fp32: the head, and everything before the first convolution."""
+    nodes = graph.node
+    first = next(index for index, node in enumerate(nodes) if node.op_type == "Conv")
+    return [node.name for index, node in enumerate(nodes) if index < first or node.op_type in FLOAT_OPERATORS]
 
 
 def strip_debug_info(proto: onnx.ModelProto) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 import torch
 
+from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
-from flowercli.inference.classifier import INPUT, OUTPUTS
+from flowercli.export.check import Check
+from flowercli.inference.classifier import OUTPUTS, Classifier
+from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -24,29 +27,24 @@ if TYPE_CHECKING:
 
 FP32_TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 8)
+TORCH_BATCH = 8
 
 
 @dataclass(frozen=True)
-class Check:
-    """How one exported file compares with torch on the same photographs.
+class Reference:
+    """What the exports are held to: torch's answers on the validation photographs.
 
-    Differences are of probabilities; ``agreement`` is the share of photographs with the same predicted
-    class; ``accuracy`` and ``drop`` are ``None`` without labelled photographs, ``drop`` in points.
+    ``pixels`` are ``uint8`` ``[N, H, W, 3]``, ``targets`` class indices ``[N]``, ``probabilities`` ``[N, C]``.
     """
 
-    file: str
-    size: int
-    method: str
-    photos: int
-    max_difference: float
-    mean_difference: float
-    agreement: float
-    accuracy: float | None
-    drop: float | None
+    pixels: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them."""
-        return asdict(self)
+    @property
+    def right(self) -> int:
+        """The number of photographs that torch is right about."""
+        return int((self.probabilities.argmax(axis=1) == self.targets).sum())
 
 
 def torch_answers(model: DeployedClassifier) -> Answer:
@@ -60,17 +58,16 @@ def torch_answers(model: DeployedClassifier) -> Answer:
     return answer
 
 
-def onnx_answers(path: Path) -> Answer:
-    """Return the function that asks an ONNX file, on the CPU."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+def onnx_answers(path: Path, bundle: Bundle) -> Answer:
+    """Return the function that asks an ONNX file, as ``classify`` does on one thread of the CPU."""
+    return Classifier.open(Bundle(path, bundle.config), "cpu").run
 
-    def answer(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        probabilities, embedding = session.run(OUTPUTS, {INPUT: pixels})
-        return probabilities, embedding
 
-    return answer
+def reference(pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], answer: Answer) -> Reference:
+    """Ask torch about the photographs ``[N, H, W, 3]``."""
+    starts = range(0, len(pixels), TORCH_BATCH)
+    probabilities = np.concatenate([answer(pixels[start : start + TORCH_BATCH])[0] for start in starts])
+    return Reference(pixels, targets, probabilities)
 
 
 def check_batches(name: str, exported: Answer, source: Answer, pixels: npt.NDArray[np.uint8]) -> None:
@@ -89,43 +86,45 @@ def check_batches(name: str, exported: Answer, source: Answer, pixels: npt.NDArr
                 raise ExportError(f"{message}; the limit is {FP32_TOLERANCE:g}. Nothing was written.")
 
 
-def compare(
-    path: Path,
-    name: str,
-    method: str,
-    reference: npt.NDArray[np.float32],
-    pixels: npt.NDArray[np.uint8],
-    targets: npt.NDArray[np.int64] | None,
-) -> Check:
-    """Compare an exported file's answers with torch's.
+def compare(answer: Answer, path: Path, name: str, method: str, source: Reference) -> Check:
+    """Compare an exported file's answers with torch's, one photograph at a time, and take the time of each.
 
     Args:
+        answer: asks the file.
         path: the file.
         name: what it will be called.
         method: how it was made.
-        reference: torch's probabilities ``[N, C]``.
-        pixels: ``uint8`` ``[N, H, W, 3]``.
-        targets: class indices ``[N]``, if known.
+        source: torch's answers.
+
+    Raises:
+        ExportError: an answer is not a number: half precision has overflowed.
     """
-    probabilities = ask_in_batches(onnx_answers(path), pixels)
-    difference = np.abs(probabilities - reference)
-    ours, theirs = probabilities.argmax(axis=1), reference.argmax(axis=1)
-    accuracy = None if targets is None else float((ours == targets).mean())
-    drop = None if targets is None else 100 * float((theirs == targets).mean() - (ours == targets).mean())
+    probabilities, seconds = _timed(answer, source.pixels)
+    if not np.isfinite(probabilities).all():
+        raise ExportError(f"{name} gives answers that are not numbers. Nothing was written.")
+    difference = np.abs(probabilities - source.probabilities)
+    predictions = probabilities.argmax(axis=1)
+    photos, right = len(predictions), int((predictions == source.targets).sum())
     return Check(
         file=name,
         size=path.stat().st_size,
         method=method,
-        photos=len(pixels),
+        photos=photos,
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        agreement=float((ours == theirs).mean()),
-        accuracy=accuracy,
-        drop=drop,
+        agreement=float((predictions == source.probabilities.argmax(axis=1)).mean()),
+        accuracy=share(right, photos),
+        drop=100 * (source.right - right) / photos,
+        latency_ms=round(1000 * float(np.median(seconds)), 3),
     )
 
 
-def ask_in_batches(answer: Answer, pixels: npt.NDArray[np.uint8], size: int = 8) -> npt.NDArray[np.float32]:
-    """Return the probabilities ``[N, C]`` of many photographs."""
-    starts: Sequence[int] = range(0, len(pixels), size)
-    return np.concatenate([answer(pixels[start : start + size])[0] for start in starts])
+def _timed(answer: Answer, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], list[float]]:
+    """Return the probabilities ``[N, C]`` and the seconds of each photograph."""
+    rows, seconds = [], []
+    for picture in pixels:
+        started = time.perf_counter()
+        probabilities, _ = answer(picture[np.newaxis])
+        seconds.append(time.perf_counter() - started)
+        rows.append(probabilities[0])
+    return np.stack(rows), seconds

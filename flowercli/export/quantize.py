@@ -17,7 +17,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from flowercli.export.graph import write_model
+from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.inference.classifier import INPUT
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
@@ -40,8 +40,6 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 }
 CALIBRATION_PHOTOS = 200
 CALIBRATION_BATCH = 20
-# The head is a thousandth of the work and decides everything: it stays in fp32.
-FLOAT_OPERATORS = frozenset({"Gemm", "Softmax", "Div"})
 
 
 class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -89,7 +87,7 @@ def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=calibration,
-            nodes_to_exclude=_float_nodes(proto.graph),
+            nodes_to_exclude=float_nodes(proto.graph),
             extra_options=options,
         )
     prepared.unlink()
@@ -97,13 +95,6 @@ def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]
     if folded is not None:
         bypass_quantization(proto.graph, folded)
     write_model(proto, bundle, target)
-
-
-def _float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Name the nodes that stay in fp32: the head, and everything before the first convolution."""
-    nodes = graph.node
-    first = next(index for index, node in enumerate(nodes) if node.op_type == "Conv")
-    return [node.name for index, node in enumerate(nodes) if index < first or node.op_type in FLOAT_OPERATORS]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 METRICS, CONFUSION = "metrics.json", "confusion.csv"
 # Two files, because not every epoch is validated, and a plot takes an empty field for zero.
 CURVES = {"training.csv": ("epoch", "loss", "learning_rate"), "validation.csv": ("epoch", "val_accuracy", "val_loss")}
-CHECKS = ("accuracy", "drop", "agreement", "size")
+CHECKS = ("drop", "agreement", "size")
 
 
 def write_dvc_files(folder: Path, evaluation: Evaluation) -> list[Path]:
@@ -48,7 +48,10 @@ def write_dvc_files(folder: Path, evaluation: Evaluation) -> list[Path]:
 def write_dvc_checks(folder: Path, checks: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write the checks of an export, by variant, as ``metrics.json`` into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = {name: {key: check[key] for key in CHECKS} for name, check in checks.items()}
+    numbers = {
+        name: {**{key: check[key] for key in CHECKS}, "accuracy": check["accuracy"]["value"]}
+        for name, check in checks.items()
+    }
     write_text(folder / METRICS, to_json(numbers))
     return folder / METRICS
 

@@ -25,7 +25,7 @@ from flowercli.reporting.plot_style import (
     style_text,
     whole_numbers,
 )
-from flowercli.training.metrics import wilson
+from flowercli.training.intervals import wilson
 from flowercli.training.scores import BINS, bin_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowercli.bundle import ONNX, ONNX_INT8, WEIGHTS, Bundle
+from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.data.manifest import class_indices
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     Row = tuple[npt.NDArray[Any], npt.NDArray[Any]]
     Advance = Callable[[str, int], None]
 
-# What each file of a bundle is called in the results, the one that `classify` runs on a CPU last.
-VARIANTS = {"torch": WEIGHTS, "onnx": ONNX, "int8": ONNX_INT8}
+# What each file of a bundle is called in the results, the one that `classify` runs on a CPU last: fp16 is for GPUs.
+VARIANTS = {"torch": WEIGHTS, "fp16": ONNX_FP16, "onnx": ONNX, "int8": ONNX_INT8}
 TORCH_BATCH = 16
 
 
@@ -95,7 +95,7 @@ def ask(
     """
     paths = [root / photo.path for photo in photos]
     rows = []
-    for row in _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths):
+    for row in answer_rows(bundle, variant, paths):
         rows.append(row)
         advance(variant, len(photos))
     probabilities, embeddings = zip(*rows, strict=True)
@@ -107,20 +107,20 @@ def ask(
     )
 
 
+def answer_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
+    """Yield the probabilities ``[C]`` and the embedding ``[D]`` of each photograph."""
+    return _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths)
+
+
 def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
-    classifier = Classifier.open(bundle if bundle.is_lone_onnx else _only(bundle, VARIANTS[variant]), "cpu")
+    graph = bundle.path if bundle.is_lone_onnx else bundle.file(VARIANTS[variant])
+    classifier = Classifier.open(Bundle(graph, bundle.config), "cpu")
 
     def run(path: str) -> Row:
         probabilities, embeddings = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
         return probabilities[0], embeddings[0]
 
     return ordered_map(run, map(str, paths), available_cores())
-
-
-def _only(bundle: Bundle, name: str) -> Bundle:
-    """Return the bundle as if this were its only file, so that it is the one that is opened."""
-    files = {name: bundle.section["files"][name]}
-    return Bundle(bundle.path, {**bundle.config, "flowers": {**bundle.section, "files": files}})
 
 
 def _torch_rows(bundle: Bundle, paths: Sequence[Path]) -> Iterator[Row]:

@@ -10,14 +10,20 @@ if TYPE_CHECKING:
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 LOSSES = {"log_loss": "log loss", "ece": "calibration error"}
 BASELINE = "always the most frequent class"
+USAGE = "```\nflowers classify PICTURE --model PATH\n```\n\nThe weights load with `timm.create_model`.\n"
 
 
-def model_card(description: Mapping[str, Any]) -> str:
-    """Return the model card in Markdown, with the metadata block that the Hub reads."""
+def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
+    """Return the model card in Markdown, with the metadata block that the Hub reads.
+
+    Args:
+        description: the bundle's.
+        usage: how to ask the model, in Markdown.
+    """
     section = description["flowers"]
     parts = [
         _front_matter(),
-        _about(description),
+        _about(description, usage),
         "\n".join(_metrics(section.get("metrics", {}))),
         "\n".join(_exports(section.get("exports", {}))),
         _recipe(section.get("provenance", {})),
@@ -37,16 +43,16 @@ def _front_matter() -> str:
     )
 
 
-def _about(description: Mapping[str, Any]) -> str:
+def _about(description: Mapping[str, Any], usage: str) -> str:
     names = ", ".join(description["label_names"])
     size = "×".join(str(side) for side in description["pretrained_cfg"]["input_size"][1:])
     return (
         f"# {description['architecture']} for {description['num_classes']} classes\n\n"
         f"Names the flower in a photograph: {names}. Input {size} pixels, embedding of "
         f"{description['flowers']['embedding_size']} values.\n\n"
-        "```\nflowers classify PICTURE --model PATH\n```\n\n"
+        f"{usage}\n"
         "The ONNX graphs take `uint8` RGB pixels `[N, H, W, 3]` and return calibrated probabilities and the "
-        "embedding; normalisation and softmax are inside. The weights load with `timm.create_model`.\n"
+        "embedding; normalisation and softmax are inside.\n"
     )
 
 

@@ -14,7 +14,7 @@ from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError, UsageError
 from flowercli.training.answers import ask, variants_of
 from flowercli.training.bootstrap import percentile_interval, resampled_sums
-from flowercli.training.metrics import interval, wilson
+from flowercli.training.intervals import interval, share
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -110,7 +110,7 @@ def compare_bundles(
         variant = variants_of(bundle)[-1]
         right = ask(bundle, variant, data.root, photos, _named(advance, f"{letter}, {variant}")).right
         hits = int(right.sum())
-        sides.append(Side(bundle, variant, hits, interval(hits / len(photos), *wilson(hits, len(photos)))))
+        sides.append(Side(bundle, variant, hits, share(hits, len(photos))))
         rights.append(right)
     return _comparison(split, (sides[0], sides[1]), rights[0], rights[1], training_known=known)
 

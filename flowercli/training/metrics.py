@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from flowercli.training.bootstrap import percentile_interval, resampled_sums, reversed_interval
+from flowercli.training.intervals import DIGITS, interval, share
 from flowercli.training.scores import score_columns, scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
-
-Z_95 = 1.959963984540054
-DIGITS = 6
 
 
 def evaluate(
@@ -42,25 +39,16 @@ def evaluate(
     return {
         "photos": count,
         "right": right,
-        "accuracy": _interval_of(right, count),
-        "top_2_accuracy": _interval_of(within_top(probabilities, targets, 2), count),
+        "accuracy": share(right, count),
+        "top_2_accuracy": share(within_top(probabilities, targets, 2), count),
         **_bootstrapped(probabilities, targets),
         "per_class": _per_class(predictions, targets, class_names),
         "confusion_matrix": matrix.tolist(),
         "baseline": {
             "class": class_names[most_frequent],
-            "accuracy": _interval_of(int((targets == most_frequent).sum()), count),
+            "accuracy": share(int((targets == most_frequent).sum()), count),
         },
     }
-
-
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion (Wilson, 1927), which stays within 0…1 at the edges."""
-    share, z2 = right / total, Z_95**2
-    centre = share + z2 / (2 * total)
-    spread = Z_95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    low, high = (centre - spread) / (1 + z2 / total), (centre + spread) / (1 + z2 / total)
-    return max(0.0, low), min(1.0, high)
 
 
 def within_top(probabilities: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], top: int) -> int:
@@ -96,18 +84,9 @@ def _per_class(
         precision, recall, f1, support = (column[index] for column in columns)
         hits, named = int(((predictions == index) & (targets == index)).sum()), int((predictions == index).sum())
         report[name] = {
-            "precision": _interval_of(hits, named) if named else interval(float(precision), 0.0, 1.0),
-            "recall": _interval_of(hits, int(support)) if support else interval(float(recall), 0.0, 1.0),
+            "precision": share(hits, named) if named else interval(float(precision), 0.0, 1.0),
+            "recall": share(hits, int(support)) if support else interval(float(recall), 0.0, 1.0),
             "f1": round(float(f1), DIGITS),
             "support": int(support),
         }
     return report
-
-
-def _interval_of(right: int, total: int) -> dict[str, float]:
-    return interval(right / total, *wilson(right, total))
-
-
-def interval(value: float, low: float, high: float) -> dict[str, float]:
-    """Return a metric and its interval as JSON holds them."""
-    return {"value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}

@@ -1,0 +1,75 @@
+"""Whether every form of a model gives the same answers: torch, ONNX fp32, fp16 and int8, and the delivery's client.
+
+python benchmarks/agreement.py PHOTOS BUNDLE     (BUNDLE: exported with --onnx --fp16 --int8; needs the extra 'train')
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flowercli.bundle import Bundle
+from flowercli.export.packages import write_packages
+from flowercli.inference.sources import walk
+from flowercli.training.answers import answer_rows, variants_of
+
+Probabilities = npt.NDArray[np.float64]
+# The share of same answers that is promised, against torch.
+LIMITS = {"onnx": 0.9995, "int8": 0.99, "delivery": 0.99}
+
+
+def main() -> None:
+    """Print how each form agrees with torch; exit with 1 where one agrees less than is promised."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--count", type=int, default=2000)
+    arguments = parser.parse_args()
+    bundle = Bundle.load(arguments.bundle)
+    paths = sorted(walk(str(arguments.photos)))
+    paths = sorted(random.Random(2024).sample(paths, min(arguments.count, len(paths))))
+    found = {variant: asked(bundle, variant, paths) for variant in variants_of(bundle)}
+    found["delivery"] = delivered(bundle, paths)
+    reference = found.pop("torch")
+    print(f"{len(paths)} photographs, against torch")
+    print(f"{'form':10} {'same answer':>12} {'other':>6} {'max diff.':>10} {'mean diff.':>10}")
+    missed = [name for name, ours in found.items() if compared(name, ours, reference) < LIMITS.get(name, 0)]
+    sys.exit(f"Less than promised: {', '.join(missed)}" if missed else 0)
+
+
+def asked(bundle: Bundle, variant: str, paths: list[str]) -> Probabilities:
+    """Return the probabilities ``[N, C]`` that a file of the bundle gives."""
+    print(f"Asking {variant}", file=sys.stderr)
+    return np.stack([row[0] for row in answer_rows(bundle, variant, [Path(path) for path in paths])])
+
+
+def delivered(bundle: Bundle, paths: list[str]) -> Probabilities:
+    """Return the probabilities ``[N, C]`` that the client of a delivery prints."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "delivery"
+        write_packages(bundle, {"delivery": folder}, float("inf"), lambda message: print(message, file=sys.stderr))
+        client = [sys.executable, "-I", str(folder / "classify.py"), *paths]
+        lines = subprocess.run(client, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    answers = [json.loads(line)["all_predictions"] for line in lines]
+    return np.array([[answer[name] for name in bundle.class_names] for answer in answers])
+
+
+def compared(name: str, ours: Probabilities, theirs: Probabilities) -> float:
+    """Print one line and return the share of photographs with the same predicted class."""
+    same = ours.argmax(axis=1) == theirs.argmax(axis=1)
+    difference = np.abs(ours - theirs)
+    figures = f"{same.mean():12.2%} {(~same).sum():6} {difference.max():10.1e} {difference.mean():10.1e}"
+    print(f"{name:10} {figures}")
+    return float(same.mean())
+
+
+if __name__ == "__main__":
+    main()

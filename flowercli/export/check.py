@@ -1,0 +1,82 @@
+"""How an exported file compares with torch, and the gates that refuse. No torch: packages are held to them too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from flowercli.bundle import WEIGHTS
+from flowercli.errors import ExportError, UsageError
+from flowercli.training.intervals import share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flowercli.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Check:
+    """How one exported file compares with torch on the same photographs, those of validation.
+
+    Differences are of probabilities; ``agreement`` is the share of photographs with the same predicted class;
+    ``accuracy`` has a 95 % interval, ``drop`` is in points; ``latency_ms`` is the median for one photograph on one
+    thread of the CPU, ``None`` where it was not recorded.
+    """
+
+    file: str
+    size: int
+    method: str
+    photos: int
+    max_difference: float
+    mean_difference: float
+    agreement: float
+    accuracy: dict[str, float]
+    drop: float
+    latency_ms: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read what a bundle records of an export; older ones hold neither interval nor latency."""
+        accuracy = record["accuracy"]
+        if not isinstance(accuracy, dict):
+            accuracy = share(round(accuracy * record["photos"]), record["photos"])
+        return cls(**{"latency_ms": None, **record, "accuracy": accuracy})
+
+
+class LostAccuracyError(ExportError):
+    """Exports that lose more accuracy than is allowed; ``checks`` says of each what was measured."""
+
+    def __init__(self, message: str, checks: Sequence[Check], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.checks = list(checks)
+
+
+def require_accuracy(checks: Sequence[Check], max_drop: float) -> None:
+    """Refuse exports that lose too much; of several attempts at one file the last one counts.
+
+    Raises:
+        LostAccuracyError: one of them loses more than ``max_drop`` points.
+    """
+    last = {check.file: check for check in checks}
+    lost = [f"{check.file} loses {check.drop:.1f}" for check in last.values() if check.drop > max_drop]
+    if lost:
+        message = f"{', '.join(lost)} points of validation accuracy; {max_drop:g} are allowed. Nothing was written."
+        raise LostAccuracyError(message, checks, hint="Accept more with --max-drop, or leave that export out.")
+
+
+def require_weights(bundle: Bundle) -> None:
+    """Refuse a bundle that an export cannot be made from, before torch is needed to find out.
+
+    Raises:
+        UsageError: it has no torch weights.
+    """
+    if bundle.is_lone_onnx:
+        raise UsageError(f"{bundle.path} is a lone .onnx, without the weights an export is made from.")
+    if WEIGHTS not in bundle.section["files"]:
+        message = f"The bundle {bundle.path} has no {WEIGHTS}, which an export is made from."
+        raise UsageError(message, hint="What it can do without: --mlflow FOLDER, --delivery FOLDER.")

@@ -1,0 +1,69 @@
+"""Name the flower in photographs: python classify.py PICTURE...   One JSON line each, as `flowers classify --json`.
+
+Needs onnxruntime, numpy, pillow and the files beside it; what is done to a picture is said in preprocessing.json.
+"""
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+NAMES = ("config.json", "classes.json", "preprocessing.json")
+CONFIG, CLASSES, SPEC = (json.loads((HERE / name).read_text("utf-8")) for name in NAMES)
+
+
+def load_pixels(path: str) -> Any:
+    """Return upright RGB pixels, uint8 [1, height, width, 3]."""
+    target, resize_to = np.array(SPEC["width_and_height"]), np.array(SPEC["resize_to_width_and_height"])
+    with Image.open(path) as file:
+        file.draft("RGB", tuple(np.ceil(np.array(file.size) * (min(resize_to) / min(file.size))).astype(int).tolist()))
+        image: Image.Image = ImageOps.exif_transpose(file)
+    if image.mode[0] in "IF":  # greys of 16 and 32 bits
+        grey = np.asarray(image, np.float64)
+        image = Image.fromarray((grey * (255 / (65535 if grey.max() > 255 else 255))).clip(0, 255).astype(np.uint8))  # noqa: PLR2004
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    source = np.array(image.size)
+    resized = np.maximum(target, (source * max(resize_to / source) + 1e-6).astype(int))
+    start, ratio = np.round((resized - target) / 2), source / resized
+    box = (*(start * ratio), *np.minimum((start + target) * ratio, source))
+    resampling = Image.Resampling[SPEC["interpolation"].upper()]
+    return np.asarray(image.convert("RGB").resize(tuple(target.tolist()), resampling, box))[np.newaxis]
+
+
+def is_new(embedding: Any, known: dict[str, Any] | None) -> bool:
+    """Tell whether the embedding lies far from those of the training photographs: the picture is of something else."""
+    if known is None:
+        return False
+    mean, basis = (np.frombuffer(base64.b64decode(known[key]), "<f2").astype("f4") for key in ("mean", "basis"))
+    basis, away = basis.reshape(-1, mean.size), embedding / max(float(np.linalg.norm(embedding)), 1e-12) - mean
+    return bool(np.linalg.norm(away - away @ basis.T @ basis) > known["limit"])
+
+
+def classify(session: ort.InferenceSession, path: str) -> dict[str, Any]:
+    """Return the answer about one picture, its classes in the order of their probability."""
+    probabilities, embedding = (out[0] for out in session.run(SPEC["outputs"], {SPEC["input"]: load_pixels(path)}))
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    predictions = {CLASSES[str(index)]: round(float(probabilities[index]), 6) for index in order}
+    name, best = CLASSES[str(order[0])], float(probabilities[order[0]])
+    rejected = best < CONFIG["flowers"]["rejection_threshold"] or is_new(embedding, CONFIG["flowers"].get("novelty"))
+    answer = {"path": path, "predicted_class": name, "class_index": order[0], "confidence": round(best, 6)}
+    return {**answer, "all_predictions": predictions, "rejected": rejected}
+
+
+if __name__ == "__main__":
+    cpu, options = Path("/proc/cpuinfo"), ort.SessionOptions()
+    if cpu.exists() and "vnni" not in cpu.read_text():  # there sums of int8 products overflow otherwise
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    model = ort.InferenceSession(HERE / SPEC["model"], options, providers=["CPUExecutionProvider"])
+    for picture in sys.argv[1:]:
+        try:
+            print(json.dumps(classify(model, picture), ensure_ascii=False))
+        except OSError as error:
+            print(json.dumps({"path": picture, "error": str(error)}, ensure_ascii=False))

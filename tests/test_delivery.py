@@ -1,0 +1,179 @@
+"""``flowers export --delivery``: a model and a client for somebody with onnxruntime, numpy and pillow, and no more."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, SAMPLES
+from PIL import Image
+
+from flowercli.bundle import Bundle
+from flowercli.models import load_model
+
+# What the bare environment holds: the three packages, with the folders of their libraries. (onnxruntime reads
+# protobuf and flatbuffers only for its tools.)
+BARE = ("numpy", "numpy.libs", "onnxruntime", "PIL", "pillow.libs")
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory):
+    """Return a delivery of the shipped model, made without torch."""
+    from flowercli.cli.main import main
+
+    folder = tmp_path_factory.mktemp("delivered") / "flowers"
+    assert main(["export", "flowers5", "--delivery", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Return a folder that holds nothing but what requirements.txt names, to be Python's only path to packages."""
+    import onnxruntime
+
+    installed = Path(onnxruntime.__file__).parents[1]
+    folder = tmp_path_factory.mktemp("bare")
+    for name in BARE:
+        if (installed / name).exists():
+            (folder / name).symlink_to(installed / name)
+    return folder
+
+
+def ask_client(folder, bare, *pictures):
+    """Run the client as on a machine that has the three packages alone: no site-packages, no variables, no cwd."""
+    code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); del sys.argv[0]"
+    code += "; runpy.run_path(sys.argv[0], None, '__main__')"
+    arguments = [sys.executable, "-I", "-S", "-W", "error", "-c", code, bare, folder / "classify.py", *pictures]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=120, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def write_odd_pictures(folder):
+    """Write pictures of every kind that is decoded in its own way."""
+    rose = Image.open(SAMPLES / "rose.jpg").convert("RGB")
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        rose.resize((403, 302)).save(folder / f"orientation-{orientation}.jpg", exif=exif)
+    rose.resize((2400, 1603)).save(folder / "large.jpg")
+    rose.resize((61, 300)).save(folder / "narrow.png")
+    rose.convert("CMYK").save(folder / "cmyk.jpg")
+    rose.convert("P").save(folder / "palette.png")
+    clear = rose.convert("RGBA")
+    clear.putalpha(rose.convert("L").point(lambda value: 255 * (value > 90)))
+    clear.save(folder / "clear.png")
+    clear.convert("LA").save(folder / "clear-grey.png")
+    grey = np.asarray(rose.convert("L"), dtype=np.uint16)
+    Image.fromarray(grey * 200).save(folder / "grey-16.png")
+    Image.fromarray((np.random.default_rng(1).random((300, 400, 3)) * 255).astype(np.uint8)).save(folder / "noise.png")
+    return sorted(folder.iterdir())
+
+
+def test_client_answers_as_classify_does(delivery, bare, tmp_path, run):
+    pictures = [*sorted(SAMPLES.glob("*.jpg")), *write_odd_pictures(tmp_path)]
+    answers = ask_client(delivery, bare, *pictures)
+    expected = [json.loads(line) for line in run("classify", "--json", *pictures).out.splitlines()]
+    assert len(answers) == len(expected) == len(pictures)
+    assert {answer["rejected"] for answer in answers} == {True, False}
+    for answer, wanted in zip(answers, expected, strict=True):
+        turned = "orientation" in answer["path"] and not answer["path"].endswith("-1.jpg")
+        # Turned before or after it is resampled: Pillow rounds between rows and columns, so a few values differ by one.
+        tolerance = 0.02 if turned else 1e-5
+        assert answer["all_predictions"] == pytest.approx(wanted["all_predictions"], abs=tolerance)
+        assert answer["confidence"] == pytest.approx(wanted["confidence"], abs=tolerance)
+        for key in ("path", "predicted_class", "class_index", "rejected"):
+            assert answer[key] == wanted[key], answer["path"]
+        assert list(answer) == list(wanted)
+
+
+def test_client_goes_on_after_a_bad_picture(delivery, bare):
+    missing, bad, good = ask_client(delivery, bare, "missing.jpg", delivery / "LICENSE", SAMPLES / "rose.jpg")
+    assert "missing.jpg" in missing["error"]
+    assert "identify" in bad["error"]
+    assert good["predicted_class"] == "rose"
+
+
+def test_bare_environment_is_bare(bare):
+    code = "import sys; sys.path.append(sys.argv[1]); import numpy, PIL, onnxruntime; import flowercli"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(bare)], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert "No module named 'flowercli'" in done.stderr
+
+
+def test_folder_holds_what_it_says(delivery, run):
+    bundle = Bundle.load(delivery)
+    bundle.verify()
+    sums = dict(reversed(line.split("  ")) for line in (delivery / "SHA256SUMS").read_text().splitlines())
+    names = {path.name for path in delivery.iterdir()}
+    assert sums.keys() == names - {"SHA256SUMS"}
+    assert all(hashlib.sha256((delivery / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
+    classes = json.loads((delivery / "classes.json").read_text())
+    assert list(classes.values()) == bundle.class_names == load_model(None).class_names
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = {requirement.partition(";")[0] for requirement in dependencies}
+    assert set((delivery / "requirements.txt").read_text().split()) <= wanted
+    card = (delivery / "README.md").read_text()
+    for word in ("python classify.py", "model.int8.onnx", "Metrics", "Limits", "license: mit"):
+        assert word in card
+    assert "MIT License" in (delivery / "LICENSE").read_text()
+    answer = json.loads(run("classify", "--json", SAMPLES / "tulip.jpg", "--model", delivery).out)
+    assert answer["predicted_class"] == "tulip"
+
+
+def test_no_path_of_this_machine_is_delivered(own_bundle, dataset, tmp_path, run):
+    result = run("export", own_bundle, "--delivery", tmp_path / "out", "--max-drop", 20, "--json")
+    assert result.code == 0, result.err
+    assert [check["file"] for check in json.loads(result.out)["exports"]] == ["model.int8.onnx"]
+    for path in (tmp_path / "out").iterdir():
+        content = path.read_bytes()
+        for secret in (dataset, own_bundle, tmp_path):
+            assert str(secret).encode() not in content, path.name
+    exports = json.loads((tmp_path / "out" / "config.json").read_text())["flowers"]["exports"]
+    assert list(exports) == ["model.int8.onnx"]
+
+
+def test_lone_onnx_is_delivered(tmp_path, bare, run):
+    lone = shutil.copy(load_model(None).path / "model.int8.onnx", tmp_path / "moved.onnx")
+    result = run("export", lone, "--delivery", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "does not record" in result.err
+    (answer,) = ask_client(tmp_path / "out", bare, SAMPLES / "daisy.jpg")
+    assert answer["predicted_class"] == "daisy"
+    again = json.loads(run("classify", "--json", SAMPLES / "daisy.jpg", "--model", tmp_path / "out").out)
+    assert again == answer
+
+
+def test_existing_folder_and_lost_accuracy_are_refused(tmp_path, run):
+    (tmp_path / "there").mkdir()
+    result = run("export", "flowers5", "--delivery", tmp_path / "there")
+    assert result.code == 2
+    assert "exists already" in result.err
+    result = run("export", "flowers5", "--delivery", tmp_path / "new", "--mlflow", tmp_path / "new")
+    assert result.code == 2
+    result = run("export", "flowers5", "--delivery", tmp_path / "new", "--max-drop", -1)
+    assert result.code == 1
+    assert "model.int8.onnx loses 0.0 points of validation accuracy; -1 are allowed" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert run("export", "flowers5", "--delivery", tmp_path / "new", "--output", tmp_path / "copy").code == 2
+    result = run("export", "flowers5", "--onnx")
+    assert result.code == 2
+    assert "has no model.safetensors" in result.err
+
+
+def test_killed_or_failed_packing_leaves_nothing(tmp_path, run):
+    (tmp_path / "file").write_text("x")
+    result = run("export", "flowers5", "--delivery", tmp_path / "file")
+    assert result.code == 2
+    bundle = Path(shutil.copytree(load_model(None).path, tmp_path / "bundle"))
+    (bundle / "model.int8.onnx").write_bytes(b"x")
+    assert run("export", bundle, "--delivery", tmp_path / "out").code == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "bundle"}

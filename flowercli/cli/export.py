@@ -23,7 +23,13 @@ def export(
     dvc: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the checks as metrics for DVC there too.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+    triton: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a model repository for Triton there; needs no torch.")
+    ] = None,
+    triton_backend: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the graph in Triton: onnxruntime, python or tensorrt.")
+    ] = "onnxruntime",
+    json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON, one line an export.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle.
 
@@ -31,9 +37,14 @@ def export(
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
     from flowercli.bundle import Bundle
+    from flowercli.cli.export_triton import check_triton, export_triton
     from flowercli.cli.output import note, print_json
     from flowercli.errors import needs_extra
 
+    check_triton(triton, triton_backend)
+    if triton is not None and not (onnx or int8):
+        export_triton(str(bundle), triton, triton_backend, json_output=json_output)
+        return
     with needs_extra("train"):
         from flowercli.export.run import as_json
         from flowercli.export.run import export as run_export
@@ -50,6 +61,8 @@ def export(
         print_json(as_json(result))
     else:
         _print_checks(result)
+    if triton is not None:
+        export_triton(str(result.bundle.path), triton, triton_backend, json_output=json_output)
 
 
 def _print_checks(result: ExportResult) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -202,10 +203,17 @@ def ask(request, server):
     return call
 
 
-def check_same_answers(ask, pictures, batch=8):
-    """Hold the server's answers to those of ``flowers classify``."""
+@cache
+def classified(*pictures):
+    """Return what ``flowers classify`` answers, once for both protocols."""
     answers = [json.loads(line) for line in flowers("classify", *pictures, "--json").out.splitlines()]
     assert len(answers) == len(pictures)
+    return answers
+
+
+def check_same_answers(ask, pictures, batch=8):
+    """Hold the server's answers to those of ``flowers classify``."""
+    answers = classified(*pictures)
     contents = [picture.read_bytes() for picture in pictures]
     found = [ask(*contents[start : start + batch])[0] for start in range(0, len(contents), batch)]
     for answer, probabilities in zip(answers, np.concatenate(found), strict=True):
@@ -272,5 +280,7 @@ def test_a_file_alone_is_a_request(server):
     url, headers = f"http://{server.http}/v2/models/flowers/infer", {"Inference-Header-Content-Length": "0"}
     with urllib.request.urlopen(urllib.request.Request(url, content, headers), timeout=30) as response:
         header = json.loads(response.read(int(response.headers["Inference-Header-Content-Length"])))
-        tensors = {output["name"]: response.read(output["parameters"]["binary_data_size"]) for output in header["outputs"]}
+        tensors = {
+            output["name"]: response.read(output["parameters"]["binary_data_size"]) for output in header["outputs"]
+        }
     assert FLOWERS[np.frombuffer(tensors["probabilities"], np.float32).argmax()] == "daisy"

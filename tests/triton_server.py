@@ -50,7 +50,6 @@ def running(repository: Path, folder: Path):
     arguments = {
         "model-repository": repository,
         "backend-directory": python_backend(triton, version, folder / "backends"),
-        "disable-auto-complete-config": "true",
         "allow-metrics": "false",
         "http-address": "127.0.0.1",
         "http-port": ports[0],
@@ -65,7 +64,9 @@ def running(repository: Path, folder: Path):
     }
     log = folder / "server.log"
     server = Server(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}", log)
-    command = [triton / "bin" / "tritonserver", *(f"--{name}={value}" for name, value in arguments.items())]
+    # The configurations have to be complete.
+    command = [triton / "bin" / "tritonserver", "--disable-auto-complete-config"]
+    command += [f"--{name}={value}" for name, value in arguments.items()]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
         try:
             wait_until_ready(server, process)

@@ -161,5 +161,5 @@ def _labels(bundle: Bundle) -> str:
 
 def _requirements(backend: str) -> str:
     """Return what must be installed on the server; numpy is there already."""
-    # With numpy 2 the Python backend up to Triton 24.10 reads wrong bytes and dies; later images come with 1.26 too.
+    # With numpy 2 the Python backend up to Triton 24.10 reads wrong bytes and dies; the images hold 1.26.
     return "\n".join([*pinned("pillow"), *([pinned_onnxruntime()] if backend == PYTHON else []), "numpy<2"]) + "\n"

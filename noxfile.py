@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -40,6 +41,21 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[train,data]", "mypy", "hatchling", *group("test"), *group("s3"))
     session.run("mypy")
     session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=photos())
+
+
+@nox.session(default=False)
+def triton(session: nox.Session) -> None:
+    """The model repository on a real Triton server, which has an environment of its own. Linux on x86-64."""
+    session.install(".", *group("test"), *group("triton"))
+    folder = Path(session.create_tmp()).absolute()
+    shutil.rmtree(folder / "repository", ignore_errors=True)
+    session.run("flowers", "export", "flowers5", "--triton", str(folder / "repository"), "--triton-backend", "python")
+    session.run("python", "-m", "venv", str(folder / "server"))
+    server = str(folder / "server" / "bin" / "python")
+    # What the repository asks for, and nothing of this project.
+    wanted = ("nvidia-pytriton", "-r", str(folder / "repository" / "requirements.txt"))
+    session.run(server, "-m", "pip", "install", "--quiet", *wanted, external=True)
+    session.run("pytest", "tests/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
 
 
 @nox.session

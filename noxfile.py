@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -36,10 +37,25 @@ def base(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Types and every test, with everything that training needs."""
-    session.install("-e", ".[train]", "mypy", "hatchling", *group("test"))
+    """Types and every test, with everything that training and DVC need, and an S3 server."""
+    session.install("-e", ".[train,data]", "mypy", "hatchling", *group("test"), *group("s3"))
     session.run("mypy")
     session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=photos())
+
+
+@nox.session(default=False)
+def triton(session: nox.Session) -> None:
+    """The model repository on a real Triton server, which has an environment of its own. Linux on x86-64."""
+    session.install(".", *group("test"), *group("triton"))
+    folder = Path(session.create_tmp()).absolute()
+    shutil.rmtree(folder / "repository", ignore_errors=True)
+    session.run("flowers", "export", "flowers5", "--triton", str(folder / "repository"), "--triton-backend", "python")
+    session.run("python", "-m", "venv", str(folder / "server"))
+    server = str(folder / "server" / "bin" / "python")
+    # What the repository asks for, and nothing of this project.
+    wanted = ("nvidia-pytriton", "-r", str(folder / "repository" / "requirements.txt"))
+    session.run(server, "-m", "pip", "install", "--quiet", *wanted, external=True)
+    session.run("pytest", "tests/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
 
 
 @nox.session
@@ -64,10 +80,34 @@ def default_model(session: nox.Session) -> None:
     second = train(session, "shipped_student", data, f"distill.teacher=[{teacher},{first}]", *more, *lite0)
     model = f"{first}-mean"
     session.run("flowers", "average", first, second, "--output", model)
+    finish(session, model, "flowers5")
+
+
+@nox.session(default=False)
+def garden_model(session: nox.Session) -> None:
+    """Train the second shipped model: nox -s garden_model -- FLOWER_PHOTOS FLOWERS17 [FOLDER OF IMAGENET WEIGHTS]."""
+    session.install("-e", ".[train]")
+    five, seventeen, *weights = session.posargs
+    session.run("flowers", "split", five)
+    session.run("flowers", "split", seventeen, "--stratify", "--ratios", "0.8,0.1,0.1")
+    data = f"{seventeen}-and-five"
+    session.run("flowers", "merge", five, seventeen, "--output", data)
+    small_teacher = train(session, "shipped_teacher", five, *from_folder(weights, "tf_efficientnet_lite2"))
+    again = ("epochs=6", "optim.lr=2e-4")
+    more = (f"model.weights={small_teacher}", "validate_every=3", "data.sampler=square_root", *again)
+    teacher = f"distill.teacher=[{train(session, 'shipped_teacher', data, *more)}]"
+    first = train(session, "shipped_garden", data, teacher, *from_folder(weights, "tf_efficientnet_lite1"))
+    more = (f"model.weights={first}", "validate_every=6", "augment.mix_probability=0.25", "seed=7", *again)
+    model = train(session, "shipped_garden", data, teacher, *more)
+    finish(session, model, "garden18")
+
+
+def finish(session: nox.Session, model: str, name: str) -> None:
+    """Export a model, measure it and put it where it ships from."""
     session.run("flowers", "export", model, "--onnx", "--int8")
     for split in ("val", "test"):
         session.run("flowers", "eval", model, "--split", split)
-    session.run("python", "-m", "flowercli.models.ship", model, "flowers5")
+    session.run("python", "-m", "flowercli.models.ship", model, name)
 
 
 def train(session: nox.Session, recipe: str, data: str, *overrides: str) -> str:

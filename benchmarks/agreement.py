@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = Bundle.load(arguments.bundle)
     paths = sorted(walk(str(arguments.photos)))
-    paths = sorted(random.Random(2024).sample(paths, min(arguments.count, len(paths))))  # noqa: S311
+    paths = sorted(random.Random(2024).sample(paths, min(arguments.count, len(paths))))
     found = {variant: asked(bundle, variant, paths) for variant in variants_of(bundle)}
     found["delivery"] = delivered(bundle, paths)
     reference = found.pop("torch")

@@ -48,7 +48,7 @@ def kill_and_resume(train: tuple[object, ...], output: Path, kills: int) -> str:
     for number in range(1, kills + 1):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         wait_for_checkpoint(process, output, time.time())
-        time.sleep(random.uniform(0, 0.6))  # noqa: S311  (no secret)
+        time.sleep(random.uniform(0, 0.6))
         process.kill()
         out = process.communicate()[0].strip()
         if out:

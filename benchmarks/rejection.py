@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from flowercli.inference.classifier import Classifier, Prediction
-from flowercli.inference.pipeline import available_cores, classify_stream
+from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import classify_stream
 from flowercli.inference.sources import walk
 from flowercli.models import load_model
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
-COMMANDS = ("classify", "split", "train", "track", "eval", "export")
+from flowercli.cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import typer
+
 HEADER = """# Command-line reference
 
 Written by `python docs/cli_reference.py` from the program's own help. Exit codes: 0 done; 1 failed; 2 usage;
@@ -27,10 +34,20 @@ def help_text(*arguments: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
+def commands(group: typer.Typer = app, *names: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command, those of groups included, in the order in which help lists them."""
+    yield names
+    for command in group.registered_commands:
+        yield (*names, str(command.name))
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from commands(inner.typer_instance, *names, str(inner.name))
+
+
 def main() -> None:
     """Print the page."""
     print(HEADER)
-    for arguments in ((), *((name,) for name in COMMANDS)):
+    for arguments in commands():
         print(f"## `{' '.join(('flowers', *arguments))}`\n\n```text\n{help_text(*arguments)}\n```\n")
 
 

@@ -65,3 +65,18 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Move a finished folder of the same file system to ``target``, in place of what is there.
+
+    A process that is killed in between leaves no ``target``, and what it was under a name with ``.partial-``.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    old = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{target.name}-", dir=target.parent))
+    try:
+        if target.exists():
+            target.rename(old / target.name)
+        source.rename(target)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

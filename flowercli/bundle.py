@@ -62,6 +62,17 @@ class Bundle:
         _check_config(config, path)
         return cls(path, config)
 
+    @classmethod
+    def from_text(cls, text: str, path: Path) -> Self:
+        """Read the description of a bundle that is, or will be, at ``path``.
+
+        Raises:
+            BundleError: it is damaged, or its format is not supported.
+        """
+        config = _parse(text, path)
+        _check_config(config, path)
+        return cls(path, config)
+
     @property
     def is_lone_onnx(self) -> bool:
         """Whether the bundle is a single ``.onnx`` rather than a folder."""
@@ -113,7 +124,7 @@ class Bundle:
             raise BundleError(f"{self.path} is a lone .onnx: it has no {name}.")
         listed = self.section["files"].get(name)
         if listed is None:
-            raise BundleError(f"The bundle {self.path} has no {name}.", hint=_hint_to_make(name, self.path))
+            raise BundleError(f"The bundle {self.path} has no {name}.", hint=_hint_to_make(name, self))
         path = self.path / name
         _check_file(path, listed)
         return path
@@ -266,6 +277,9 @@ def _check_file(path: Path, listed: Mapping[str, Any]) -> None:
         raise BundleError(message + expected, hint="Fetch or export the bundle again.")
 
 
-def _hint_to_make(name: str, path: Path) -> str | None:
+def _hint_to_make(name: str, bundle: Bundle) -> str | None:
+    origin = bundle.section.get("origin", {})
+    if name in origin.get("left_out", ()):
+        return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
-    return option and f"flowers export {path} {option}"
+    return option and f"flowers export {bundle.path} {option}"

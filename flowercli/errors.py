@@ -50,8 +50,26 @@ class DataError(FlowersError):
     """A folder of photographs that cannot be used as a dataset, or a manifest that does not fit it."""
 
 
+class DownloadError(FlowersError):
+    """Something that cannot be fetched, or is not what was asked for."""
+
+
+class DownloadInterrupted(DownloadError):  # noqa: N818  (not an error: what the user asked for)
+    """A download that was asked to stop, and goes on the next time."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+class ArchiveError(FlowersError):
+    """An archive that is damaged, or that would write what no dataset needs."""
+
+
 class BundleError(FlowersError):
     """A model bundle that is missing, incomplete, altered, or of a format this version cannot read."""
+
+
+class HubError(FlowersError):
+    """A Hub that cannot be reached, refuses, or does not have what was asked for."""
 
 
 class DeviceError(FlowersError):

@@ -13,7 +13,20 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 
-COMMANDS = ("average", "classify", "models", "split", "train", "eval", "export")
+COMMANDS = (
+    "average",
+    "classify",
+    "data",
+    "doctor",
+    "download",
+    "models",
+    "merge",
+    "split",
+    "train",
+    "eval",
+    "export",
+    "publish",
+)
 
 
 def test_help_lists_every_command(run):
@@ -102,14 +115,16 @@ def test_wheel_holds_configs_and_model(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     wheel = next(tmp_path.glob("*.whl"))
-    assert wheel.stat().st_size <= 7_000_000
+    assert wheel.stat().st_size <= 12_000_000
     import zipfile
 
     names = zipfile.ZipFile(wheel).namelist()
     assert "flowercli/configs/train.yaml" in names
     assert "flowercli/configs/data/folder.yaml" in names
     assert "flowercli/data/scan.py" in names
-    assert any(name.endswith("models/flowers5/model.int8.onnx") for name in names)
+    assert "flowercli/data/versions/template/dvc.yaml" in names
+    for model in ("flowers5", "garden18"):
+        assert f"flowercli/models/{model}/model.int8.onnx" in names
     assert not any(name.startswith(("tests", "docs")) for name in names)
 
 

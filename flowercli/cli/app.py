@@ -10,11 +10,13 @@ from flowercli import __version__
 from flowercli.cli.average import average
 from flowercli.cli.classify import classify
 from flowercli.cli.data import data
+from flowercli.cli.doctor import doctor
 from flowercli.cli.download import download
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.merge import merge
 from flowercli.cli.models import models
+from flowercli.cli.publish import publish
 from flowercli.cli.split import split
 from flowercli.cli.track import track
 from flowercli.cli.train import train
@@ -46,6 +48,7 @@ def options(
 
 app.command("classify")(classify)
 app.command("models")(models)
+app.command("doctor")(doctor)
 app.add_typer(download, name="download")
 app.add_typer(data, name="data")
 app.command("split")(split)
@@ -55,3 +58,4 @@ app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("average")(average)
+app.command("publish")(publish)

@@ -9,7 +9,7 @@ import typer
 
 
 def average(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles of one recipe with several seeds.")],
+    bundles: Annotated[list[str], typer.Argument(metavar="BUNDLE", help="Bundles of one recipe with several seeds.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     accept: Annotated[
@@ -25,11 +25,11 @@ def average(
     together; the mean of their weights keeps most of that, in one model. It is calibrated anew on
     validation, and has no ONNX files yet.
     """
-    from flowercli.bundle import Bundle
     from flowercli.cli.output import note
     from flowercli.errors import needs_extra
+    from flowercli.models import load_model
 
-    loaded = [Bundle.load(path) for path in bundles]
+    loaded = [load_model(name) for name in bundles]
     with needs_extra("train"):
         from flowercli.training.average import average as average_bundles
         from flowercli.training.bundle_data import bundle_data

@@ -28,9 +28,12 @@ def classify(
     json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
     top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Classes to list for each picture.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A bundle folder or .onnx file; the shipped model by default.")
+        str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, tensorrt, cuda or cpu.")] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
 ) -> None:
     """Tell which flower is in each picture.
@@ -39,18 +42,21 @@ def classify(
     read is reported in its place, the others are answered, and the exit code is 3.
     """
     from flowercli.cli.output import note
-    from flowercli.inference.classifier import Classifier, check_device, check_top_k
-    from flowercli.inference.pipeline import available_cores, classify_stream
+    from flowercli.inference.classifier import Classifier, check_top_k
+    from flowercli.inference.cpu import available_cores
+    from flowercli.inference.pipeline import classify_stream
+    from flowercli.inference.session import requested_device
     from flowercli.inference.sources import expand
     from flowercli.models import load_model
 
     check_top_k(top_k)
-    check_device(device)
+    requested_device(device)
+    workers = available_cores()
     classifier = Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, sys.stdin)
-    results = classify_stream(classifier, sources, workers=available_cores(), top_k=top_k)
+    results = classify_stream(classifier, sources, workers=workers, top_k=top_k)
     raise typer.Exit(_print_all(results, classifier, json_lines=json_lines, top_k=top_k))
 
 

@@ -100,8 +100,7 @@ def pull(
         from flowercli.data.versions import transfer
         from flowercli.data.versions.tracked import shown
 
-        with _advancing() as advance:
-            results = transfer.pull(path, advance, force=force, anonymous=anonymous)
+        results = transfer.pull(path, force=force, anonymous=anonymous, say=note)
     if json_output:
         rows = [{"path": shown(r.path), "kind": r.kind, "md5": r.md5, "changed": r.changed} for r in results]
         print_json({"pulled": rows})

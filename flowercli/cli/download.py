@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.download_dataset import dataset
+from flowercli.cli.download_model import backbone, model
+
 download = typer.Typer(help="Fetch datasets, models and backbones, and keep them for work without a network.")
 
 
@@ -17,22 +20,49 @@ def manage(
     json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """Fetch datasets, models and backbones, and keep them for work without a network."""
+    if context.invoked_subcommand is not None:
+        return
+    if remove is not None:
+        _remove(remove)
+    elif list_all or json_output:
+        _list(json_output=json_output)
+    else:
+        typer.echo(context.get_help())
+
+
+def _list(*, json_output: bool) -> None:
     from dataclasses import asdict
 
     from flowercli import installed
     from flowercli.cli.output import note, print_json, print_table
 
-    if context.invoked_subcommand is not None:
+    entries = installed.installed()
+    unfinished = installed.unfinished()
+    if json_output:
+        listed = [asdict(entry) | {"path": str(entry.path)} for entry in entries]
+        print_json({"installed": listed, "unfinished": unfinished})
         return
-    if remove is not None:
-        for entry in installed.remove(remove):
-            note(f"Removed the {entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB).")
-    elif list_all:
-        entries = installed.installed()
-        if json_output:
-            print_json({"installed": [asdict(entry) | {"path": str(entry.path)} for entry in entries]})
-            return
+    if entries:
         rows = [(e.name, e.kind, f"{e.size / 1e6:.1f} MB", e.revision or "", e.source, str(e.path)) for e in entries]
         print_table(("Name", "Kind", "Size", "Revision", "From", "Where"), rows, left=("Kind", "From", "Where"))
     else:
-        typer.echo(context.get_help())
+        note("Nothing is there yet. The flower photographs: flowers download dataset")
+    if unfinished:
+        where = installed.downloads()
+        note(f"Unfinished downloads take {unfinished / 1e6:.1f} MB in {where}; the same commands go on with them.")
+
+
+def _remove(name: str) -> None:
+    from flowercli import installed
+    from flowercli.cli.output import note
+
+    for entry in installed.remove(name):
+        if entry.where:
+            note(f"Forgot the {entry.kind} {entry.name}; its folder was left as it is: {entry.where}")
+        else:
+            note(f"Removed the {entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB).")
+
+
+download.command("dataset")(dataset)
+download.command("model")(model)
+download.command("backbone")(backbone)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle folder, .onnx file or shipped model.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="A bundle folder, a .onnx file or the name of a model.")
+    ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     against: Annotated[

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def export(
     bundle: Annotated[
-        str, typer.Argument(metavar="BUNDLE", help="A bundle folder; with packages only, also a shipped model's name.")
+        str,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle folder, or a downloaded model; for packages alone, a shipped one too."
+        ),
     ],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx: fp32, dynamic batch.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Write model.fp16.onnx: half precision, for GPUs.")] = False,
@@ -34,7 +37,13 @@ def export(
     dvc: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the checks as metrics for DVC there too.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+    triton: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a model repository for Triton there; needs no torch.")
+    ] = None,
+    triton_backend: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the graph in Triton: onnxruntime, python or tensorrt.")
+    ] = "onnxruntime",
+    json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON, one line an export.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle; pack it for others.
 
@@ -42,6 +51,7 @@ def export(
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
     from flowercli.cli.export_report import show_export
+    from flowercli.cli.export_triton import check_triton, export_triton
     from flowercli.cli.output import note
     from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
@@ -50,6 +60,10 @@ def export(
 
     formats = [name for name, wanted in (("onnx", onnx), ("fp16", fp16), ("int8", int8)) if wanted]
     packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
+    check_triton(triton, triton_backend)
+    if triton is not None and not (formats or packages):
+        export_triton(bundle, triton, triton_backend, json_output=json_output)
+        return
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
     if not formats and (data or output or dvc):
@@ -67,6 +81,8 @@ def export(
     if dvc is not None and result is not None:
         _write_dvc(dvc, result)
     show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
+    if triton is not None:
+        export_triton(str(target.path), triton, triton_backend, json_output=json_output)
 
 
 def _export(

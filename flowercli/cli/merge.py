@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def merge(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR", help="Datasets: folders with one subfolder a class.")
+        list[Path],
+        typer.Argument(
+            metavar="DIR", help="Datasets: folders with one subfolder a class, or names of downloaded ones."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new dataset.")],
     class_names: Annotated[
@@ -31,8 +34,9 @@ def merge(
     from flowercli.data.manifest import manifest_path
     from flowercli.data.merge import merge as merge_datasets
     from flowercli.data.merge import name_sources
+    from flowercli.installed import dataset_folder
 
-    sources = name_sources([(root, _manifest(root)) for root in directories])
+    sources = name_sources([(root, _manifest(root)) for root in map(dataset_folder, directories)])
     with progress_bar("Reading photographs") as progress:
         task = progress.add_task("read", total=None)
         result = merge_datasets(

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
+    from flowercli.installed import Installed
 
 MEASURED_ON = ("test", "val")
 
@@ -15,23 +16,31 @@ MEASURED_ON = ("test", "val")
 def models(
     json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the models that come with the package; `classify --model NAME` asks one."""
-    from flowercli.cli.output import print_json, print_table
-    from flowercli.models import DEFAULT, load_model, shipped_names
+    """List the models that come with the package and those that were downloaded; `classify --model NAME` asks one."""
+    from flowercli.cli.output import print_json, print_table, warn
+    from flowercli.errors import BundleError
+    from flowercli.models import DEFAULT, downloaded, load_model, shipped_names
 
-    entries = [_describe(name, load_model(name), default=name == DEFAULT) for name in shipped_names()]
+    entries = [_describe(name, load_model(name), None, default=name == DEFAULT) for name in shipped_names()]
+    for entry in downloaded():
+        try:
+            entries.append(_describe(entry.name, load_model(entry.name), entry))
+        except BundleError as error:
+            warn(f"{error.message} Fetch it again: flowers download model {entry.name}")
     if json_output:
         print_json({"models": entries})
         return
-    columns = ("Model", "Network", "Input", "Size", "Accuracy", "Flowers")
-    print_table(columns, [_row(entry) for entry in entries], left=("Flowers",))
+    columns = ("Model", "Network", "Input", "Size", "Accuracy", "From", "Flowers")
+    print_table(columns, [_row(entry) for entry in entries], left=("From", "Flowers"))
 
 
-def _describe(name: str, bundle: Bundle, *, default: bool) -> dict[str, Any]:
+def _describe(name: str, bundle: Bundle, origin: Installed | None, *, default: bool = False) -> dict[str, Any]:
     _, height, width = bundle.pretrained_cfg["input_size"]
     return {
         "name": name,
         "default": default,
+        "source": None if origin is None else origin.source,
+        "commit": None if origin is None else origin.revision,
         "architecture": bundle.config["architecture"],
         "input_size": [height, width],
         "files": {file: entry["size"] for file, entry in bundle.section["files"].items() if file.endswith(".onnx")},
@@ -61,5 +70,6 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         "×".join(map(str, entry["input_size"])),
         f"{sum(entry['files'].values()) / 1e6:.1f} MB",
         measured,
+        "the package" if entry["commit"] is None else f"the Hub, {entry['commit'][:7]}",
         f"{len(entry['class_names'])}: {', '.join(entry['class_names'])}",
     )

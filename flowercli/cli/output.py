@@ -82,9 +82,14 @@ def byte_progress() -> Iterator[Progress]:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    left: Sequence[str] = (),
+    console: Console | None = None,
 ) -> None:
-    """Print a table on stdout; numbers, that is every column but the first and those of ``left``, to the right."""
+    """Print a table, on stdout by default; numbers, that is all columns but the first and ``left``, to the right."""
     from rich import box
     from rich.table import Table
 
@@ -93,4 +98,4 @@ def print_table(
         table.add_column(column, justify="left" if position == 0 or column in left else "right")
     for row in rows:
         table.add_row(*row)
-    stdout_console().print(table, markup=False)
+    (console or stdout_console()).print(table, markup=False)

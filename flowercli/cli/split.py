@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def split(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset: a folder with one subfolder a class.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Dataset: a folder with one subfolder a class, or a downloaded one's name."),
+    ],
     ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.9,0.05,0.05",
     seed: Annotated[int, typer.Option(help="Seed of the split, as for torch.Generator().manual_seed.")] = 2024,
     stratify: Annotated[bool, typer.Option("--stratify", help="Keep the classes' proportions in every split.")] = False,
@@ -30,8 +33,10 @@ def split(
     """
     from flowercli.cli.output import print_json
     from flowercli.cli.split_report import print_report, summary
+    from flowercli.installed import dataset_folder
 
-    result, path = write_split(directory, parse_ratios(ratios), seed, stratify=stratify, output=output)
+    root = dataset_folder(directory)
+    result, path = write_split(root, parse_ratios(ratios), seed, stratify=stratify, output=output)
     if json_output:
         print_json(summary(result, path))
     else:

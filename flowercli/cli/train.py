@@ -28,7 +28,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Dataset: a folder with one subfolder a class.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset: a folder with one subfolder a class, or a downloaded one's name.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A config of the group 'model', or any timm model name.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photographs an optimizer update.")] = None,
@@ -54,11 +56,12 @@ def train(
     interrupted or killed goes on with --resume, as if it had never stopped.
     """
     from flowercli.errors import needs_extra
+    from flowercli.installed import dataset_folder
 
     with needs_extra("train"):
         from flowercli.training.config import compose_config
     options = {
-        "data.path": data,
+        "data.path": dataset_folder(data) if data else None,
         "epochs": epochs,
         "batch_size": batch_size,
         "optim.lr": lr,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.errors import ImageError
-from flowercli.inference.pipeline import available_cores
+from flowercli.inference.cpu import available_cores
 from flowercli.inference.preprocess import load_upright
 
 if TYPE_CHECKING:

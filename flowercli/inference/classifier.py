@@ -10,7 +10,7 @@ import numpy as np
 from flowercli.errors import UsageError
 from flowercli.inference.novelty import Novelty
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
-from flowercli.inference.session import AUTO, DEVICES, open_session
+from flowercli.inference.session import open_session
 
 if TYPE_CHECKING:
     import os
@@ -56,8 +56,8 @@ class Classifier:
         self._novelty = None if stored is None else Novelty.from_json(stored, bundle.section["embedding_size"])
 
     @classmethod
-    def open(cls, bundle: Bundle, device: str = AUTO, *, threads: int = 1) -> Self:
-        """Open a bundle on a device.
+    def open(cls, bundle: Bundle, device: str | None = None, *, threads: int = 1) -> Self:
+        """Open a bundle on a device; without one, on what ``FLOWERS_DEVICE`` says, or the best.
 
         Raises:
             DeviceError: the device cannot be had.
@@ -111,13 +111,3 @@ def check_top_k(top_k: int | None) -> None:
     """
     if top_k is not None and top_k < 1:
         raise UsageError(f"--top-k {top_k}: at least 1.")
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that does not exist.
-
-    Raises:
-        UsageError: it is none of ``auto``, ``tensorrt``, ``cuda`` and ``cpu``.
-    """
-    if device not in DEVICES:
-        raise UsageError(f"--device {device}: choose one of {', '.join(DEVICES)}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, Queue
@@ -101,10 +100,3 @@ def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) ->
         with contextlib.suppress(Empty):
             while True:  # Wakes the feeder if it waits for room; its next submit ends it.
                 queue.get_nowait()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use, which a container or ``taskset`` can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 268_435_456
 # What a format that cannot be decoded at a smaller scale may cost: 89 megapixels, 270 MB.
 MAX_FULL_DECODE_PIXELS = 89_478_485
+# What a server takes of one file.
+MAX_BYTES = 32 * 2**20
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -7,27 +7,37 @@ The TensorRT and CUDA rows are written against onnxruntime's documentation and n
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-import sys
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import onnxruntime as ort
-
 from flowercli.bundle import ONNX, ONNX_INT8, Bundle
-from flowercli.errors import BundleError, DeviceError
+from flowercli.errors import BundleError, DeviceError, UsageError
 from flowercli.inference.cpu import lacks_vnni
+from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-AUTO = "auto"
-DEVICES = (AUTO, "tensorrt", "cuda", "cpu")
+    import onnxruntime as ort
+else:
+    ort = import_onnxruntime()
+
+AUTO, CPU = "auto", "cpu"
+DEVICES = (AUTO, "tensorrt", "cuda", CPU)
+DEVICE_VARIABLE = "FLOWERS_DEVICE"
 # Errors only: its warnings speak of its own optimisations and of devices it looked for in vain.
 LOG_ERRORS = 3
-DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A device that was passed over: why, and what to type to have it."""
+
+    device: str
+    reason: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -37,73 +47,69 @@ class Runtime:
     device: str
     provider: str
     graph: str
-    rejected: tuple[tuple[str, str], ...]
+    rejected: tuple[Rejected, ...]
 
     def describe(self) -> str:
         """Return one line for people."""
-        reasons = "".join(f"; not {device}: {reason}" for device, reason in self.rejected)
+        reasons = "".join(f"; not {other.device}: {other.reason}" for other in self.rejected)
         return f"{self.device} ({self.graph}){reasons}"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the choice: a device, its provider, the graphs it prefers, and what is missing for it."""
+    """One row of the choice: a device, its provider, the graphs it prefers, and what stands in its way."""
 
     device: str
     provider: str
     graphs: tuple[str, ...]
-    missing: Callable[[], str | None]
-
-
-def _missing_cuda() -> str | None:
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        return "this onnxruntime is built without CUDA"
-    try:
-        ctypes.CDLL(DRIVER_LIBRARY)
-    except OSError:
-        return f"no NVIDIA driver ({DRIVER_LIBRARY} not found)"
-    ort.preload_dlls()
-    return None
-
-
-def _missing_tensorrt() -> str | None:
-    if "TensorrtExecutionProvider" not in ort.get_available_providers():
-        return "this onnxruntime is built without TensorRT"
-    missing = _missing_cuda()
-    if missing is None and importlib.util.find_spec("tensorrt") is None:
-        return "the package tensorrt is not installed"
-    return missing
+    obstacles: Callable[[], Iterator[Obstacle]]
 
 
 CANDIDATES = (
-    Candidate("tensorrt", "TensorrtExecutionProvider", (ONNX, ONNX_INT8), _missing_tensorrt),
-    Candidate("cuda", "CUDAExecutionProvider", (ONNX, ONNX_INT8), _missing_cuda),
-    Candidate("cpu", "CPUExecutionProvider", (ONNX_INT8, ONNX), lambda: None),
+    Candidate("tensorrt", "TensorrtExecutionProvider", (ONNX, ONNX_INT8), tensorrt_obstacles),
+    Candidate("cuda", "CUDAExecutionProvider", (ONNX, ONNX_INT8), cuda_obstacles),
+    Candidate(CPU, "CPUExecutionProvider", (ONNX_INT8, ONNX), lambda: iter(())),
 )
 
 
-def open_session(bundle: Bundle, device: str = AUTO, *, threads: int = 1) -> tuple[ort.InferenceSession, Runtime]:
+def requested_device(option: str | None = None) -> str:
+    """Return the device that is asked for: by the option, by ``FLOWERS_DEVICE``, or ``auto``.
+
+    Raises:
+        UsageError: it is none of ``auto``, ``tensorrt``, ``cuda`` and ``cpu``.
+    """
+    device = option or os.environ.get(DEVICE_VARIABLE) or AUTO
+    if device not in DEVICES:
+        raise UsageError(f"{_asked_for(option, device)}: choose one of {', '.join(DEVICES)}.")
+    return device
+
+
+def open_session(
+    bundle: Bundle, device: str | None = None, *, threads: int = 1
+) -> tuple[ort.InferenceSession, Runtime]:
     """Open a session of a bundle on the best device, or on the one that was asked for.
 
     Args:
         bundle: the model.
-        device: ``auto``, ``tensorrt``, ``cuda`` or ``cpu``.
+        device: ``auto``, ``tensorrt``, ``cuda`` or ``cpu``; what ``FLOWERS_DEVICE`` says without it.
         threads: threads within one operator, on the CPU.
 
     Raises:
-        DeviceError: the device cannot be had; the message says why.
+        DeviceError: the device cannot be had; the message says why, the hint what to type.
         BundleError: the bundle has no graph, or an altered one.
+        UsageError: there is no such device.
     """
-    rejected: list[tuple[str, str]] = []
+    asked = requested_device(device)
+    rejected: list[Rejected] = []
     for candidate in CANDIDATES:
-        if device not in {AUTO, candidate.device}:
+        if asked not in {AUTO, candidate.device}:
             continue
-        graph = choose_graph(bundle, candidate.graphs)
-        opened = candidate.missing() or _open(graph, candidate.provider, threads)
-        if not isinstance(opened, str):
-            return opened, Runtime(candidate.device, candidate.provider, graph.name, tuple(rejected))
-        rejected.append((candidate.device, opened))
-    raise _no_device(device, rejected)
+        opened = next(candidate.obstacles(), None) or _open(bundle, candidate, threads)
+        if not isinstance(opened, Obstacle):
+            session, graph = opened
+            return session, Runtime(candidate.device, candidate.provider, graph.name, tuple(rejected))
+        rejected.append(Rejected(candidate.device, opened.reason, opened.fix))
+    raise _no_device(asked, _asked_for(device, asked), rejected)
 
 
 def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
@@ -121,7 +127,8 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
     raise BundleError(message, hint=f"flowers export {bundle.path} --onnx --int8")
 
 
-def _open(graph: Path, provider: str, threads: int) -> ort.InferenceSession | str:
+def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.InferenceSession, Path] | Obstacle:
+    graph = choose_graph(bundle, candidate.graphs)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -132,15 +139,24 @@ def _open(graph: Path, provider: str, threads: int) -> ort.InferenceSession | st
     # Threads that spin while idle take the core from the one that decodes the next picture.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(graph, options, providers=[provider])
+        # Its own way to fall back prints on stdout and hides what went wrong.
+        session = ort.InferenceSession(graph, options, providers=[candidate.provider], enable_fallback=0)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
-        return str(error).splitlines()[0]
+        return Obstacle(str(error).splitlines()[0], "flowers doctor")
     used = session.get_providers()
-    return session if used[0] == provider else f"onnxruntime fell back to {used[0]}"
+    if used[0] != candidate.provider:
+        return Obstacle(f"onnxruntime fell back to {used[0]}", "flowers doctor")
+    return session, graph
 
 
-def _no_device(device: str, rejected: list[tuple[str, str]]) -> DeviceError | BundleError:
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in rejected)
-    if device in {AUTO, "cpu"}:
+def _asked_for(option: str | None, device: str) -> str:
+    return f"--device {device}" if option else f"{DEVICE_VARIABLE}={device}"
+
+
+def _no_device(asked: str, said: str, rejected: list[Rejected]) -> DeviceError | BundleError:
+    reasons = "; ".join(f"{other.device}: {other.reason}" for other in rejected)
+    if asked in {AUTO, CPU}:
         return BundleError(f"The graph cannot be run ({reasons}).", hint="Fetch or export the bundle again.")
-    return DeviceError(f"--device {device} cannot be had: {reasons}.", hint="Leave --device out, or use --device cpu.")
+    without = f"unset {DEVICE_VARIABLE}" if said.startswith(DEVICE_VARIABLE) else "leave --device out"
+    hint = f"{rejected[0].fix}\nOr {without}: the CPU answers too.\nflowers doctor   (looks at everything)"
+    return DeviceError(f"{said} cannot be had: {rejected[0].reason}.", hint=hint)

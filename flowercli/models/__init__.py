@@ -1,10 +1,13 @@
-"""The models that ship inside the package, each a bundle in a folder of its own."""
+"""The models that have a name: those that ship inside the package, and those that were downloaded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from flowercli.bundle import Bundle
+from flowercli.errors import BundleError
+from flowercli.hub.reference import Reference
+from flowercli.installed import Installed, find, installed
 
 DEFAULT = "flowers5"
 FOLDER = Path(__file__).parent
@@ -15,8 +18,13 @@ def shipped_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
 
 
+def downloaded() -> list[Installed]:
+    """Return the bundles in the user's data directory."""
+    return installed("model")
+
+
 def load_model(name: str | None) -> Bundle:
-    """Load a bundle by the name of a shipped one or by path; the default one for ``None``.
+    """Load a bundle by the name of a shipped or downloaded one, or by path; the default one for ``None``.
 
     A name wins over a folder of the same name, which ``./name`` still reaches.
 
@@ -25,4 +33,19 @@ def load_model(name: str | None) -> Bundle:
     """
     if name is None or name in shipped_names():
         return Bundle.load(FOLDER / (name or DEFAULT))
-    return Bundle.load(Path(name))
+    reference = Reference.maybe(name)
+    if reference is None:
+        return Bundle.load(Path(name))
+    entry = find("model", reference.repo_id)
+    if entry is not None and reference.revision in (None, entry.revision):
+        return Bundle.load(entry.path)
+    if Path(name).exists():
+        return Bundle.load(Path(name))
+    raise _not_downloaded(reference, entry)
+
+
+def _not_downloaded(reference: Reference, entry: Installed | None) -> BundleError:
+    message = f"There is no model bundle at {reference}, and none of that name was downloaded."
+    if entry is not None:
+        message = f"Of {entry.name} the commit {entry.revision} was downloaded, not {reference.revision}."
+    return BundleError(message, hint=f"From the Hub: flowers download model {reference}")

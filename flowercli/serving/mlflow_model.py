@@ -18,13 +18,13 @@ from mlflow.exceptions import MlflowException
 from flowercli.bundle import Bundle
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import Classifier
+from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COLUMN = "image"
-# Bytes of one decoded file, and pictures of one request; the pixels of a picture are limited where it is decoded.
-MAX_BYTES = 32 * 2**20
+# Of one request; the pixels of a picture are limited where it is decoded.
 MAX_PICTURES = 256
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 import io
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -14,11 +12,9 @@ from typing import Any
 from PIL import Image
 
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
 
-# The part of this package that answers needs: a server need not have it installed.
-MODULES = ("__init__.py", "atomic.py", "bundle.py", "errors.py", "inference")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
-ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
 EXAMPLE_SIZE = (64, 64)
 EXAMPLE_COLOUR = (220, 40, 60)
 
@@ -26,16 +22,8 @@ EXAMPLE_COLOUR = (220, 40, 60)
 def save_mlflow_model(onnx: Path, target: Path) -> None:
     """Write the MLflow model of a lone ``.onnx`` into the new folder ``target``."""
     mlflow = import_mlflow()
-    package = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory(prefix="flowers-mlflow-") as temporary:
-        code = Path(temporary) / package.name
-        code.mkdir()
-        for name in MODULES:
-            source = package / name
-            if source.is_dir():
-                shutil.copytree(source, code / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, code / name)
+        code = copy_code(Path(temporary))
         with warnings.catch_warnings():
             # MLflow compares the columns of the example with a range, which pandas 3 warns of.
             warnings.filterwarnings("ignore", message="Operation with range is deprecated")
@@ -78,15 +66,4 @@ def input_example() -> Any:
 
 def requirements() -> list[str]:
     """Return the packages that a server needs, at the versions of this environment; torch is not one of them."""
-    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS]
-    # On a server the plain build is enough, and much smaller, whichever of the two is installed here.
-    installed = {name: _version(name) for name in ONNXRUNTIME}
-    version = next((version for version in installed.values() if version), None)
-    return [*pinned, f"onnxruntime=={version}" if version else "onnxruntime"]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return [*pinned(*REQUIREMENTS), pinned_onnxruntime()]

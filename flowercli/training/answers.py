@@ -12,7 +12,8 @@ from flowercli.data.manifest import class_indices
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
 from flowercli.inference.classifier import Classifier
-from flowercli.inference.pipeline import available_cores, ordered_map
+from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 
 if TYPE_CHECKING:

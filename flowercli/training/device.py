@@ -9,11 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from flowercli.errors import DeviceError
-from flowercli.inference.cpu import cpu_flags
-
-# Instructions that make bf16 faster than fp32 on a CPU; elsewhere it is emulated, and slower.
-BF16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
-
+from flowercli.inference.cpu import BF16_FLAGS, cpu_flags
 
 # glibc's malloc.h: M_MMAP_MAX (no memory by mmap), M_TRIM_THRESHOLD, M_TOP_PAD.
 MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 256 * 2**20}
@@ -77,4 +73,4 @@ def resolve_precision(precision: str, device: str) -> str:
         return precision
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if device == "cpu" and BF16_CPU_FLAGS & cpu_flags() else "fp32"
+    return "bf16" if device == "cpu" and BF16_FLAGS & cpu_flags() else "fp32"

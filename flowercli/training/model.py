@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flowercli.bundle import CONFIG, WEIGHTS, Bundle
 from flowercli.errors import WeightsError
 from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.installed import find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +95,8 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
         raise WeightsError(message, hint=f"Similar names: {', '.join(near)}" if near else None)
     if config.weights is not None:
         backbone = _from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
+    elif config.pretrained and (weights := downloaded_weights(config.name)) is not None:
+        backbone = _from_path(weights, config.name, num_classes, drops)
     else:
         backbone = _from_hub(config, num_classes, drops)
     reset_head(backbone.get_classifier())
@@ -113,6 +116,14 @@ def reset_head(head: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def downloaded_weights(name: str) -> Path | None:
+    """Return the weights of a timm model that ``flowers download backbone`` fetched, or ``None``."""
+    # A name without a tag means timm's choice of weights, which its own address on the Hub spells out.
+    cfg = timm.models.get_pretrained_cfg(name)
+    entry = find("backbone", cfg.hf_hub_id) if cfg is not None and cfg.hf_hub_id else None
+    return None if entry is None else entry.path / WEIGHTS
+
+
 def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
     try:
         return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
@@ -120,7 +131,7 @@ def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) ->
         message = f"The ImageNet weights of {config.name} cannot be had: {_first_line(error)}"
         hint = (
             "With them in a folder: model.weights=PATH. Without them: model.pretrained=false. "
-            "Or try again with a network; a copy in the Hub's cache is used if there is one."
+            f"Or once, with a network: flowers download backbone {config.name}"
         )
         raise WeightsError(message, hint=hint) from error
 

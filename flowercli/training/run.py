@@ -14,6 +14,7 @@ from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted
 from flowercli.inference.novelty import Novelty
+from flowercli.models import load_model
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import keep_freed_memory, make_repeatable
 from flowercli.training.interrupt import ignore_interrupts
@@ -98,7 +99,7 @@ class Setup:
         """Build the data loaders and the learner."""
         keep_freed_memory()
         make_repeatable()
-        teachers = [_load_teacher(Path(path), manifest.class_names) for path in config.distill.teacher]
+        teachers = [_load_teacher(path, manifest.class_names) for path in config.distill.teacher]
         photos = _photos(config, manifest, "train", model)
         sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
         train = DataLoader(
@@ -178,9 +179,9 @@ def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
         raise DataError(message, hint=f"Split what is there now: flowers split {root}")
 
 
-def _load_teacher(path: Path, class_names: Sequence[str]) -> PixelClassifier:
-    bundle = Bundle.load(path)
+def _load_teacher(name: str, class_names: Sequence[str]) -> PixelClassifier:
+    bundle = load_model(name)
     if bundle.class_names != list(class_names):
-        message = f"The teacher {path} knows {', '.join(bundle.class_names)}; the dataset has {', '.join(class_names)}."
+        message = f"The teacher {name} knows {', '.join(bundle.class_names)}; the dataset has {', '.join(class_names)}."
         raise DataError(message, hint="A teacher must be trained on the same classes.")
     return load_bundle_model(bundle)

@@ -11,15 +11,20 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import dvc.logger  # noqa: F401  (sets its handlers up, which are put aside here)
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+
 from flowercli.data.versions.s3_errors import explained
 from flowercli.errors import DataError, FlowersError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dvc.repo import Repo
-
 LOGGERS = ("dvc", "dvc_data", "dvc_objects")
+# DVC shows its progress bars unless this logger is silent; ours would be drawn over them.
+BARS = "dvc.progress"
 
 
 class Collector(logging.Handler):
@@ -50,8 +55,6 @@ def running_dvc(url: str = "the remote") -> Iterator[None]:
     collector = Collector()
     with _collecting(collector), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # About DVC's use of its own dependencies.
-        from dvc.exceptions import DvcException
-
         try:
             yield
         except FlowersError:
@@ -66,8 +69,6 @@ def running_dvc(url: str = "the remote") -> Iterator[None]:
 
 
 def _explain(error: Exception, reasons: list[BaseException], messages: list[str], url: str) -> Exception:
-    from dvc.lock import LockError
-
     if isinstance(error, LockError):
         return DataError("Another process is using DVC in this repository.", hint="Wait until it is done, then again.")
     if (known := explained(reasons, url)) is not None:
@@ -81,13 +82,12 @@ def _explain(error: Exception, reasons: list[BaseException], messages: list[str]
 
 @contextmanager
 def _collecting(collector: Collector) -> Iterator[None]:
-    import dvc.logger  # noqa: F401  (sets its handlers up, which are put aside here)
-
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before: list[tuple[Any, ...]] = [(log.handlers, log.propagate, log.level) for log in loggers]
     for log in loggers:
         log.handlers, log.propagate = [collector], False
         log.setLevel(logging.WARNING)
+    logging.getLogger(BARS).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
@@ -99,7 +99,5 @@ def _collecting(collector: Collector) -> Iterator[None]:
 @contextmanager
 def locked(repo: Repo) -> Iterator[None]:
     """Hold DVC's lock of the repository, so that what is packed and what is tracked are one step."""
-    from dvc.repo import lock_repo
-
     with lock_repo(repo), contextlib.closing(repo):
         yield

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from s3fs import S3FileSystem
+
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ class Remote:
 
     def check(self) -> None:
         """Ask the bucket for one name, and let what is wrong come up as the library's own error."""
-        from s3fs import S3FileSystem
-
         options = dict(self.odb.fs.fs_args)
         options["config_kwargs"] = {**options.get("config_kwargs", {}), **PROBE}
         options["skip_instance_cache"] = True

@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from dvc.fs import get_cloud_fs
+from dvc.repo import Repo
 
 from flowercli.data.versions.dvc_quietly import running_dvc
 from flowercli.data.versions.remote import EXAMPLE, Remote
 from flowercli.errors import UsageError
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
 
 REMOTE = "flowers"
 
@@ -41,8 +41,6 @@ def init(url: str, endpoint: str | None, *, no_scm: bool = False, check: bool = 
         DataError: the remote cannot be used.
     """
     with running_dvc(f"{url} at {endpoint}" if endpoint else url):
-        from dvc.repo import Repo
-
         root = _dvc_root()
         made = root is None
         if root is None:
@@ -75,8 +73,6 @@ def open_repo(path: Path, *, anonymous: bool = False) -> Repo:
     Raises:
         UsageError: there is none.
     """
-    from dvc.repo import Repo
-
     start = next(folder for folder in (path, *path.parents) if folder.is_dir())
     root = _dvc_root(start)
     if root is None:
@@ -143,8 +139,6 @@ def _write(repo: Repo, wanted: dict[str, Any], *, analytics: bool) -> None:
 
 def _check_alone(url: str, endpoint: str | None) -> None:
     """Ask a remote that no repository knows yet."""
-    from dvc.fs import get_cloud_fs
-
     config = {"url": url} | ({"endpointurl": endpoint} if endpoint else {})
     cls, options, path = get_cloud_fs({"remote": {}, "core": {}, "feature": {}}, **config)
     Remote(REMOTE, url, endpoint, _Place(cls(**options), path)).check()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sqlite3
 from typing import TYPE_CHECKING, Any
+
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from flowercli.errors import DataError
 
@@ -40,6 +44,11 @@ ANSWERS = {
     ),
     "SlowDown": ("{where} is overloaded and asks to slow down.", "Run the command again later: it goes on."),
     "InternalError": ("{where} failed inside: it is the server's fault.", "Run the command again later: it goes on."),
+    # botocore makes a 500 of an answer that it cannot read, such as the web page of the server's console.
+    "Unclear": (
+        "{where} does not answer as an S3 server does: it is none, or it fails inside.",
+        f"A server's web page often has another port than its S3. {CHECK_ADDRESS}",
+    ),
     "NotS3": ("{where}: what answers there is not an S3 server.", CHECK_ADDRESS),
 }
 # Other codes for the same, and HTTP's numbers, which are all that the answer to a HEAD request has.
@@ -57,7 +66,7 @@ SAME = {
     "429": "SlowDown",
     "TooManyRequests": "SlowDown",
     "503": "SlowDown",
-    "500": "InternalError",
+    "500": "Unclear",
     "502": "InternalError",
     "504": "InternalError",
     "404": "NotS3",
@@ -85,16 +94,16 @@ def explained(errors: Iterable[BaseException], where: str) -> DataError | None:
 
 
 def _disk(error: BaseException, _where: str, _chain: list[BaseException]) -> DataError | None:
-    if not isinstance(error, OSError) or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    database = isinstance(error, sqlite3.OperationalError) and ("I/O" in str(error) or "full" in str(error))
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    if not (database or full):
         return None
-    what = error.filename or "DVC's cache"
+    what = getattr(error, "filename", None) or "DVC's cache"
     return DataError(f"The disk is full: {what} could not be written.", hint="Free some space; the command goes on.")
 
 
 def _answer(error: BaseException, where: str, _chain: list[BaseException]) -> DataError | None:
-    from botocore.exceptions import ClientError
-
-    if not isinstance(error, ClientError):
+    if not isinstance(error, boto.ClientError):
         return None
     said = error.response.get("Error", {})
     code = str(said.get("Code"))
@@ -109,8 +118,6 @@ def _answer(error: BaseException, where: str, _chain: list[BaseException]) -> Da
 
 
 def _credentials(error: BaseException, where: str, _chain: list[BaseException]) -> DataError | None:
-    from botocore import exceptions as boto
-
     if isinstance(error, boto.NoCredentialsError):
         hint = f"Give them in one of: {PLACES}. A public bucket: flowers data pull --anonymous"
         return DataError(f"There are no credentials for {where}.", hint=hint)
@@ -124,9 +131,6 @@ def _credentials(error: BaseException, where: str, _chain: list[BaseException]) 
 
 def _way(error: BaseException, where: str, chain: list[BaseException]) -> DataError | None:
     """Tell what is wrong between here and the server."""
-    from botocore import exceptions as boto
-    from botocore.parsers import ResponseParserError
-
     unknown_name = any(isinstance(cause, socket.gaierror) for cause in chain)
     network = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, ConnectionError, TimeoutError)
     late = (boto.ConnectTimeoutError, boto.ReadTimeoutError, TimeoutError)

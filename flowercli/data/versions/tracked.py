@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CONFIG
 from flowercli.data.packing import packed_md5
-from flowercli.errors import DataError
+from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +115,18 @@ def find_tracked(repo: Repo, path: Path) -> Tracked:
     raise DataError(f"{path} is not tracked in {repo.root_dir}.", hint=f"Tracked: {known}")
 
 
+def refuse_pipeline_output(repo: Repo, folder: Path) -> None:
+    """Refuse a folder that a pipeline makes: DVC tracks it already.
+
+    Raises:
+        UsageError: it is one.
+    """
+    for stage in repo.index.stages:
+        if not stage.is_data_source and str(folder) in {out.fs_path for out in stage.outs}:
+            message = f"{shown(folder)} is made by the stage '{stage.name}' of dvc.yaml, and is tracked there."
+            raise UsageError(message, hint=f"dvc push {shown(folder)}")
+
+
 def kind_of(path: Path) -> str:
     """Return whether a folder is a model bundle or a dataset."""
     return MODEL if (path / CONFIG).is_file() else DATASET
@@ -125,11 +137,15 @@ def statuses(repo: Repo, things: Iterable[Tracked], remote: Remote | None) -> li
     found = []
     for thing in things:
         cached = repo.cache.local.exists(thing.md5)
-        oids = list(thing.oids())
-        pushed = None if remote is None else len(remote.has(oids)) == len(oids)
+        pushed = None if remote is None else _is_on(remote, thing)
         path = Path(thing.path).relative_to(Path(repo.root_dir)).as_posix()
         found.append(Status(path, thing.kind, thing.size, thing.md5, thing.state(), cached, pushed))
     return found
+
+
+def _is_on(remote: Remote, thing: Tracked) -> bool:
+    oids = list(thing.oids())
+    return len(remote.has(oids)) == len(oids)
 
 
 def shown(path: Path) -> str:

@@ -26,6 +26,7 @@ from flowercli.data.versions.tracked import (
     all_tracked,
     find_tracked,
     kind_of,
+    refuse_pipeline_output,
     shown,
     statuses,
 )
@@ -82,6 +83,7 @@ def push(path: Path, advance: Advance) -> Pushed:
         repo = open_repo(folder)
         if not folder.is_relative_to(repo.root_dir) or folder == Path(repo.root_dir):
             raise UsageError(f"{path} is not a folder inside {repo.root_dir}.")
+        refuse_pipeline_output(repo, folder)
         remote = Remote.of(repo)
     with running_dvc(remote.where), locked(repo):
         remote.check()
@@ -92,14 +94,20 @@ def push(path: Path, advance: Advance) -> Pushed:
     return Pushed(folder, kind, thing.md5, thing.size, sent, commit)
 
 
-def pull(path: Path | None, advance: Advance, *, force: bool = False, anonymous: bool = False) -> list[Pulled]:
+def pull(
+    path: Path | None,
+    *,
+    force: bool = False,
+    anonymous: bool = False,
+    say: Callable[[str], None] = lambda _message: None,
+) -> list[Pulled]:
     """Fetch what the ``.dvc`` files of the repository name, and unpack datasets beside their archives.
 
     Args:
         path: one of them; ``None`` is all.
-        advance: told what is being done.
         force: replace folders that hold something else.
         anonymous: read a public bucket without credentials.
+        say: called with what is being done.
 
     Raises:
         UsageError: there is no repository, or no remote.
@@ -114,13 +122,14 @@ def pull(path: Path | None, advance: Advance, *, force: bool = False, anonymous:
         for thing in things:
             if states[thing.file] == "changed" and not force:
                 message = f"{shown(thing.path)} is there already and is not what is tracked."
-                hint = f"Keep it: flowers data push {shown(thing.path)}. Replace it: flowers data pull --force …"
+                name = shown(thing.path)
+                hint = f"Keep it: flowers data push {name}   Replace it: flowers data pull {name} --force"
                 raise DataError(message, hint=hint)
         wanted = [thing for thing in things if states[thing.file] != "current"]
         if wanted:
             remote.check()
         for thing in wanted:
-            _fetch(repo, remote, thing, advance)
+            _fetch(repo, remote, thing, say)
     return [Pulled(thing.path, thing.kind, thing.md5, thing in wanted) for thing in things]
 
 
@@ -177,7 +186,7 @@ def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
     return sent + int(repo.push(targets=[str(thing.file)]))
 
 
-def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None:
+def _fetch(repo: Repo, remote: Remote, thing: Tracked, say: Callable[[str], None]) -> None:
     """Fetch one thing into the cache and from there into its place.
 
     Raises:
@@ -189,9 +198,15 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> None
             hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
             raise DataError(message, hint=hint)
         _check_space(Path(repo.root_dir), 2 * thing.size)
-    advance(f"Fetching {thing.path.name}", 0, 0)
+        say(f"Fetching {shown(thing.path)}, {thing.size / 1e6:.1f} MB")
+    repo.fetch(targets=[str(thing.file)])
+    if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
+        message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
+        raise DataError(
+            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
+        )
     with _linked(repo, Path(thing.out.fs_path)):
-        repo.pull(targets=[str(thing.file)], force=True)
+        repo.checkout(targets=[str(thing.file)], force=True)
     if thing.is_packed:
         _unpack_over(Path(thing.out.fs_path), thing.path)
         if not repo.config["core"].get("no_scm"):

@@ -1,0 +1,117 @@
+"""How a download shows itself: a bar with speed and time left on a terminal, a line for each file elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from flowercli.cli.output import note, stderr_console, warn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress, ProgressColumn
+
+    from flowercli.data.transfer.fetch import Fetched
+    from flowercli.errors import DownloadError
+
+
+class DownloadProgress:
+    """Listens to the download of a dataset."""
+
+    def __init__(self) -> None:
+        from rich.progress import DownloadColumn, TransferSpeedColumn
+
+        self._bars = _bars(DownloadColumn(), TransferSpeedColumn())
+        self._task = self._bars.add_task("", visible=False)
+        self._name = ""
+        self._started = time.monotonic()
+        self._done = 0
+        self._total: int | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def state(self) -> str:
+        """Say how far it has come, as the end of a sentence."""
+        if not self._total or not self._name:
+            return ""
+        return f" at {self._done / 1e6:.1f} of {self._total / 1e6:.1f} MB of {self._name}"
+
+    def waiting(self) -> None:
+        """Tell that another process is at it."""
+        note("Another process is downloading the same; waiting for it.")
+
+    def fetching(self, name: str) -> None:
+        """Start with a file."""
+        self._name, self._started = name, time.monotonic()
+        self._show(f"Fetching {name}", None)
+
+    def begin(self, done: int, total: int | None) -> None:
+        """Go on after the bytes that are there."""
+        self._done, self._total = done, total
+        self._bars.update(self._task, total=total, completed=done)
+
+    def advance(self, count: int) -> None:
+        """Count bytes."""
+        self._done += count
+        self._bars.advance(self._task, count)
+
+    def retry(self, fault: DownloadError, seconds: float) -> None:
+        """Tell why it is tried again."""
+        note(f"{fault.message} Trying again in {seconds:.1f} s.")
+
+    def fetched(self, file: Fetched, expected_sha256: str | None) -> None:
+        """Tell that a file is there, and what is known about it."""
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        earlier = file.size - file.received
+        speed = f" in {seconds:.1f} s ({file.received / 1e6 / seconds:.1f} MB/s)" if file.received else ""
+        resumed = f", {earlier / 1e6:.1f} MB of it earlier" if earlier > 0 else ""
+        known = "sha256 as expected" if expected_sha256 else "no sha256 is known for it"
+        note(f"Fetched {self._name}: {file.size / 1e6:.1f} MB{speed}{resumed}; {known}.")
+        if not expected_sha256:
+            warn(f"the archive could not be verified. To have the same next time: --sha256 {file.sha256}")
+
+    def extracting(self, size: int) -> None:
+        """Start to extract."""
+        # Photographs hardly shrink in an archive: its own length is near enough.
+        self._name = ""
+        self._show("Extracting", size)
+
+    def extracted(self, count: int) -> None:
+        """Count bytes."""
+        self._bars.advance(self._task, count)
+
+    def checking(self, photos: int) -> None:
+        """Start to read the photographs."""
+        from rich.progress import MofNCompleteColumn
+
+        self._bars.stop()
+        self._bars = _bars(MofNCompleteColumn())
+        self._bars.start()
+        self._task = self._bars.add_task("Reading photographs", total=photos)
+
+    def checked(self, photos: int) -> None:
+        """Count photographs."""
+        self._bars.advance(self._task, photos)
+
+    def _show(self, description: str, total: int | None) -> None:
+        self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(description, total=total)
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
+    """Return a display that shows nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = stderr_console()
+    before = (TextColumn("{task.description}"), BarColumn())
+    return Progress(
+        *before, *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )

@@ -1,0 +1,196 @@
+"""The datasets that can be downloaded by name: a new one is a row."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+
+from flowercli.data import kaggle, oxford
+from flowercli.data.class_folders import find_class_folders
+from flowercli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT = "tensorflow"
+DVC = "dvc"
+VGG = "https://www.robots.ox.ac.uk/~vgg/data/flowers"
+ARCHIVE_SUFFIXES = re.compile(r"(\.(tar|tgz|tbz2?|txz|zip|gz|bz2|xz))+$", re.IGNORECASE)
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a dataset: its name, its URL, and its length and sha256 where they are known."""
+
+    name: str
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Where a dataset comes from.
+
+    Attributes:
+        dataset: the name that it gets in the data directory.
+        files: the archive first, then what else ``arrange`` wants.
+        arrange: given the folder of the unpacked archive and that of the files, returns the folder that has the class
+            folders.
+        about: a line for ``--help`` and the docs.
+        photos: how many photographs it has, where that is known.
+        revision: its version, where it has one.
+        address: gives the archive's URL where that changes each time.
+    """
+
+    dataset: str
+    files: tuple[RemoteFile, ...]
+    arrange: Callable[[Path, Path], Path] = find_class_folders
+    about: str = ""
+    photos: int | None = None
+    revision: str | None = None
+    address: Callable[[], str] | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells its unfinished files from those of others."""
+        return f"{self.dataset}-{hashlib.sha256(self.files[0].url.encode()).hexdigest()[:8]}"
+
+
+SOURCES = {
+    "tensorflow": DatasetSource(
+        dataset="flower_photos",
+        files=(
+            RemoteFile(
+                "flower_photos.tgz",
+                "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz",
+                228_813_984,
+                "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
+            ),
+        ),
+        about="3,670 photographs of daisies, dandelions, roses, sunflowers and tulips",
+        photos=3670,
+    ),
+    "kaggle": DatasetSource(
+        dataset="flowers-dataset",
+        # Kaggle publishes no sha256; what arrives is recorded in the index.
+        files=(RemoteFile("flowers-dataset.zip", kaggle.PAGE),),
+        about=f"the same photographs from Kaggle, {kaggle.HANDLE} version {kaggle.VERSION} (extra 'data')",
+        revision=str(kaggle.VERSION),
+        address=kaggle.address,
+    ),
+    "oxford17": DatasetSource(
+        dataset="oxford17",
+        # The group publishes no hashes. Two users of the archive give this sha256 independently; nobody its length.
+        files=(
+            RemoteFile(
+                "17flowers.tgz",
+                f"{VGG}/17/17flowers.tgz",
+                None,
+                "fe38a60f8b4a95e657551247d3e7d799a3fafcdbc595be504b12839967823d70",
+            ),
+        ),
+        arrange=oxford.arrange_17,
+        about="1,360 photographs of 17 British wild and garden flowers",
+        photos=len(oxford.NAMES_17) * oxford.A_CLASS_17,
+    ),
+    "oxford102": DatasetSource(
+        dataset="oxford102",
+        # Lengths and hashes are those that TensorFlow Datasets checks.
+        files=(
+            RemoteFile(
+                "102flowers.tgz",
+                f"{VGG}/102/102flowers.tgz",
+                344_862_509,
+                "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+            ),
+            RemoteFile(
+                oxford.LABELS_FILE,
+                f"{VGG}/102/{oxford.LABELS_FILE}",
+                502,
+                "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d",
+            ),
+        ),
+        arrange=oxford.arrange_102,
+        about="8,189 photographs of 102 flowers common in Britain",
+        photos=8189,
+    ),
+}
+
+
+def find_source(
+    text: str, *, url: str | None = None, sha256: str | None = None, name: str | None = None
+) -> DatasetSource:
+    """Return the source that is meant.
+
+    Args:
+        text: a name in ``SOURCES``, an address, or the path of an archive.
+        url: a mirror of a named source: the address or path of its archive, beside which its other files are.
+        sha256: what the archive must have; replaces the one that is known.
+        name: what to call the dataset.
+
+    Raises:
+        UsageError: there is no such source, or an argument makes no sense.
+    """
+    source = SOURCES.get(text) or _any_archive(text)
+    if url is not None:
+        first, *others = source.files
+        mirror = as_url(url)
+        beside = (replace(file, url=urljoin(mirror, file.name)) for file in others)
+        source = replace(source, files=(replace(first, url=mirror), *beside), address=None)
+    if sha256 is not None:
+        if not SHA256.fullmatch(sha256.lower()):
+            raise UsageError(f"--sha256 {sha256}: not 64 hexadecimal digits.", hint="sha256sum ARCHIVE")
+        archive = replace(source.files[0], size=None, sha256=sha256.lower())
+        source = replace(source, files=(archive, *source.files[1:]), photos=None)
+    if name is not None:
+        if not SAFE_NAME.fullmatch(name):
+            raise UsageError(f"--name {name}: only letters, digits and . _ - make a name.", hint="--name flowers")
+        source = replace(source, dataset=name)
+    return source
+
+
+def as_url(text: str) -> str:
+    """Return an address as it is, and the path of a file as a ``file`` address.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if "://" in text:
+        _check_url(text)
+        return text
+    path = Path(text)
+    if path.is_file():
+        return path.resolve().as_uri()
+    raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=f"Sources: {', '.join(SOURCES)}")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        wrong = "no host" if parts.scheme in {"http", "https"} and not parts.hostname else None
+        with_login = parts.username is not None or (parts.port or 0) < 0
+    except ValueError as error:
+        wrong, with_login = str(error), False
+    if wrong:
+        raise UsageError(f"{url} is not an address that can be fetched: {wrong}.", hint="https://HOST/ARCHIVE.tgz")
+    if with_login:
+        message = "A login in an address would be seen in lists of processes and in messages; it is not taken."
+        raise UsageError(message, hint="Fetch it with a tool that can log in, then: flowers download dataset PATH")
+
+
+def _any_archive(text: str) -> DatasetSource:
+    if text == DVC:
+        message = "What is under DVC comes from the remote of your own repository."
+        raise UsageError(message, hint="flowers data pull")
+    url = as_url(text)
+    file = unquote(urlsplit(url).path).rpartition("/")[2]
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", file)[:100].strip(".-_") or "archive"
+    dataset = ARCHIVE_SUFFIXES.sub("", safe).strip(".-_") or "dataset"
+    return DatasetSource(dataset=dataset, files=(RemoteFile(safe, url),))

@@ -1,0 +1,195 @@
+"""Download a dataset: fetch, extract, arrange, check, and only then put it where it belongs and into the index."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from flowercli import installed
+from flowercli.atomic import PARTIAL_PREFIX, new_folder
+from flowercli.data.archive import extract
+from flowercli.data.duplicates import fingerprint_all
+from flowercli.data.scan import scan_dataset
+from flowercli.data.transfer.contract import Listener, Wanted, shown
+from flowercli.data.transfer.fetch import alone, check_space, disk_faults, fetch
+from flowercli.errors import ArchiveError, DataError, UsageError
+from flowercli.installed import Installed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowercli.data.datasets import DatasetSource
+    from flowercli.data.scan import Scan
+    from flowercli.data.transfer.contract import Patience
+    from flowercli.data.transfer.fetch import Fetched
+
+UNPACKED = ".unpacked"
+
+
+class DatasetListener(Listener, Protocol):
+    """Who is told how a download goes on."""
+
+    def fetching(self, name: str) -> None:
+        """The next file comes."""
+
+    def fetched(self, file: Fetched, expected_sha256: str | None) -> None:
+        """A file is there and verified, as far as its sha256 was known."""
+
+    def extracting(self, size: int) -> None:
+        """An archive of so many bytes is extracted."""
+
+    def extracted(self, count: int) -> None:
+        """So many more bytes were written."""
+
+    def checking(self, photos: int) -> None:
+        """So many photographs are read."""
+
+    def checked(self, photos: int) -> None:
+        """So many more were read."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that is there.
+
+    ``counts`` has the photographs of each class, ``unreadable`` the path and the reason of each that cannot be read,
+    ``expected`` how many photographs there should be, ``new`` whether it was downloaded now.
+    """
+
+    entry: Installed
+    counts: dict[str, int]
+    unreadable: list[tuple[str, str]]
+    expected: int | None
+    new: bool
+
+
+def get_dataset(source: DatasetSource, output: Path | None, listener: DatasetListener, patience: Patience) -> Dataset:
+    """Download a dataset, unless it is there already.
+
+    Args:
+        source: where from.
+        output: the folder to make; in the data directory by default.
+        listener: told of the progress.
+        patience: retries and timeouts.
+
+    Raises:
+        UsageError: the folder is there, and it is something else.
+        DownloadError: a file cannot be had.
+        ArchiveError: the archive is damaged, unsafe, or no dataset.
+    """
+    target = output.absolute() if output else installed.folder_of("dataset", source.dataset)
+    files = installed.downloads() / source.key
+    with disk_faults():
+        files.parent.mkdir(parents=True, exist_ok=True)
+        with alone(files, listener.waiting):
+            there = _already(source, target)
+            if there:
+                return there
+            if output is None:
+                _tidy_up(target)
+            archive = _fetch_all(source, files, listener, patience)
+            dataset = _unpack(source, archive, files, target, listener)
+            shutil.rmtree(files, ignore_errors=True)
+            return dataset
+
+
+def _already(source: DatasetSource, target: Path) -> Dataset | None:
+    if not target.exists():
+        return None
+    entry = installed.find_at(target)
+    origin = shown(source.files[0].url)
+    wanted = source.files[0].sha256
+    if entry is None or (entry.source != origin if wanted is None else entry.sha256 != wanted):
+        of = f", from {entry.source}" if entry else ""
+        hint = f"--output DIR or --name NAME, or first: flowers download --remove {source.dataset}"
+        raise UsageError(
+            f"{target} is there already{of}.", hint=hint if entry else "Choose another folder: --output DIR"
+        )
+    return Dataset(entry, _counts(scan_dataset(target)), [], source.photos, new=False)
+
+
+def _fetch_all(source: DatasetSource, folder: Path, listener: DatasetListener, patience: Patience) -> Fetched:
+    """Fetch every file of a dataset, the archive first, and return the archive."""
+    results: list[Fetched] = []
+    for file in source.files:
+        listener.fetching(file.name)
+        is_archive = not results
+        wanted = Wanted(file.url, file.size, file.sha256, source.address if is_archive else None)
+        # Photographs hardly shrink in an archive: unpacked, they take as much again.
+        result = fetch(wanted, folder / file.name, listener, patience=patience, unpacked=1.05 if is_archive else 0)
+        listener.fetched(result, file.sha256)
+        results.append(result)
+    return results[0]
+
+
+def _unpack(source: DatasetSource, archive: Fetched, files: Path, target: Path, listener: DatasetListener) -> Dataset:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_space(target.parent, archive.size)
+    with new_folder(target) as folder:
+        unpacked = folder / UNPACKED
+        unpacked.mkdir()
+        listener.extracting(archive.size)
+        extract(archive.path, unpacked, progress=listener.extracted)
+        _move_up(source.arrange(unpacked, files), folder)
+        shutil.rmtree(unpacked)
+        scan, unreadable = _check(folder, listener)
+        counts = _counts(scan) - Counter(path.split("/")[0] for path, _ in unreadable)
+        entry = _entry(source, archive, folder, target)
+        # Before the folder gets its name: the index lists only what exists, so there is never one without the other.
+        installed.record(entry)
+    return Dataset(entry, dict(counts), unreadable, source.photos, new=True)
+
+
+def _move_up(found: Path, folder: Path) -> None:
+    for path in sorted(found.iterdir()):
+        if path.name != UNPACKED:
+            path.rename(folder / path.name)
+
+
+def _check(folder: Path, listener: DatasetListener) -> tuple[Scan, list[tuple[str, str]]]:
+    """Read every photograph; return what is there and which cannot be read."""
+    try:
+        scan = scan_dataset(folder)
+    except DataError as error:
+        message = "The archive is no dataset: it has no two class folders with photographs."
+        raise ArchiveError(
+            message, hint="Each class must be a folder of its own: daisy/1.jpg, rose/1.jpg, …"
+        ) from error
+    listener.checking(len(scan.photos))
+    prints = fingerprint_all(folder, scan.photos, listener.checked)
+    unreadable = [(p.path, f.error) for p, f in zip(scan.photos, prints, strict=True) if f.error]
+    if len(unreadable) == len(scan.photos):
+        message = f"None of the {len(unreadable)} photographs can be read: {unreadable[0][1]}"
+        raise ArchiveError(message, hint="Check the address.")
+    return scan, unreadable
+
+
+def _counts(scan: Scan) -> Counter[str]:
+    """Count the photographs of each class folder."""
+    return Counter(photo.path.split("/")[0] for photo in scan.photos)
+
+
+def _entry(source: DatasetSource, archive: Fetched, folder: Path, target: Path) -> Installed:
+    where = None if target == installed.folder_of("dataset", source.dataset) else str(target)
+    return Installed(
+        kind="dataset",
+        name=source.dataset,
+        source=shown(source.files[0].url),
+        revision=source.revision,
+        sha256=archive.sha256,
+        size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        installed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        where=where,
+    )
+
+
+def _tidy_up(target: Path) -> None:
+    """Delete what a killed process left of this very dataset; its lock is ours."""
+    left = re.compile(re.escape(f"{PARTIAL_PREFIX}{target.name}-") + r"[a-z0-9_]{8}")
+    for path in target.parent.glob(f"{PARTIAL_PREFIX}*"):
+        if left.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""Which names the members of an archive may have: those that lie inside its folder on every system."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from flowercli.errors import ArchiveError
+
+MAX_DEPTH = 16
+MAX_NAME_BYTES = 255
+DRIVE = re.compile(r"[A-Za-z]:")
+SHOWN = 80
+SAME_TO_SOME = "only in case, or in how accents are written"
+
+
+def checked(name: str) -> PurePosixPath:
+    """Return the relative path that a member's name stands for.
+
+    Raises:
+        ArchiveError: it is absolute, leads out of the folder, or cannot be a file's name on every system.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    wrong = _what_is_wrong(name, parts)
+    if wrong:
+        raise refused(name, wrong)
+    return PurePosixPath(*parts)
+
+
+def refused(name: str, why: str) -> ArchiveError:
+    """Return the error about a member; its name is shown without what could disturb a terminal."""
+    safe = printable(name[:SHOWN]) + ("…" if len(name) > SHOWN else "")
+    return ArchiveError(
+        f"The archive is refused: '{safe}' {why}.",
+        hint="Nothing was written. Get the archive from a place that you trust.",
+    )
+
+
+def printable(text: str) -> str:
+    """Return the text with everything that could disturb a terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class Taken:
+    """The names that an archive has used, as a file system that does not tell upper from lower case sees them."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+
+    def add_folder(self, path: PurePosixPath) -> None:
+        """Take note of a folder and of those that it is in.
+
+        Raises:
+            ArchiveError: one of them is a file, or differs from another folder only in case.
+        """
+        for folder in (path, *path.parents):
+            key, text = _folded(folder), str(folder)
+            if key in self._files:
+                raise refused(str(path), "is both a file and a folder")
+            if self._folders.setdefault(key, text) != text:
+                raise refused(text, f"differs from '{self._folders[key]}' {SAME_TO_SOME}")
+
+    def add_file(self, path: PurePosixPath) -> None:
+        """Take note of a file.
+
+        Raises:
+            ArchiveError: the name is taken.
+        """
+        self.add_folder(path.parent)
+        key, text = _folded(path), str(path)
+        if key in self._folders:
+            raise refused(text, "is both a file and a folder")
+        if key in self._files:
+            other = self._files[key]
+            raise refused(text, "is there twice" if other == text else f"differs from '{other}' {SAME_TO_SOME}")
+        self._files[key] = text
+
+
+def _what_is_wrong(name: str, parts: list[str]) -> str | None:
+    checks = {
+        "has no name": not parts and name.strip("./") == "" and not name.startswith("."),
+        "has an absolute path": name.startswith("/"),
+        "leads out of its folder": ".." in parts,
+        "has a backslash in its name": "\\" in name,
+        "has a drive letter": bool(DRIVE.match(name)),
+        "has control characters in its name": any(unicodedata.category(character) == "Cc" for character in name),
+        "has a name that is not UTF-8": any(unicodedata.category(character) == "Cs" for character in name),
+        "has a name that is too long": any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in parts),
+        "is too many folders deep": len(parts) > MAX_DEPTH,
+    }
+    return next((why for why, holds in checks.items() if holds), None)
+
+
+def _folded(path: PurePosixPath) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -1,0 +1,1 @@
+"""Fetch one file, whole and verified, whatever interrupts it, from ``http``, ``https``, ``file`` and ``s3``."""

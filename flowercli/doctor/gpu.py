@@ -1,0 +1,108 @@
+"""The way to the GPU, link by link: device, driver, CUDA, cuDNN, TensorRT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowercli.doctor.checks import Check, Status
+from flowercli.doctor.software import version_of
+from flowercli.inference.libraries import (
+    CUDA,
+    CUDNN,
+    TENSORRT,
+    TENSORRT_LIBRARIES,
+    library_problem,
+    other_version,
+    preload_cuda,
+    provider_libraries,
+)
+from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
+from flowercli.inference.probe import INSTALL_CUDA, driver_obstacles, library_obstacles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flowercli.inference.nvidia import Gpu
+
+PCI = Path("/sys/bus/pci/devices")
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASSES = ("0x03",)
+TENSORRT_WHEELS = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
+
+
+def gpu() -> Iterator[Check]:
+    """Yield each link, complete or not; where there is no GPU at all, what is missing is only a note."""
+    driver, present = find_driver(), has_nvidia_card()
+    missing = Status.WARNING if present or (driver and driver.gpus) else Status.NOTE
+    yield _devices(driver.gpus if driver else (), present=present)
+    yield _driver(missing)
+    if not provider_libraries(CUDA):
+        yield Check("CUDA", Status.NOTE, "not asked for by this onnxruntime, or not to be read on this system")
+        return
+    preload_cuda()
+    yield _libraries("CUDA", [name for name in provider_libraries(CUDA) if name != CUDNN], missing)
+    yield _libraries("cuDNN", [CUDNN], missing)
+    yield _tensorrt()
+
+
+def has_nvidia_card() -> bool:
+    """Whether a card of NVIDIA is plugged in, with or without a driver; only Linux tells."""
+    for device in PCI.glob("*"):
+        try:
+            vendor = (device / "vendor").read_text(encoding="ascii").strip()
+            kind = (device / "class").read_text(encoding="ascii")
+        except OSError:
+            continue
+        if vendor == NVIDIA_VENDOR and kind.startswith(DISPLAY_CLASSES):
+            return True
+    return False
+
+
+def _devices(gpus: tuple[Gpu, ...], *, present: bool) -> Check:
+    if not gpus:
+        text = "an NVIDIA card is plugged in, but no driver gives access to it" if present else "no NVIDIA GPU"
+        return Check("GPU", Status.WARNING if present else Status.NOTE, text, values={"devices": []})
+    texts = [f"{gpu.name} (compute capability {_dotted(gpu.capability)}, {gpu.memory / 2**30:.0f} GiB)" for gpu in gpus]
+    devices = [{"name": gpu.name, "capability": _dotted(gpu.capability), "memory": gpu.memory} for gpu in gpus]
+    return Check("GPU", Status.OK, "; ".join(texts), values={"devices": devices})
+
+
+def _driver(missing: Status) -> Check:
+    driver, module = find_driver(), kernel_module()
+    values = {"cuda": _dotted(driver.cuda) if driver else None, "version": module}
+    if obstacle := next(driver_obstacles(), None):
+        return Check(
+            "driver", missing if driver is None else Status.WARNING, obstacle.reason, obstacle.fix, values=values
+        )
+    text = f"{module or LIBRARY}, runs CUDA up to {values['cuda']}"
+    return Check("driver", Status.OK, text, values=values)
+
+
+def _libraries(name: str, wanted: list[str], missing: Status) -> Check:
+    problems = {library: problem for library in wanted if (problem := library_problem(library))}
+    own = [library for library in wanted if library.startswith("libcu")]
+    values = {"wanted": own, "problems": problems}
+    if not problems:
+        return Check(name, Status.OK, f"{', '.join(own)} load", values=values)
+    text = "; ".join(f"{library} {problem}" for library, problem in problems.items())
+    return Check(name, missing, text, INSTALL_CUDA, values=values)
+
+
+def _tensorrt() -> Check:
+    obstacles = [o for o in library_obstacles(TENSORRT) if "TensorRT" in o.reason]
+    wanted = [library for library in provider_libraries(TENSORRT) if library.startswith(TENSORRT_LIBRARIES)]
+    installed = next((f"{name} {found}" for name in TENSORRT_WHEELS if (found := version_of(name))), None)
+    other = next((found for library in wanted if (found := other_version(library))), None) if obstacles else None
+    values = {"wanted": wanted, "installed": installed, "other": other}
+    if not wanted:
+        return Check("TensorRT", Status.NOTE, "this onnxruntime is built without it", values=values)
+    if not obstacles:
+        return Check("TensorRT", Status.OK, f"{', '.join(wanted)} load ({installed or 'not from pip'})", values=values)
+    # Another version was put there by somebody who wanted it used; none at all is the usual case.
+    status = Status.WARNING if other or installed else Status.NOTE
+    return Check("TensorRT", status, obstacles[0].reason, obstacles[0].fix, values=values)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))

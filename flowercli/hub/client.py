@@ -1,0 +1,74 @@
+"""The Hub's own client, set up as this tool uses it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from flowercli.errors import HubError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+
+def client(*, progress: bool = False) -> HfApi:
+    """Return the Hub's client; it reads ``HF_ENDPOINT``, ``HF_TOKEN`` and the other variables when first imported.
+
+    Args:
+        progress: let it draw the progress of uploads on stderr.
+
+    Raises:
+        HubError: ``HF_HUB_OFFLINE`` is set, or ``HF_ENDPOINT`` is no address.
+    """
+    address = os.environ.get("HF_ENDPOINT")
+    if address and not address.startswith(("http://", "https://")):
+        raise HubError(f"HF_ENDPOINT is '{address}', which is no address.", hint="It starts with http:// or https://.")
+    if address:
+        # Xet's servers are not the endpoint's: with a mirror it would go around it.
+        os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    elif address is not None:
+        # Set to nothing; the client would take nothing as its address.
+        del os.environ["HF_ENDPOINT"]
+    # Otherwise it tells the Hub what else is installed, and asks it about programs that may have started this one.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    if constants.HF_HUB_OFFLINE:
+        message = "HF_HUB_OFFLINE is set: the Hub is not asked."
+        raise HubError(
+            message, hint="What is here already: flowers download --list. To go online: unset HF_HUB_OFFLINE"
+        )
+    # What it would log, the error that follows says.
+    logging.set_verbosity_error()
+    if not progress:
+        disable_progress_bars()
+    return HfApi()
+
+
+def endpoint() -> str:
+    """Return the address of the Hub: ``HF_ENDPOINT``, or the public one."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def has_token() -> bool:
+    """Whether requests carry a token."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None
+
+
+def is_offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` forbids to ask the Hub."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def timeout() -> float:
+    """Return the seconds without an answer after which the Hub counts as silent (``HF_HUB_DOWNLOAD_TIMEOUT``)."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_DOWNLOAD_TIMEOUT

@@ -1,0 +1,156 @@
+"""What can go wrong between here and the Hub, each with a message of its own and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowercli.errors import HubError
+from flowercli.hub.client import endpoint, has_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from huggingface_hub.errors import HfHubHTTPError
+
+    from flowercli.hub.reference import Reference
+
+TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF_TOKEN=hf_…"  # noqa: S105
+AGAIN = "Run the command again: it goes on from what has arrived."
+OUT_OF_ORDER = 500
+UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
+PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+def transport_error() -> type[Exception]:
+    """Return the base of what the HTTP library under the Hub's client raises: httpx's in 1.x, httpx2's since."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__[0]
+
+
+@contextmanager
+def explained(reference: Reference) -> Iterator[None]:
+    """Turn the errors of the Hub's client into ours.
+
+    Raises:
+        HubError: the network, the Hub or the repository does not do what was asked.
+    """
+    from huggingface_hub import errors as hub
+
+    try:
+        yield
+    except hub.HFValidationError as error:
+        raise HubError(f"'{reference.repo_id}' is no valid repo id: {first_line(error)}") from error
+    except hub.HfHubHTTPError as error:
+        raise from_status(error, reference) from error
+    except transport_error() as error:
+        raise from_network(error) from error
+    except RuntimeError as error:
+        # So the client wraps what goes wrong in one of its upload threads.
+        cause = error.__cause__
+        if isinstance(cause, hub.HfHubHTTPError):
+            raise from_status(cause, reference) from error
+        if isinstance(cause, transport_error()):
+            raise from_network(cause) from error
+        raise HubError(f"The Hub's client gave up: {first_line(cause or error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{endpoint()} does not answer like a Hub: {first_line(error)}"
+        raise HubError(message, hint="Check HF_ENDPOINT.") from error
+
+
+def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
+    """Return what an HTTP status of the Hub means."""
+    status, said = error.response.status_code, error.server_message or first_line(error)
+    if (told := _of_repository(error, reference)) is not None:
+        return told
+    if status >= OUT_OF_ORDER:
+        return HubError(f"The Hub at {endpoint()} is out of order (HTTP {status}).", hint=f"Later: {AGAIN}")
+    where = urlsplit(str(error.response.url)).path
+    able = "Give it the permission to, or use one that has it."
+    wait = retry_after(error)
+    when = "later" if wait is None else f"in {wait:.0f} s"
+    known = {
+        401: (f"The Hub does not accept this token: {said}", TOKEN),
+        403: (f"This token may not do that with {reference.repo_id}: {said}", able),
+        404: (f"{endpoint()} has nothing at {where}.", "Check HF_ENDPOINT."),
+        409: (f"The name {reference.repo_id} is taken.", "Choose another one."),
+        429: (f"The Hub has had too many requests from here (HTTP 429): try again {when}.", AGAIN),
+    }
+    message, hint = known.get(status, (f"The Hub refuses (HTTP {status}): {said}", None))
+    return HubError(message, hint=hint)
+
+
+def from_network(error: BaseException) -> HubError:
+    """Return what kept a request from being answered, found in the chain of causes."""
+    chain = list(_causes(error))
+    names = _names(chain)
+    numbers = {link.errno for link in chain if isinstance(link, OSError)}
+    host, said = urlsplit(endpoint()).netloc, first_line(error)
+    certificate = "Behind a proxy with a certificate of its own: export SSL_CERT_FILE=its-certificate.pem"
+    known = (
+        ("gaierror" in names, f"The name {host} is not known here.", "Is there a network? Is HF_ENDPOINT right?"),
+        ("SSLError" in names, f"There is no secure connection to {host}: {said}", certificate),
+        ("ProxyError" in names, f"The proxy does not lead to {host}: {said}", "Check HTTPS_PROXY and NO_PROXY."),
+        (errno.ECONNREFUSED in numbers, f"{host} refuses connections.", "Check HF_ENDPOINT and HTTPS_PROXY."),
+        (bool(numbers & UNREACHABLE), f"No network leads to {host}.", "What is here: flowers download --list"),
+        ("TimeoutException" in names, f"{host} does not answer in time.", AGAIN),
+    )
+    fits = ((message, hint) for is_so, message, hint in known if is_so)
+    message, hint = next(fits, (f"The connection to {host} broke off: {said}", AGAIN))
+    return HubError(message, hint=hint)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may well be answered a moment later."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in PASSING
+    chain = list(_causes(error))
+    final = {"gaierror", "SSLError", "ProxyError", "UnsupportedProtocol"}
+    numbers = {link.errno for link in chain if isinstance(link, OSError)}
+    return not (final & _names(chain) or numbers & (UNREACHABLE | {errno.ECONNREFUSED}))
+
+
+def retry_after(error: HfHubHTTPError) -> float | None:
+    """Return the seconds that the Hub asks to wait, if it says."""
+    value = error.response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error that says something, as a sentence."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.rstrip(".") + "."
+
+
+def _of_repository(error: HfHubHTTPError, reference: Reference) -> HubError | None:
+    from huggingface_hub import errors as hub
+
+    repo_id, token = reference.repo_id, "" if has_token() else f" {TOKEN}"
+    if isinstance(error, hub.GatedRepoError):
+        hint = f"Accept its conditions at {endpoint()}/{repo_id}{'.' if token == '' else ', then:' + token}"
+        return HubError(f"{repo_id} is gated: its owner decides who may fetch it.", hint=hint)
+    if isinstance(error, hub.RevisionNotFoundError):
+        hint = f"Its newest: flowers download model {repo_id}"
+        return HubError(f"{repo_id} has no revision '{reference.revision}'.", hint=hint)
+    if isinstance(error, hub.EntryNotFoundError):
+        return HubError(f"{repo_id} lacks a file that it should have: {urlsplit(str(error.response.url)).path}")
+    if isinstance(error, hub.RepositoryNotFoundError):
+        private = "it is private." if token else "this token may not see it."
+        hint = f"Check the spelling. If it is private:{token}" if token else "Check the spelling, and the token."
+        return HubError(f"There is no {repo_id} at {endpoint()}, or {private}", hint=hint)
+    return None
+
+
+def _names(chain: list[BaseException]) -> set[str]:
+    return {kind.__name__ for link in chain for kind in type(link).__mro__}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,144 @@
+"""``flowers download model``: a bundle from the Hub, pinned to a commit, each file held to the bundle's own list."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowercli.atomic import write_text
+from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, Bundle, to_json
+from flowercli.errors import BundleError, HubError
+from flowercli.hub.client import is_offline
+from flowercli.hub.files import Wanted, fetch
+from flowercli.hub.install import exclusive, install, partial_folder
+from flowercli.hub.snapshot import look_up
+from flowercli.installed import Installed, find
+
+if TYPE_CHECKING:
+    from flowercli.hub.files import Advance
+    from flowercli.hub.patience import Say
+    from flowercli.hub.reference import Reference
+    from flowercli.hub.snapshot import Snapshot
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def download_model(reference: Reference, *, everything: bool, advance: Advance, say: Say) -> Installed:
+    """Fetch a bundle, unless that commit of it is there already.
+
+    Args:
+        reference: the repository, and a revision of it.
+        everything: fetch weights and fp32 graph too, not only what answering needs.
+        advance: called with a file's name, the bytes that are here, and its size.
+        say: called when there is something to wait for.
+
+    Raises:
+        HubError: it cannot be fetched, is no bundle, or is not what its own list says.
+    """
+    here = find("model", reference.repo_id)
+    no_need_to_ask = here is not None and reference.revision in (None, here.revision)
+    if here and no_need_to_ask and (reference.is_commit or is_offline()) and is_whole(here, everything=everything):
+        return here
+    snapshot = look_up(reference, say)
+    with exclusive("model", reference, say):
+        here = find("model", reference.repo_id)
+        if here is not None and here.revision == snapshot.commit and is_whole(here, everything=everything):
+            return here
+        return _install(snapshot, advance, say, everything=everything)
+
+
+def is_whole(entry: Installed, *, everything: bool) -> bool:
+    """Whether a downloaded bundle is as its list says, and has all that is wanted of it."""
+    try:
+        bundle = Bundle.load(entry.path)
+        bundle.verify()
+    except BundleError:
+        return False
+    return not (everything and left_out(bundle))
+
+
+def left_out(bundle: Bundle) -> list[str]:
+    """Return the files of a downloaded bundle that stayed at the Hub."""
+    origin = bundle.section.get("origin", {})
+    return [name for name in origin.get("left_out", []) if name not in bundle.section["files"]]
+
+
+def _install(snapshot: Snapshot, advance: Advance, say: Say, *, everything: bool) -> Installed:
+    bundle = read_description(snapshot, partial_folder("model", snapshot.source), say)
+    listed = _listed(bundle)
+    names = set(listed) if everything else _for_answers(listed)
+    kept = {name: entry for name, entry in bundle.section["files"].items() if name in names}
+    origin = {
+        "repo_id": snapshot.source.repo_id,
+        "commit": snapshot.commit,
+        "left_out": sorted(set(listed) - names),
+    }
+    section = {**bundle.section, "files": kept, "origin": origin}
+
+    def finish(folder: Path) -> None:
+        write_text(folder / CONFIG, to_json({**bundle.config, "flowers": section}))
+
+    return install("model", snapshot, [listed[name] for name in sorted(names)], advance, say, finish)
+
+
+def read_description(snapshot: Snapshot, folder: Path, say: Say) -> Bundle:
+    """Return what a repository says that it is; its ``path`` is the repo id.
+
+    Args:
+        snapshot: the repository at a commit.
+        folder: where its description may be put while it arrives.
+        say: called when there is something to wait for.
+
+    Raises:
+        HubError: it is no bundle.
+        BundleError: it is a damaged one, or of another format.
+    """
+    repo_id = snapshot.source.repo_id
+    if CONFIG not in snapshot.files:
+        raise HubError(f"{repo_id} is no model of flowers: it has no {CONFIG}.")
+    arrived = folder / f".{CONFIG}"
+    fetch(snapshot.source, snapshot.files[CONFIG], arrived, lambda _name, _here, _size: None, say)
+    text = arrived.read_text(encoding="utf-8", errors="replace")
+    arrived.unlink()
+    said = _parse(text)
+    if "flowers" not in said and {"architecture", "pretrained_cfg"} <= said.keys():
+        hint = f"To start a training from it: flowers download backbone {repo_id}"
+        raise HubError(f"{repo_id} is a timm model, not a flowers bundle.", hint=hint)
+    if "flowers" not in said:
+        raise HubError(f"{repo_id} is no model of flowers: its {CONFIG} does not describe one.")
+    return Bundle.from_text(text, Path(repo_id))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _listed(bundle: Bundle) -> dict[str, Wanted]:
+    """Return the files that a bundle lists after checking that they may be written where bundles lie."""
+    files: dict[str, Wanted] = {}
+    for name, entry in bundle.section["files"].items():
+        known = isinstance(entry, dict) and isinstance(entry.get("size"), int)
+        if (
+            not known
+            or not PLAIN_NAME.fullmatch(name)
+            or name == CONFIG
+            or not SHA256.fullmatch(str(entry.get("sha256")))
+        ):
+            raise HubError(
+                f"{bundle.path} describes its file '{name}' in a way that cannot be right. Nothing was fetched."
+            )
+        files[name] = Wanted(name, entry["size"], entry["sha256"])
+    return files
+
+
+def _for_answers(listed: dict[str, Wanted]) -> set[str]:
+    """Return the files that ``classify`` needs, with card and split: all of them where there is no ONNX file."""
+    graph = next((name for name in (ONNX_INT8, ONNX) if name in listed), None)
+    return set(listed) if graph is None else {graph, CARD, MANIFEST} & set(listed)

@@ -53,7 +53,7 @@ def test_usage_mistakes_exit_2(run, arguments):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")
-@pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5"), ("export", "x", "--onnx")])
+@pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5")])
 def test_missing_extra_is_named(run, arguments):
     result = run(*arguments)
     assert (result.code, result.out) == (4, "")

@@ -75,7 +75,11 @@ def test_a_model_arrives_once_and_answers_by_name(hub, program, tmp_path):
     assert json.loads(program("classify", ROSE, "-m", NAME, "--json", **offline).out)["predicted_class"] == "rose"
     assert hub.asked() == []
     listed = json.loads(program("models", "--json").out)["models"]
-    assert [(entry["name"], entry["commit"]) for entry in listed] == [("flowers5", None), ("garden18", None), (NAME, hub.head(NAME))]
+    assert [(entry["name"], entry["commit"]) for entry in listed] == [
+        ("flowers5", None),
+        ("garden18", None),
+        (NAME, hub.head(NAME)),
+    ]
     assert f"the Hub, {hub.head(NAME)[:7]}" in program("models").out
     kept = json.loads(program("download", "--list", "--json").out)["installed"]
     assert [(entry["kind"], entry["name"], entry["path"]) for entry in kept] == [("model", NAME, str(folder))]

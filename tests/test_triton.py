@@ -162,7 +162,7 @@ def test_decoding_needs_neither_this_package_nor_onnxruntime(run, tmp_path):
     folder = written(run, tmp_path) / "flowers_decode" / "1"
     code = (
         "import sys, json; sys.modules['onnxruntime'] = None; sys.path.insert(0, sys.argv[1])\n"
-        "from flowercli.inference.pipeline import available_cores\n"
+        "from flowercli.inference.cpu import available_cores\n"
         "from flowercli.inference.preprocess import PreprocessSpec, load_pixels\n"
         "spec = PreprocessSpec.from_pretrained_cfg(json.load(open(sys.argv[1] + '/preprocess.json')))\n"
         "print(load_pixels(sys.argv[2], spec).shape, sys.modules['flowercli'].__file__)"

@@ -16,6 +16,8 @@ nox.options.sessions = ["lint", "base", "docs", "tests"]
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 CLI_REFERENCE = "docs/cli.md"
+# One more than the cores of a small machine: many tests wait for servers, for processes that die, or for a retry.
+WORKERS = "3"
 
 
 @nox.session
@@ -32,7 +34,7 @@ def lint(session: nox.Session) -> None:
 def base(session: nox.Session) -> None:
     """The tests of the base install, without torch, on the lowest versions allowed."""
     session.install(".", *lowest_versions(), *group("test"))
-    session.run("pytest", "-n", "2", *session.posargs, env=photos())
+    session.run("pytest", "-n", WORKERS, *session.posargs, env=photos())
 
 
 @nox.session
@@ -40,7 +42,7 @@ def tests(session: nox.Session) -> None:
     """Types and every test, with everything that training and DVC need, and an S3 server."""
     session.install("-e", ".[train,data]", "mypy", "hatchling", *group("test"), *group("s3"))
     session.run("mypy")
-    session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env=photos())
+    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", *session.posargs, env=photos())
 
 
 @nox.session(default=False)

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--count", type=int, default=1200)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     rows: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         copy_photos(arguments.photos.resolve(), Path(temporary), arguments.count)

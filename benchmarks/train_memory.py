@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--count", type=int, default=320)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy_photos(arguments.photos.resolve(), folder, arguments.count)

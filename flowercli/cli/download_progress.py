@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self
 
-from flowercli.cli.output import note, stderr_console, warn
+from flowercli.cli.output import bars, note, warn
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rich.progress import Progress, ProgressColumn
-
     from flowercli.data.transfer.fetch import Fetched
     from flowercli.errors import DownloadError
+
+DESCRIPTION = "{task.description}"
 
 
 class DownloadProgress:
@@ -22,7 +22,7 @@ class DownloadProgress:
     def __init__(self) -> None:
         from rich.progress import DownloadColumn, TransferSpeedColumn
 
-        self._bars = _bars(DownloadColumn(), TransferSpeedColumn())
+        self._bars = bars(DESCRIPTION, DownloadColumn(), TransferSpeedColumn())
         self._task = self._bars.add_task("", visible=False)
         self._name = ""
         self._started = time.monotonic()
@@ -93,7 +93,7 @@ class DownloadProgress:
         from rich.progress import MofNCompleteColumn
 
         self._bars.stop()
-        self._bars = _bars(MofNCompleteColumn())
+        self._bars = bars(DESCRIPTION, MofNCompleteColumn())
         self._bars.start()
         self._task = self._bars.add_task("Reading photographs", total=photos)
 
@@ -104,14 +104,3 @@ class DownloadProgress:
     def _show(self, description: str, total: int | None) -> None:
         self._bars.remove_task(self._task)
         self._task = self._bars.add_task(description, total=total)
-
-
-def _bars(*columns: ProgressColumn) -> Progress:
-    """Return a display that shows nothing where stderr is not a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = stderr_console()
-    before = (TextColumn("{task.description}"), BarColumn())
-    return Progress(
-        *before, *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    )

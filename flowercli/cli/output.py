@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 WIDTH_IN_A_PIPE = 160
 
@@ -60,25 +60,28 @@ def print_json(value: Any) -> None:
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
     """Yield a progress display on stderr that shows nothing where stderr is not a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn
 
-    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = stderr_console()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with bars(description, MofNCompleteColumn()) as progress:
         yield progress
 
 
 @contextmanager
 def byte_progress() -> Iterator[Progress]:
     """Yield a progress display of bytes on stderr, with speed and time left; nothing where it is not a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = stderr_console()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with bars("{task.description}", DownloadColumn(), TransferSpeedColumn()) as progress:
         yield progress
+
+
+def bars(description: str, *columns: ProgressColumn) -> Progress:
+    """Return a progress display on stderr, with time left, that shows nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = stderr_console()
+    shown = (TextColumn(description), BarColumn(), *columns, TimeRemainingColumn())
+    return Progress(*shown, console=console, transient=True, disable=not console.is_terminal)
 
 
 def print_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from flowercli.errors import EXIT_BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
@@ -21,7 +23,7 @@ def classify(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin.",
+            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin by line or NUL.",
             show_default=False,
         ),
     ],
@@ -55,9 +57,16 @@ def classify(
     classifier = Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
-    sources = expand(paths, sys.stdin)
+    sources = expand(paths, _paths_on_stdin())
     results = classify_stream(classifier, sources, workers=workers, top_k=top_k)
     raise typer.Exit(_print_all(results, classifier, json_lines=json_lines, top_k=top_k))
+
+
+def _paths_on_stdin() -> TextIO:
+    """Return stdin as it must be read for file names, which on Linux may be any bytes."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
 
 
 def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool, top_k: int | None) -> int:

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from flowercli.errors import BundleError, ImageError
+from flowercli.inference.heif import open_picture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -196,7 +197,7 @@ def _open(source: str | os.PathLike[str] | bytes) -> Image.Image:
     if isinstance(source, bytes):
         if not source:
             raise ImageError("empty", "It is empty: 0 bytes.")
-        return Image.open(io.BytesIO(source))
+        return open_picture(io.BytesIO(source))
     status = os.stat(source)
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("not_permitted", "The folder cannot be listed.")
@@ -204,7 +205,7 @@ def _open(source: str | os.PathLike[str] | bytes) -> Image.Image:
         raise ImageError("not_a_file", "It is not a file.")
     if status.st_size == 0:
         raise ImageError("empty", "The file is empty: 0 bytes.")
-    return Image.open(source)
+    return open_picture(source)
 
 
 def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from flowercli.cli.export import export
 from flowercli.cli.merge import merge
 from flowercli.cli.models import models
 from flowercli.cli.publish import publish
+from flowercli.cli.serve import serve
 from flowercli.cli.split import split
 from flowercli.cli.track import track
 from flowercli.cli.train import train
@@ -59,3 +60,4 @@ app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("average")(average)
 app.command("publish")(publish)
+app.command("serve")(serve)

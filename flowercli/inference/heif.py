@@ -17,20 +17,20 @@ BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1
 LENGTH_AND_BRAND = 12
 
 
-def open_picture(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open a picture as ``Image.open`` does, HEIC too.
+def open_picture(source: str | os.PathLike[str] | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Open a picture in one of these of Pillow's formats, or in any, as ``Image.open`` does; or a HEIC picture.
 
     Raises:
         ImageError: it is HEIC, and the plugin is not installed.
         UnidentifiedImageError: it is in no format that can be read.
     """
     try:
-        return Image.open(source)
+        return Image.open(source, formats=formats)
     except UnidentifiedImageError:
         if not is_heif(source):
             raise
     _register()
-    return Image.open(source)
+    return Image.open(source, formats=("HEIF",))
 
 
 def is_heif(source: str | os.PathLike[str] | BinaryIO) -> bool:

@@ -27,6 +27,11 @@ WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 ONNX_FP16 = "model.fp16.onnx"
 ONNX_INT8 = "model.int8.onnx"
+# An engine of TensorRT, the graph that loads it, and what it is bound to: good for this machine, and never shipped.
+PLAN = "model.plan"
+TENSORRT_GRAPH = "model.trt.onnx"
+TENSORRT_SIDECAR = "model.trt.json"
+MACHINE_BOUND = (PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR)
 CARD = "README.md"
 MANIFEST = "split.json"
 # The key under which a lone .onnx carries config.json in its metadata.

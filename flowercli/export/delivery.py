@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flowercli.bundle import CARD, ONNX, Bundle, create, describe, to_json, without_local_paths
-from flowercli.inference.classifier import INPUT, OUTPUTS
-from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.inference.classifier import OUTPUTS
+from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.training.card import model_card
 
 PACKAGE = Path(__file__).parents[1]

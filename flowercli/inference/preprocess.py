@@ -28,6 +28,8 @@ from flowercli.errors import BundleError, ImageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+# What the graph calls the pixels.
+INPUT = "pixels"
 # Pillow refuses pictures above twice its own MAX_IMAGE_PIXELS and warns above it once. A phone
 # takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
 MAX_PIXELS = 268_435_456

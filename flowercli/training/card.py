@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowercli.bundle import MACHINE_BOUND
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -93,6 +95,8 @@ def _per_class(variant_and_metrics: tuple[str, Mapping[str, Any]]) -> Iterator[s
 
 
 def _exports(exports: Mapping[str, Any]) -> Iterator[str]:
+    # An engine stays on the machine that it was built for, and the card goes elsewhere.
+    exports = {name: check for name, check in exports.items() if name not in MACHINE_BOUND}
     if not exports:
         return
     yield "## Exports\n"

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
-from flowercli.cli.eval_report import interval
 from flowercli.cli.output import note, print_json, print_table, stderr_console
+from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,13 +92,13 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
             f"{check.max_difference:.1e}",
             f"{check.mean_difference:.1e}",
             f"{check.agreement:.2%}",
-            interval(check.accuracy),
+            share_text(check.accuracy),
             f"{check.drop:.2f} pt",
             "–" if check.latency_ms is None else f"{check.latency_ms:.1f} ms",
         )
         for check in checks
     ]
-    of_torch = f", which has {interval(torch_accuracy)}" if torch_accuracy else ""
+    of_torch = f", which has {share_text(torch_accuracy)}" if torch_accuracy else ""
     timed_on = "one thread of the CPU"
     if any(check.file == PLAN for check in checks):
         timed_on += f", {PLAN} on the GPU"

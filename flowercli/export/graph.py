@@ -11,7 +11,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from flowercli.bundle import ONNX_METADATA_KEY, Bundle, embeddable_config
+from flowercli.bundle import Bundle, embeddable_config
+from flowercli.description import ONNX_METADATA_KEY
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
 from flowercli.training.model import PixelClassifier, load_bundle_model

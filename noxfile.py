@@ -60,6 +60,13 @@ def triton(session: nox.Session) -> None:
     session.run("pytest", "tests/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
 
 
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Sessions on CUDA and TensorRT, and engines. Needs a GPU; TensorRT comes from NVIDIA's own index."""
+    session.install("-e", ".[train,tensorrt]", *group("test"))
+    session.run("pytest", "tests/gpu", *session.posargs, env=photos())
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, after checking that the CLI reference is what the program says."""

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, WEIGHTS, Bundle, to_json, without_local_paths
+from flowercli.bundle import (
+    CARD,
+    CONFIG,
+    MACHINE_BOUND,
+    MANIFEST,
+    ONNX,
+    ONNX_FP16,
+    ONNX_INT8,
+    WEIGHTS,
+    Bundle,
+    to_json,
+    without_local_paths,
+)
 from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, explained
@@ -23,7 +35,7 @@ if TYPE_CHECKING:
     from flowercli.hub.snapshot import Snapshot
 
 # What a bundle may consist of; a file of these that the new version lacks is deleted.
-OURS = (CONFIG, WEIGHTS, ONNX, ONNX_INT8, CARD, MANIFEST)
+OURS = (CONFIG, WEIGHTS, ONNX, ONNX_FP16, ONNX_INT8, CARD, MANIFEST)
 MADE_BY_THE_HUB = ".gitattributes"
 
 
@@ -60,6 +72,8 @@ def contents(bundle: Bundle) -> dict[str, bytes | Path]:
         raise BundleError(message, hint="Publish the folder that it was exported into.")
     bundle.verify()
     section = {key: value for key, value in without_local_paths(bundle.section).items() if key != "origin"}
+    for key in ("files", "exports"):
+        section[key] = {name: value for name, value in section.get(key, {}).items() if name not in MACHINE_BOUND}
     description = to_json({**bundle.config, "flowers": section}).encode()
     return {CONFIG: description} | {name: bundle.path / name for name in sorted(section["files"])}
 

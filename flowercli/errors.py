@@ -54,6 +54,10 @@ class DownloadError(FlowersError):
     """Something that cannot be fetched, or is not what was asked for."""
 
 
+class WrongContentError(DownloadError):
+    """A file that can be had, and is not the one that was asked for: another length, another hash."""
+
+
 class DownloadInterrupted(DownloadError):  # noqa: N818  (not an error: what the user asked for)
     """A download that was asked to stop, and goes on the next time."""
 
@@ -68,7 +72,7 @@ class BundleError(FlowersError):
     """A model bundle that is missing, incomplete, altered, or of a format this version cannot read."""
 
 
-class HubError(FlowersError):
+class HubError(DownloadError):
     """A Hub that cannot be reached, refuses, or does not have what was asked for."""
 
 

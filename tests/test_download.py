@@ -22,9 +22,10 @@ import pytest
 from archive_server import Answer, archive_server
 from conftest import command, flowers, write_dataset, write_picture
 
-from flowercli.data.transfer.contract import Patience, Wanted
-from flowercli.data.transfer.fetch import fetch
 from flowercli.errors import DownloadError
+from flowercli.transfer.contract import Wanted
+from flowercli.transfer.fetch import fetch
+from flowercli.transfer.patience import Patience
 
 PATH = "/colours.tar.gz"
 CLASSES = ["blue", "green", "reds"]

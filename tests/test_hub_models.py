@@ -142,8 +142,8 @@ def test_cut_connections_are_resumed(hub, program):
     ]
     done = program("download", "model", NAME)
     assert done.code == 0, done.err
-    assert "broke off" in done.err
-    assert "Trying again in 0.5 s" in done.err
+    assert "out of order (HTTP 503). Trying again in" in done.err
+    assert "The connection to 127.0.0.1 was cut after" in done.err
     ranges = [asked for _, path, asked in hub.requests if path.endswith(GRAPH)]
     assert len(ranges) == 7
     assert all(re.fullmatch(r"bytes=\d+-", asked) for asked in ranges[1:])
@@ -157,7 +157,7 @@ def test_a_killed_download_goes_on_where_it_stopped(hub, program, tmp_path):
     hub.faults = [Fault(GRAPH, cut_after=size * 2 // 3, hold=True)]
     arguments = command("download", "model", NAME)
     with subprocess.Popen(arguments, env=client_environment(hub, tmp_path), cwd=ROOT) as process:
-        partial = tmp_path / "data" / "models" / f".partial-me--five@{hub.head(NAME)}" / GRAPH
+        partial = tmp_path / "data" / "models" / f".partial-me--five@{hub.head(NAME)}" / f".partial-{GRAPH}"
         deadline = time.monotonic() + 60
         while not partial.exists() or partial.stat().st_size < size * 2 // 3:
             assert time.monotonic() < deadline
@@ -188,9 +188,9 @@ def test_wrong_bytes_are_refused_and_a_wrong_beginning_is_replaced(hub, program,
     hub.faults = [Fault(GRAPH, garble=True)]
     done = program("download", "model", NAME)
     assert (done.code, done.out) == (1, "")
-    assert f"{GRAPH} of {NAME}@{hub.head(NAME)} is not what it should be" in done.err
+    assert f"{GRAPH} of {NAME}@{hub.head(NAME)} has the sha256" in done.err
     assert in_place(tmp_path) == []
-    partial = tmp_path / "data" / "models" / f".partial-me--five@{hub.head(NAME)}" / GRAPH
+    partial = tmp_path / "data" / "models" / f".partial-me--five@{hub.head(NAME)}" / f".partial-{GRAPH}"
     partial.write_bytes(b"\0" * 1000)
     assert program("download", "model", NAME).code == 0
     Bundle.load(tmp_path / "data" / "models" / NAME).verify()
@@ -213,7 +213,7 @@ def test_a_damaged_copy_is_fetched_again(hub, program, tmp_path):
         (Fault("", status=403, headers={"X-Error-Message": "no"}), {"HF_TOKEN": "hf_good"}, ("may not do that",)),
         (Fault("", status=404), {}, ("has nothing at", "HF_ENDPOINT")),
         (Fault("", status=429, headers={"Retry-After": "3600"}), {}, ("HTTP 429", "in 3600 s")),
-        (Fault("", status=503, times=9), {}, ("out of order (HTTP 503)", "Trying again in 4 s")),
+        (Fault("", status=503, times=9), {}, ("out of order (HTTP 503)", "Trying again in")),
         (Fault("", status=200, body=b"<html>Log in"), {}, ("does not answer like a Hub",)),
         (Fault("", status=418), {}, ("refuses (HTTP 418)",)),
         (None, {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "flowers download --list")),
@@ -226,7 +226,7 @@ def test_a_damaged_copy_is_fetched_again(hub, program, tmp_path):
 )  # fmt: skip
 def test_each_fault_has_its_message(hub, program, tmp_path, fault, more, words):
     hub.faults = [fault] if fault else []
-    done = program("download", "model", NAME, **more)
+    done = program("download", "model", NAME, "--retries", 2, **more)
     assert (done.code, done.out) == (1, ""), done.err
     assert "Traceback" not in done.err
     for word in words:
@@ -252,8 +252,8 @@ def test_a_busy_or_silent_hub_is_waited_for(hub, program):
     hub.faults = [Fault("/api/", status=429, headers={"Retry-After": "1"}), Fault(GRAPH, silent=1.5)]
     done = program("download", "model", NAME, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert done.code == 0, done.err
-    assert "too many requests from here (HTTP 429): try again in 1 s. Trying again in 1 s." in done.err
-    assert "does not answer in time" in done.err
+    assert "too many requests from here (HTTP 429): try again in 1 s. Trying again in 1.0 s." in done.err
+    assert "127.0.0.1 does not answer" in done.err
 
 
 def test_private_and_gated_models(hub, program):
@@ -327,8 +327,8 @@ def mounted(options, arguments, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("-t tmpfs -o size=1m none", ("MB are free at", "FLOWERS_HOME=DIR")),
-        ("-t tmpfs -o ro none", ("Read-only file system", "not read-only")),
+        ("-t tmpfs -o size=1m none", ("MB are needed", "FLOWERS_HOME=DIR")),
+        ("-t tmpfs -o ro none", ("is read-only", "FLOWERS_HOME=DIR")),
     ],
 )
 def test_a_full_or_read_only_disk(hub, tmp_path, options, words):

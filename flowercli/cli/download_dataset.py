@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.get_dataset import Dataset
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.transfer.patience import Patience
 
 SOURCE_HELP = "tensorflow, kaggle, oxford17, oxford102; or an archive: its path, or an https, http, file or s3 address."
 
@@ -34,7 +34,7 @@ def dataset(
     `merge` and `train --data` take its name in place of a folder.
     """
     from flowercli.data.datasets import find_source
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.transfer.patience import Patience
 
     found = find_source(source, url=url, sha256=sha256, name=name)
     result = _download(found, output, Patience(retries=retries, timeout=timeout))
@@ -47,17 +47,11 @@ def dataset(
 
 
 def _download(source: DatasetSource, output: Path | None, patience: Patience) -> Dataset:
-    from flowercli.cli.download_progress import DownloadProgress
+    from flowercli.cli.download_progress import downloading
     from flowercli.data.get_dataset import get_dataset
-    from flowercli.errors import DownloadInterrupted
 
-    progress = DownloadProgress()
-    try:
-        with progress:
-            result = get_dataset(source, output, progress, patience)
-    except KeyboardInterrupt:
-        message = f"Interrupted{progress.state()}."
-        raise DownloadInterrupted(message, hint="The same command goes on from there.") from None
+    with downloading() as progress:
+        result = get_dataset(source, output, progress, patience)
     _report(result)
     return result
 

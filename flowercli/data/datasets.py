@@ -16,6 +16,8 @@ from flowercli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowercli.transfer.contract import Opener
+
 DEFAULT = "tensorflow"
 DVC = "dvc"
 VGG = "https://www.robots.ox.ac.uk/~vgg/data/flowers"
@@ -46,7 +48,7 @@ class DatasetSource:
         about: a line for ``--help`` and the docs.
         photos: how many photographs it has, where that is known.
         revision: its version, where it has one.
-        address: gives the archive's URL where that changes each time.
+        opener: opens the archive where its URL is no address, or changes each time.
     """
 
     dataset: str
@@ -55,7 +57,7 @@ class DatasetSource:
     about: str = ""
     photos: int | None = None
     revision: str | None = None
-    address: Callable[[], str] | None = None
+    opener: Opener | None = None
 
     @property
     def key(self) -> str:
@@ -83,7 +85,7 @@ SOURCES = {
         files=(RemoteFile("flowers-dataset.zip", kaggle.PAGE),),
         about=f"the same photographs from Kaggle, {kaggle.HANDLE} version {kaggle.VERSION} (extra 'data')",
         revision=str(kaggle.VERSION),
-        address=kaggle.address,
+        opener=kaggle.open_stream,
     ),
     "oxford17": DatasetSource(
         dataset="oxford17",
@@ -143,7 +145,7 @@ def find_source(
         first, *others = source.files
         mirror = as_url(url)
         beside = (replace(file, url=urljoin(mirror, file.name)) for file in others)
-        source = replace(source, files=(replace(first, url=mirror), *beside), address=None)
+        source = replace(source, files=(replace(first, url=mirror), *beside), opener=None)
     if sha256 is not None:
         if not SHA256.fullmatch(sha256.lower()):
             raise UsageError(f"--sha256 {sha256}: not 64 hexadecimal digits.", hint="sha256sum ARCHIVE")

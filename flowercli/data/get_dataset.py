@@ -14,30 +14,25 @@ from flowercli.atomic import PARTIAL_PREFIX, new_folder
 from flowercli.data.archive import extract
 from flowercli.data.duplicates import fingerprint_all
 from flowercli.data.scan import scan_dataset
-from flowercli.data.transfer.contract import Listener, Wanted, shown
-from flowercli.data.transfer.fetch import alone, check_space, disk_faults, fetch
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
+from flowercli.transfer.contract import FilesListener, Wanted, shown
+from flowercli.transfer.fetch import fetch
+from flowercli.transfer.place import alone, check_space, disk_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.scan import Scan
-    from flowercli.data.transfer.contract import Patience
-    from flowercli.data.transfer.fetch import Fetched
+    from flowercli.transfer.contract import Fetched
+    from flowercli.transfer.patience import Patience
 
 UNPACKED = ".unpacked"
 
 
-class DatasetListener(Listener, Protocol):
+class DatasetListener(FilesListener, Protocol):
     """Who is told how a download goes on."""
-
-    def fetching(self, name: str) -> None:
-        """The next file comes."""
-
-    def fetched(self, file: Fetched, expected_sha256: str | None) -> None:
-        """A file is there and verified, as far as its sha256 was known."""
 
     def extracting(self, size: int) -> None:
         """An archive of so many bytes is extracted."""
@@ -83,18 +78,16 @@ def get_dataset(source: DatasetSource, output: Path | None, listener: DatasetLis
     """
     target = output.absolute() if output else installed.folder_of("dataset", source.dataset)
     files = installed.downloads() / source.key
-    with disk_faults():
-        files.parent.mkdir(parents=True, exist_ok=True)
-        with alone(files, listener.waiting):
-            there = _already(source, target)
-            if there:
-                return there
-            if output is None:
-                _tidy_up(target)
-            archive = _fetch_all(source, files, listener, patience)
-            dataset = _unpack(source, archive, files, target, listener)
-            shutil.rmtree(files, ignore_errors=True)
-            return dataset
+    with disk_faults(), alone(files, listener.waiting):
+        there = _already(source, target)
+        if there:
+            return there
+        if output is None:
+            _tidy_up(target)
+        archive = _fetch_all(source, files, listener, patience)
+        dataset = _unpack(source, archive, files, target, listener)
+        shutil.rmtree(files, ignore_errors=True)
+        return dataset
 
 
 def _already(source: DatasetSource, target: Path) -> Dataset | None:
@@ -118,10 +111,10 @@ def _fetch_all(source: DatasetSource, folder: Path, listener: DatasetListener, p
     for file in source.files:
         listener.fetching(file.name)
         is_archive = not results
-        wanted = Wanted(file.url, file.size, file.sha256, source.address if is_archive else None)
+        wanted = Wanted(file.url, file.size, file.sha256, opener=source.opener if is_archive else None)
         # Photographs hardly shrink in an archive: unpacked, they take as much again.
         result = fetch(wanted, folder / file.name, listener, patience=patience, unpacked=1.05 if is_archive else 0)
-        listener.fetched(result, file.sha256)
+        listener.fetched(result, verified=file.sha256 is not None)
         results.append(result)
     return results[0]
 

@@ -14,13 +14,14 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flowercli.data.transfer.contract import TemporaryFault, shown
 from flowercli.errors import DownloadError
+from flowercli.transfer.patience import TemporaryFault
 
 if TYPE_CHECKING:
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.transfer.contract import Request
 
 AGAIN = "The same command goes on from where this one stopped."
+ELSEWHERE = "FLOWERS_HOME=DIR, or for a dataset --output DIR"
 BY_HAND = "Fetch it with a tool that can log in, then: flowers download dataset PATH --sha256 HEX"
 # What the answers mean that no further try would change.
 STATUS_MESSAGES = {
@@ -47,31 +48,37 @@ S3_MESSAGES = {
 }
 NO_NETWORK = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 DISK = {
-    errno.ENOSPC: ("The disk is full", f"Free some space. {AGAIN}"),
+    errno.ENOSPC: (
+        "The disk is full",
+        f"Free some space (flowers download --remove NAME), or use another disk: {ELSEWHERE}. {AGAIN}",
+    ),
     errno.EDQUOT: ("Your disk quota is used up", f"Free some of it. {AGAIN}"),
-    errno.EFBIG: ("The file grows larger than is allowed here", "Choose another file system: --output DIR"),
-    errno.EACCES: ("This folder cannot be written to", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
-    errno.EPERM: ("This folder cannot be written to", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
-    errno.ENOTDIR: ("A folder on the way is a file", "Choose another folder: --output DIR, or FLOWERS_HOME=DIR"),
-    errno.EEXIST: ("A folder on the way is a file", "Choose another folder: --output DIR, or FLOWERS_HOME=DIR"),
-    errno.EROFS: ("This folder is read-only", "Choose another: --output DIR, or FLOWERS_HOME=DIR"),
+    errno.EFBIG: ("The file grows larger than is allowed here", f"Choose another file system: {ELSEWHERE}"),
+    errno.EACCES: ("This folder cannot be written to", f"Choose another: {ELSEWHERE}"),
+    errno.EPERM: ("This folder cannot be written to", f"Choose another: {ELSEWHERE}"),
+    errno.ENOTDIR: ("A folder on the way is a file", f"Choose another: {ELSEWHERE}"),
+    errno.EEXIST: ("A folder on the way is a file", f"Choose another: {ELSEWHERE}"),
+    errno.EROFS: ("This folder is read-only", f"Choose another: {ELSEWHERE}"),
 }
 
 
-def from_status(answer: urllib.error.HTTPError, url: str, patience: Patience) -> DownloadError | TemporaryFault:
+def from_status(answer: urllib.error.HTTPError, request: Request) -> DownloadError | TemporaryFault:
     """Return the fault of an answer that is none."""
-    host, status = urlsplit(url).netloc, f"{answer.code} {answer.reason}".strip()
-    if url.startswith("s3:") and (known := _s3_code(answer)):
+    name = request.name
+    if name.startswith("s3:") and (known := _s3_code(answer)):
         text, hint = S3_MESSAGES[known]
-        return DownloadError(f"{text}: {url} ({known}).", hint=hint)
+        return DownloadError(f"{text}: {name} ({known}).", hint=hint)
+    host, status = urlsplit(request.url).netloc, f"{answer.code} {answer.reason}".strip()
+    told = request.explain(answer.code, answer.headers, urlsplit(answer.url).path) if request.explain else None
     if answer.code in TEMPORARY:
-        return _temporary(answer, url, patience, f"{host} {_temporarily(answer.code)} ({status}): {url}")
+        fault = told or DownloadError(f"{host} {_temporarily(answer.code)} ({status}): {name}", hint=AGAIN)
+        return _temporary(answer, fault, request)
     text, hint = STATUS_MESSAGES.get(answer.code, ("does not give this file", "Check the address."))
-    return DownloadError(f"{host} {text} ({status}): {url}", hint=hint)
+    return told or DownloadError(f"{host} {text} ({status}): {name}", hint=hint)
 
 
-def from_exception(error: BaseException, url: str) -> DownloadError | TemporaryFault:
-    """Return the fault of a connection that was not made, or broke."""
+def from_exception(error: BaseException, name: str, url: str) -> DownloadError | TemporaryFault:
+    """Return the fault of a connection to a URL that was not made, or broke; ``name`` is that of the file."""
     reason = getattr(error, "reason", error)
     if not isinstance(reason, BaseException):
         reason = error
@@ -88,7 +95,7 @@ def from_exception(error: BaseException, url: str) -> DownloadError | TemporaryF
         return DownloadError(
             f"No encrypted connection with {host}: {reason.reason or reason}.", hint="Check the address."
         )
-    fault = _connection(reason, url, proxy)
+    fault = _connection(reason, host, proxy, name)
     # A name that does not exist will not a second later; everything else may be a moment's trouble.
     unknown_name = isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN
     return fault if unknown_name else TemporaryFault(fault)
@@ -105,19 +112,18 @@ def is_disk_fault(error: OSError) -> bool:
     return error.errno in DISK
 
 
-def cut(url: str, done: int, total: int) -> TemporaryFault:
+def cut(name: str, url: str, done: int, total: int) -> TemporaryFault:
     """Return the fault of a connection that ended early."""
-    message = f"The connection to {urlsplit(url).hostname} was cut after {done} of {total} bytes."
+    message = f"The connection to {urlsplit(url).hostname or name} was cut after {done} of {total} bytes."
     return TemporaryFault(DownloadError(message, hint=AGAIN))
 
 
-def _connection(reason: BaseException, url: str, proxy: str | None) -> DownloadError:
-    host = urlsplit(url).hostname or url
+def _connection(reason: BaseException, host: str, proxy: str | None, name: str) -> DownloadError:
     through = f"The proxy {proxy}" if proxy else host
     hint = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY." if proxy else AGAIN
     if isinstance(reason, socket.gaierror):
-        name = urlsplit(proxy).hostname if proxy else host
-        message = f"The name {name} cannot be looked up ({reason.strerror})."
+        unknown = urlsplit(proxy).hostname if proxy else host
+        message = f"The name {unknown} cannot be looked up ({reason.strerror})."
         return DownloadError(message, hint="Check the network and the address." if not proxy else hint)
     if getattr(reason, "errno", None) in NO_NETWORK:
         return DownloadError(f"No network: {host} cannot be reached.", hint=AGAIN)
@@ -129,20 +135,18 @@ def _connection(reason: BaseException, url: str, proxy: str | None) -> DownloadE
         return DownloadError(f"{through} does not answer.", hint=hint)
     if isinstance(reason, (ConnectionError, http.client.HTTPException, ssl.SSLEOFError)):
         return DownloadError(f"The connection to {host} was cut.", hint=AGAIN)
-    return DownloadError(f"{shown(url)} cannot be fetched: {reason}.", hint=hint)
+    return DownloadError(f"{name} cannot be fetched: {reason}.", hint=hint)
 
 
 def _temporary(
-    answer: urllib.error.HTTPError, url: str, patience: Patience, message: str
+    answer: urllib.error.HTTPError, fault: DownloadError, request: Request
 ) -> DownloadError | TemporaryFault:
-    after = _retry_after(answer.headers.get("Retry-After"))
-    if after is not None and after > patience.longest_wait:
+    after = retry_after(answer.headers.get("Retry-After"))
+    if after is not None and after > request.patience.longest_wait:
         when = time.strftime("%H:%M", time.localtime(time.time() + after))
-        host = urlsplit(url).hostname
-        return DownloadError(
-            f"{message}; {host} asks to wait {after:.0f} s.", hint=f"Run the same command after {when}."
-        )
-    return TemporaryFault(DownloadError(message, hint=AGAIN), after)
+        message = f"{fault.message.rstrip('.')}; {urlsplit(request.url).hostname} asks to wait {after:.0f} s."
+        return DownloadError(message, hint=f"Run the same command after {when}.")
+    return TemporaryFault(fault, after)
 
 
 def _temporarily(status: int) -> str:
@@ -151,7 +155,7 @@ def _temporarily(status: int) -> str:
     return "fails" if status >= SERVER_FAILED else "gave up waiting"
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Return the seconds that a header asks to wait: a number, or a date."""
     if value is None:
         return None

@@ -12,7 +12,7 @@ from flowercli.errors import DownloadError
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.transfer.contract import Request
 
 CHUNK = 2**18
 
@@ -35,20 +35,19 @@ class FileStream:
         self._file.close()
 
 
-def open_stream(url: str, offset: int, validator: str | None, patience: Patience) -> FileStream:
-    """Open a file from ``offset`` on, if it is still the one of ``validator``.
+def open_stream(request: Request) -> FileStream:
+    """Open a file; it answers at once, whatever the patience.
 
     Raises:
         DownloadError: there is no such file, or it cannot be read.
     """
-    del patience  # A file answers at once.
-    path = Path(urllib.request.url2pathname(urlsplit(url).path))
+    path = Path(urllib.request.url2pathname(urlsplit(request.url).path))
     try:
         state = path.stat()
         file = path.open("rb")
     except OSError as error:
         raise DownloadError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
     current = f"{state.st_mtime_ns}-{state.st_size}"
-    start = offset if validator in (None, current) and offset <= state.st_size else 0
+    start = request.offset if request.validator in (None, current) and request.offset <= state.st_size else 0
     file.seek(start)
     return FileStream(file, start, state.st_size, current)

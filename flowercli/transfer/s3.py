@@ -6,26 +6,27 @@ asked for anonymously.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from flowercli.data.transfer import web
 from flowercli.errors import DownloadError, UsageError, needs_extra
+from flowercli.transfer import web
 
 if TYPE_CHECKING:
-    from flowercli.data.transfer.contract import Patience, Stream
+    from flowercli.transfer.contract import Request, Stream
 
 VALID_SECONDS = 3600
 
 
-def open_stream(url: str, offset: int, validator: str | None, patience: Patience) -> Stream:
-    """Open an object from ``offset`` on.
+def open_stream(request: Request) -> Stream:
+    """Open an object.
 
     Raises:
         DownloadError, TemporaryFault: it cannot be had.
         MissingExtraError: the extra ``data`` is not installed.
     """
-    return web.open_stream(signed(url), offset, validator, patience, name=url)
+    return web.open_stream(replace(request, url=signed(request.url)))
 
 
 def signed(url: str) -> str:

@@ -1,0 +1,72 @@
+/** Every word that the page says, in one place. */
+
+const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const list = new Intl.ListFormat('en', { type: 'conjunction' });
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+
+export const share = (value) => percent.format(value);
+
+/** A class name as people write it: `lily_of_the_valley` is three spaces away. */
+export const flower = (name) => name.replaceAll('_', ' ');
+
+export const title = (name) => flower(name).replace(/^./, (first) => first.toUpperCase());
+
+export const words = {
+  getting: (part) => `Getting the model: ${percent.format(Math.floor(part * 100) / 100)}`,
+  opening: 'Getting the model ready…',
+  ready: 'Ready.',
+  readyOnServer: 'Ready, on the server.',
+  knows: (names) => (names.length > 6 ? `It knows ${names.length} flowers` : `It knows ${list.format(names.map(flower))}.`),
+  names: (names) => list.format(names.map(flower)),
+  onDevice: 'Pictures stay on this device.',
+  onServer: (host) => `Each picture is sent to ${host}, which answers and does not keep it.`,
+  withoutRuntime: 'This page came without the part that answers here, so the server answers.',
+  runtimeFailed: 'This browser cannot run the model, so the server answers.',
+  cannot: 'Not ready.',
+  nothingAnswers: 'This browser cannot run the model, and there is no server that could answer. Another or a newer browser may.',
+  nothingInstalled: 'This page came without the part that answers here, and there is no server that could.',
+
+  waiting: 'Waiting…',
+  looking: 'Looking…',
+  sure: (value) => `${share(value)} sure`,
+  unsure: 'Not sure',
+  unsureMore: (name, value) => `It looks most like ${flower(name)} (${share(value)}), but not enough to say so.`,
+  unknown: 'None I know',
+  unknownMore: (name) => `It does not look like any of the flowers I know. The closest is ${flower(name)}.`,
+  allClasses: (count) => `All ${count} flowers`,
+  problem: 'No answer',
+  remove: (name) => `Remove ${name}`,
+  photograph: (name) => `The picture ${name}`,
+  pasted: (number) => `pasted picture ${number}`,
+
+  saidAnswer: (file, answer) => `${file}: ${answer}.`,
+  saidMany: (count, problems) => `${count} pictures answered${problems ? `, ${problems} of them could not be read` : ''}.`,
+  saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),
+  saidRemoved: (name) => `${name} removed.`,
+  saidCleared: 'All pictures removed.',
+  nothingDropped: 'There was no picture in that.',
+};
+
+/** Why a picture has no answer, by the code that `flowers classify --json` would give, or one of the page's own. */
+const PROBLEMS = {
+  empty: () => 'It is empty: 0 bytes.',
+  not_an_image: () => 'It is not a picture in a format that can be read.',
+  truncated: () => 'It is cut off: the end of the file is missing. Copy or download it again.',
+  too_large: ({ megapixels, megabytes }) =>
+    megapixels
+      ? `It has ${whole.format(megapixels)} megapixels, more than the 89 that can be read. A smaller copy will do.`
+      : `It is too large${megabytes ? ` (${whole.format(megabytes)} MB)` : ''}. A smaller copy will do.`,
+  unreadable: () => 'It is damaged and cannot be read.',
+  not_found: () => 'It is not there any more, or may not be read.',
+  not_supported: ({ kind }) => `This browser cannot read ${kind === 'heic' ? 'HEIC' : 'TIFF'} pictures. Save it as JPEG and try again.`,
+  failed: () => 'Something went wrong with this one.',
+  nothing: () => 'There is nothing here that could answer.',
+  out_of_memory: () => 'It needs more memory than there is.',
+  offline: () => 'The server cannot be reached.',
+  busy: () => 'The server is busy. Try again in a moment.',
+  refused: ({ message }) => message ?? 'The server refused it.',
+};
+
+export function problem(code, details = {}) {
+  return (PROBLEMS[code] ?? PROBLEMS[details.message ? 'refused' : 'failed'])(details);
+}

@@ -1,4 +1,4 @@
-/** The classes of an answer as bars: the likely ones at once, all of them on demand. */
+/** The classes of an answer as bars: the likely ones at once, the others on demand. */
 
 import { element } from './elements.js';
 import { flower, share, words } from './strings.js';
@@ -9,7 +9,7 @@ const SHOWN = 3;
 export function bars(predictions) {
   const first = list(predictions.slice(0, SHOWN));
   if (predictions.length <= SHOWN) return [first];
-  const summary = element('summary', {}, words.allClasses(predictions.length));
+  const summary = element('summary', {}, words.more(predictions.length - SHOWN));
   const rest = element('details', {}, summary, list(predictions.slice(SHOWN)));
   return [first, rest];
 }

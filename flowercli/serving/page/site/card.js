@@ -17,19 +17,23 @@ export class Card {
     this.button.addEventListener('click', () => remove(this));
     const name = element('p', { class: 'file' }, file.name);
     const text = element('div', { class: 'text' }, this.heading, this.body, name);
-    this.element = element('li', { class: 'picture waiting' }, this.#frame(), text, this.button);
+    this.image = element('img', { alt: words.photograph(file.name), decoding: 'async', hidden: '' });
+    const frame = element('div', { class: 'frame' }, this.image);
+    this.element = element('li', { class: 'picture waiting' }, frame, text, this.button);
   }
 
-  /** Show that it is being looked at. */
+  /** Show the picture, and that it is being looked at. What the browser cannot show stays hidden. */
   look() {
     this.heading.textContent = words.looking;
+    this.image.addEventListener('load', () => { this.image.hidden = false; });
+    this.image.src = URL.createObjectURL(this.file);
   }
 
   /** Show an answer, and return what of it is read out. */
   answer(found) {
     const [name, value] = found.all_predictions[0];
     const [heading, detail] = {
-      unsure: [words.unsure, words.unsureMore(name, value)],
+      unsure: [words.unsure, words.unsureMore(name)],
       unknown: [words.unknown, words.unknownMore(name)],
     }[found.reason] ?? [title(name), words.sure(value)];
     this.#show(found.reason ? 'rejected' : 'answered', heading, detail);
@@ -54,14 +58,5 @@ export class Card {
     this.element.className = `picture ${state}`;
     this.heading.textContent = heading;
     this.body.replaceChildren(element('p', { class: 'detail' }, detail));
-  }
-
-  #frame() {
-    const source = URL.createObjectURL(this.file);
-    this.image = element('img', { alt: words.photograph(this.file.name), decoding: 'async', src: source });
-    const frame = element('div', { class: 'frame' }, this.image);
-    // What the browser cannot show would be a broken picture.
-    this.image.addEventListener('error', () => frame.classList.add('broken'));
-    return frame;
   }
 }

@@ -1,58 +1,37 @@
 /** From a file to upright RGBA pixels on white, JPEGs at the smallest scale that still has the model's input size. */
 
-import { identify } from './formats.js';
+import { requireModest } from './inspect.js';
 import { jpegScale } from './preprocess.js';
-import { PictureProblem } from './problems.js';
+import { Problem } from './problems.js';
 import { shrink } from './shrink.js';
 
-// The limits of `inference/preprocess.py`, but that a browser decodes a JPEG at its full size.
-const MAX_PIXELS = 89_478_485;
-const MAX_BYTES = 64 * 2 ** 20;
 // Pixels that are copied from the canvas at once: 16 MB.
 const STRIP_PIXELS = 4_000_000;
+const READ_BY_FEW = ['heic', 'tiff'];
 
 /**
  * Decode a picture.
  *
  * @param {Blob} file
+ * @param {{kind: string, width?: number, height?: number}} found what `inspect` told of it.
  * @param {object} spec what `readSpec` gave.
  * @returns {Promise<{data: Uint8ClampedArray, width: number, height: number}>} RGBA.
- * @throws {PictureProblem}
+ * @throws {Problem} `too_large`, `unreadable`, or `not_supported` where other browsers may do it.
  */
-export async function decode(file, spec) {
-  const found = await inspect(file);
+export async function decode(file, found, spec) {
+  requireModest(found);
   let bitmap;
   try {
     // No colour conversion: `classify` takes the stored values, too. EXIF orientation is honoured by default.
     bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
   } catch {
-    throw new PictureProblem(['heic', 'tiff'].includes(found.kind) ? 'not_supported' : 'unreadable', found);
+    throw new Problem(READ_BY_FEW.includes(found.kind) ? 'not_supported' : 'unreadable', found);
   }
   try {
-    const scale = found.kind === 'jpeg' ? jpegScale(bitmap.width, bitmap.height, spec) : 1;
-    return readPixels(bitmap, scale);
+    return readPixels(bitmap, found.kind === 'jpeg' ? jpegScale(bitmap.width, bitmap.height, spec) : 1);
   } finally {
     bitmap.close();
   }
-}
-
-/** Refuse what cannot be a photograph before it is decoded. */
-async function inspect(file) {
-  if (file.size === 0) throw new PictureProblem('empty');
-  if (file.size > MAX_BYTES) throw new PictureProblem('too_large', { megabytes: file.size / 1e6 });
-  let bytes;
-  try {
-    bytes = new Uint8Array(await file.arrayBuffer());
-  } catch {
-    throw new PictureProblem('not_found');
-  }
-  const found = identify(bytes);
-  if (!found) throw new PictureProblem('not_an_image');
-  if (found.width * found.height > MAX_PIXELS) {
-    throw new PictureProblem('too_large', { megapixels: (found.width * found.height) / 1e6 });
-  }
-  if (!found.complete) throw new PictureProblem('truncated');
-  return found;
 }
 
 /** Copy a bitmap strip by strip, each shrunk at once, so that a large picture never lies in memory a second time. */

@@ -1,6 +1,6 @@
 /** Answers on this device: the page's end of the worker. */
 
-import { PictureProblem } from './problems.js';
+import { Problem } from './problems.js';
 
 export class Device {
   #worker = new Worker(new URL('./classify-worker.js', import.meta.url), { type: 'module' });
@@ -15,14 +15,19 @@ export class Device {
     this.#worker.addEventListener('error', (event) => this.#fail(event));
   }
 
-  /** Load the model. Rejects where this browser cannot. */
-  open(settings) {
-    return this.#send({ type: 'open', settings });
+  /**
+   * Load the model.
+   *
+   * @param {{graph: object, runtime: object, config: object}} parts of `page.json`, and the bundle's `config.json`.
+   * @throws {Problem} `not_loaded`: they could not be fetched; `failed`: this browser cannot run it.
+   */
+  open(parts) {
+    return this.#send({ type: 'open', parts });
   }
 
-  /** @param {File} file @returns {Promise<object>} the answer. @throws {PictureProblem} */
-  classify(file) {
-    return this.#send({ type: 'classify', file });
+  /** @param {File} file @param {object} found what `inspect` told of it. @returns {Promise<object>} the answer. @throws {Problem} */
+  classify(file, found) {
+    return this.#send({ type: 'classify', file, found });
   }
 
   #send(message) {
@@ -40,13 +45,13 @@ export class Device {
     const { resolve, reject } = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (type === 'done') resolve(value);
-    else reject(new PictureProblem(code, details));
+    else reject(new Problem(code, details));
   }
 
   /** The worker itself is broken: its script could not be loaded. */
   #fail(event) {
     event.preventDefault();
-    for (const { reject } of this.#waiting.values()) reject(new PictureProblem('failed'));
+    for (const { reject } of this.#waiting.values()) reject(new Problem('failed'));
     this.#waiting.clear();
   }
 }

@@ -14,3 +14,8 @@ export function element(tag, attributes = {}, ...children) {
 
 /** An element of the page, by id. */
 export const byId = (id) => document.getElementById(id);
+
+/** Have a screen reader say it. */
+export function announce(text) {
+  byId('announcer').textContent = text;
+}

@@ -1,7 +1,8 @@
 /** The pictures on the page: added, answered one after the other, removed; and what a screen reader hears of it. */
 
 import { Card } from './card.js';
-import { byId } from './elements.js';
+import { announce, byId } from './elements.js';
+import { inspect } from './inspect.js';
 import { Queue } from './queue.js';
 import { words } from './strings.js';
 
@@ -15,7 +16,7 @@ export class Pictures {
   #queue = new Queue(AT_ONCE);
   #round = [];
 
-  /** @param {(file: File) => Promise<object>} classify gives the answer for a picture. */
+  /** @param {(file: File, found: object) => Promise<object>} classify gives the answer for a picture. */
   constructor(classify) {
     this.classify = classify;
     byId('clear').addEventListener('click', () => this.#clear());
@@ -28,14 +29,15 @@ export class Pictures {
     byId('pictures').prepend(...cards.map((card) => card.element));
     this.#cards.unshift(...cards);
     this.#showCount();
-    say(words.saidStart(cards.length));
+    announce(words.saidStart(cards.length));
     for (const card of cards) card.cancel = this.#queue.add(() => this.#work(card));
   }
 
   async #work(card) {
-    card.look();
     try {
-      this.#done(card, card.answer(await this.classify(card.file)), false);
+      const found = await inspect(card.file);
+      card.look();
+      this.#done(card, card.answer(await this.classify(card.file, found)), false);
     } catch (error) {
       this.#done(card, card.fail(error.code ?? 'failed', error.details), true);
     }
@@ -47,7 +49,7 @@ export class Pictures {
     if (left) return;
     const problems = this.#round.filter((entry) => entry.failed).length;
     const few = this.#round.length <= READ_OUT;
-    say(few ? this.#round.map((entry) => entry.said).join(' ') : words.saidMany(this.#round.length, problems));
+    announce(few ? this.#round.map((entry) => entry.said).join(' ') : words.saidMany(this.#round.length, problems));
     this.#round = [];
   }
 
@@ -60,7 +62,7 @@ export class Pictures {
     // Where the focus was is gone: to what took its place, or back to the beginning.
     const next = this.#cards[Math.min(place, this.#cards.length - 1)];
     (next?.button ?? byId('choose')).focus();
-    say(words.saidRemoved(card.file.name));
+    announce(words.saidRemoved(card.file.name));
   }
 
   #clear() {
@@ -71,7 +73,7 @@ export class Pictures {
     this.#cards = [];
     this.#showCount();
     byId('choose').focus();
-    say(words.saidCleared);
+    announce(words.saidCleared);
   }
 
   #showCount() {
@@ -79,9 +81,4 @@ export class Pictures {
     byId('answers').hidden = !any;
     document.body.classList.toggle('busy', any);
   }
-}
-
-/** Have a screen reader say it. */
-export function say(text) {
-  byId('announcer').textContent = text;
 }

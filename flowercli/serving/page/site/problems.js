@@ -1,5 +1,5 @@
-/** One picture that cannot be answered; `code` is one of those that `flowers classify --json` uses. */
-export class PictureProblem extends Error {
+/** What keeps a picture, or all of them, from an answer; the codes of pictures are those of `flowers classify --json`. */
+export class Problem extends Error {
   /** @param {string} code stable, for programs. @param {object} [details] what the words for it mention. */
   constructor(code, details = {}) {
     super(code);

@@ -1,6 +1,6 @@
 /** Answers from the server that the page came from. */
 
-import { PictureProblem } from './problems.js';
+import { Problem } from './problems.js';
 
 const READY = './v2/health/ready';
 const CLASSIFY = './v1/classify';
@@ -25,13 +25,13 @@ export class Server {
     this.threshold = threshold;
   }
 
-  /** @param {File} file @returns {Promise<object>} the answer. @throws {PictureProblem} */
+  /** @param {File} file @returns {Promise<object>} the answer. @throws {Problem} */
   async classify(file) {
     const response = await this.#post(file);
     const body = await response.json().catch(() => ({}));
-    if (!response.ok) throw new PictureProblem(BY_STATUS[response.status] ?? 'refused', { message: body.detail ?? body.title });
+    if (!response.ok) throw new Problem(BY_STATUS[response.status] ?? 'refused', { message: body.detail ?? body.title });
     const found = body.results?.[0] ?? body;
-    if (found.error) throw new PictureProblem(found.error.code, found.error);
+    if (found.error) throw new Problem(found.error.code, found.error);
     return {
       ...found,
       all_predictions: Object.entries(found.all_predictions),
@@ -48,7 +48,7 @@ export class Server {
       try {
         response = await fetch(CLASSIFY, { method: 'POST', body: form });
       } catch {
-        throw new PictureProblem('offline');
+        throw new Problem('offline');
       }
       const wait = Number(response.headers.get('Retry-After'));
       if (BY_STATUS[response.status] !== 'busy' || left <= 1 || !(wait <= MAX_WAIT_SECONDS)) return response;

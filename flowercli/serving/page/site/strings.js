@@ -4,7 +4,11 @@ const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionD
 const list = new Intl.ListFormat('en', { type: 'conjunction' });
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
-export const share = (value) => percent.format(value);
+/** A share as a percentage that claims neither certainty nor impossibility. */
+export function share(value) {
+  if (value > 0.999) return `>${percent.format(0.999)}`;
+  return value < 0.001 ? `<${percent.format(0.001)}` : percent.format(value);
+}
 
 /** A class name as people write it: `lily_of_the_valley` is three spaces away. */
 export const flower = (name) => name.replaceAll('_', ' ');
@@ -16,24 +20,27 @@ export const words = {
   opening: 'Getting the model ready…',
   ready: 'Ready.',
   readyOnServer: 'Ready, on the server.',
-  knows: (names) => (names.length > 6 ? `It knows ${names.length} flowers` : `It knows ${list.format(names.map(flower))}.`),
+  knows: (names) => `It knows ${list.format(names.map(flower))}.`,
+  knowsMany: (names) => `It knows ${names.length} flowers`,
   names: (names) => list.format(names.map(flower)),
   onDevice: 'Pictures stay on this device.',
   onServer: (host) => `Each picture is sent to ${host}, which answers and does not keep it.`,
-  withoutRuntime: 'This page came without the part that answers here, so the server answers.',
-  runtimeFailed: 'This browser cannot run the model, so the server answers.',
+  serverInstead: 'The server answers instead.',
   cannot: 'Not ready.',
-  nothingAnswers: 'This browser cannot run the model, and there is no server that could answer. Another or a newer browser may.',
-  nothingInstalled: 'This page came without the part that answers here, and there is no server that could.',
+  cannotBecause: {
+    not_installed: 'This page came without the part that answers on your device.',
+    not_loaded: 'The model could not be fetched. Reload the page to try again.',
+    failed: 'This browser cannot run the model. A newer one may.',
+  },
 
   waiting: 'Waiting…',
   looking: 'Looking…',
   sure: (value) => `${share(value)} sure`,
   unsure: 'Not sure',
-  unsureMore: (name, value) => `It looks most like ${flower(name)} (${share(value)}), but not enough to say so.`,
-  unknown: 'None I know',
-  unknownMore: (name) => `It does not look like any of the flowers I know. The closest is ${flower(name)}.`,
-  allClasses: (count) => `All ${count} flowers`,
+  unsureMore: (name) => `It is most like ${flower(name)}, but not enough to say so.`,
+  unknown: 'Not a flower I know',
+  unknownMore: (name) => `It looks unlike the photographs I learned from. The closest is ${flower(name)}.`,
+  more: (count) => `${count} more`,
   problem: 'No answer',
   remove: (name) => `Remove ${name}`,
   photograph: (name) => `The picture ${name}`,
@@ -52,10 +59,10 @@ const PROBLEMS = {
   empty: () => 'It is empty: 0 bytes.',
   not_an_image: () => 'It is not a picture in a format that can be read.',
   truncated: () => 'It is cut off: the end of the file is missing. Copy or download it again.',
-  too_large: ({ megapixels, megabytes }) =>
-    megapixels
-      ? `It has ${whole.format(megapixels)} megapixels, more than the 89 that can be read. A smaller copy will do.`
-      : `It is too large${megabytes ? ` (${whole.format(megabytes)} MB)` : ''}. A smaller copy will do.`,
+  too_large: ({ megapixels, limit, megabytes }) => {
+    const size = megapixels ? `${whole.format(megapixels)} megapixels, the limit is ${whole.format(limit)}` : megabytes && `${whole.format(megabytes)} MB`;
+    return `It is too large${size ? `: ${size}` : ''}. A smaller copy will do.`;
+  },
   unreadable: () => 'It is damaged and cannot be read.',
   not_found: () => 'It is not there any more, or may not be read.',
   not_supported: ({ kind }) => `This browser cannot read ${kind === 'heic' ? 'HEIC' : 'TIFF'} pictures. Save it as JPEG and try again.`,

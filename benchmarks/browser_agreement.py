@@ -119,10 +119,13 @@ def report(paths: list[str], expected: list[dict[str, Any]], found: list[dict[st
     apart = [abs(mine["confidence"] - theirs["confidence"]) for _, mine, theirs in pairs if "ms" in theirs]
     for (path, mine, theirs), equal in zip(pairs, same, strict=True):
         if not equal:
-            print(f"{path}: {mine.get('predicted_class', mine)}, in the browser {theirs.get('predicted_class', theirs)}")
+            print(
+                f"{path}: {mine.get('predicted_class', mine)}, in the browser {theirs.get('predicted_class', theirs)}"
+            )
     print(f"same class     {np.mean(same):.2%}")
     print(f"same rejection {np.mean(verdict):.2%}")
-    print(f"confidence     differs by {np.mean(apart):.4f} on average, {np.quantile(apart, 0.99):.4f} at the 99th percentile")
+    tail = np.quantile(apart, 0.99)
+    print(f"confidence     differs by {np.mean(apart):.4f} on average, {tail:.4f} at the 99th percentile")
     times = [theirs["ms"] for theirs in found if "ms" in theirs]
     print(f"time           median {np.median(times):.0f} ms, 95th percentile {np.quantile(times, 0.95):.0f} ms")
     sys.exit(int(np.mean(same) < LIMIT))

@@ -6,6 +6,7 @@ import base64
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 VARIABLE = "FLOWERS_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 30
+READY = re.compile("^Ready")
 MAKE_TRANSFER = """files => {
   const transfer = new DataTransfer();
   for (const { name, data } of files) {
@@ -60,6 +62,13 @@ def export_site(target: Path, model: str = "flowers5") -> Path:
     return target
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A server to which a window that closes in the middle is nothing to speak of."""
+
+    def handle_error(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """The very server of ``python -m http.server``, without its log."""
 
@@ -77,7 +86,7 @@ def host(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str
                 self.send_header(name, value)
             super().end_headers()
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(WithHeaders, directory=folder))
+    server = Server(("127.0.0.1", 0), functools.partial(WithHeaders, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -97,12 +106,22 @@ class Visit:
     def open(self, url: str) -> None:
         """Open the page and wait until it can answer."""
         self.page.goto(url)
-        self.page.locator("#state", has_text="Ready").wait_for(timeout=SECONDS * 1000)
+        self.page.locator("#state", has_text=READY).wait_for(timeout=SECONDS * 1000)
 
     def drop(self, files: Mapping[str, bytes]) -> None:
         """Drop files on the page, given by name."""
+        self.page.dispatch_event("#intake", "drop", {"dataTransfer": self._transfer(files)})
+
+    def paste(self, files: Mapping[str, bytes]) -> None:
+        """Paste files into the page, given by name."""
+        self.page.evaluate(
+            "(clipboardData) => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
+            self._transfer(files),
+        )
+
+    def _transfer(self, files: Mapping[str, bytes]) -> Any:
         payload = [{"name": name, "data": base64.b64encode(data).decode()} for name, data in files.items()]
-        self.page.dispatch_event("#intake", "drop", {"dataTransfer": self.page.evaluate_handle(MAKE_TRANSFER, payload)})
+        return self.page.evaluate_handle(MAKE_TRANSFER, payload)
 
     def answers(self, count: int) -> dict[str, str]:
         """Wait for that many answers or problems, and return the heading and the sentence of each by file name."""

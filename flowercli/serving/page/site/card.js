@@ -13,7 +13,7 @@ export class Card {
     this.file = file;
     this.heading = element('h3', { id: `picture-${made}` }, words.waiting);
     this.body = element('div', { class: 'body' });
-    this.button = element('button', { type: 'button', class: 'remove', 'aria-label': words.remove(file.name) }, '×');
+    this.button = element('button', { type: 'button', class: 'remove', 'aria-label': words.remove(file.name) });
     this.button.addEventListener('click', () => remove(this));
     const name = element('p', { class: 'file' }, file.name);
     const text = element('div', { class: 'text' }, this.heading, this.body, name);

@@ -3,7 +3,7 @@
 import { identify } from './formats.js';
 import { Problem } from './problems.js';
 
-// Those of `inference/preprocess.py`: a JPEG can be decoded at a smaller scale.
+// Those of `flowers classify`, which decodes a JPEG at a smaller scale.
 const MAX_PIXELS = 89_478_485;
 const MAX_JPEG_PIXELS = 268_435_456;
 const MAX_BYTES = 64 * 2 ** 20;

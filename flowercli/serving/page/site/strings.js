@@ -46,7 +46,7 @@ export const words = {
   photograph: (name) => `The picture ${name}`,
   pasted: (number) => `pasted picture ${number}`,
 
-  saidAnswer: (file, answer) => `${file}: ${answer}.`,
+  saidAnswer: (file, answer) => `${file}: ${answer.replace(/\.$/, '')}.`,
   saidMany: (count, problems) => `${count} pictures answered${problems ? `, ${problems} of them could not be read` : ''}.`,
   saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),
   saidRemoved: (name) => `${name} removed.`,

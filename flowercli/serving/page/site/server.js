@@ -6,7 +6,8 @@ const READY = './v2/health/ready';
 const CLASSIFY = './v1/classify';
 const TRIES = 3;
 const MAX_WAIT_SECONDS = 10;
-const BY_STATUS = { 413: 'too_large', 429: 'busy', 503: 'busy' };
+// It has too much to do, and says when to come again.
+const BUSY = [429, 503];
 
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
@@ -20,39 +21,38 @@ export async function isReady() {
 }
 
 export class Server {
+  #threshold;
+
   /** @param {number} threshold the bundle's; the server says that it rejects, not for which of the two reasons. */
   constructor(threshold) {
-    this.threshold = threshold;
+    this.#threshold = threshold;
   }
 
   /** @param {File} file @returns {Promise<object>} the answer. @throws {Problem} */
   async classify(file) {
-    const response = await this.#post(file);
+    const response = await post(file);
     const body = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Problem(BY_STATUS[response.status] ?? 'refused', { message: body.detail ?? body.title });
-    const found = body.results?.[0] ?? body;
-    if (found.error) throw new Problem(found.error.code, found.error);
-    return {
-      ...found,
-      all_predictions: Object.entries(found.all_predictions),
-      reason: found.rejected ? (found.confidence < this.threshold ? 'unsure' : 'unknown') : null,
-    };
+    if (!response.ok) throw new Problem(body.code ?? 'failed', { message: body.detail });
+    const [found] = body.results;
+    return { ...found, all_predictions: Object.entries(found.all_predictions), reason: this.#reason(found) };
   }
 
-  /** Send a picture; wait and send it again where the server asks for that. */
-  async #post(file) {
-    for (let left = TRIES; ; left--) {
-      const form = new FormData();
-      form.append('file', file);
-      let response;
-      try {
-        response = await fetch(CLASSIFY, { method: 'POST', body: form });
-      } catch {
-        throw new Problem('offline');
-      }
-      const wait = Number(response.headers.get('Retry-After'));
-      if (BY_STATUS[response.status] !== 'busy' || left <= 1 || !(wait <= MAX_WAIT_SECONDS)) return response;
-      await pause(Math.max(wait, 0.5));
-    }
+  #reason({ rejected, confidence }) {
+    if (!rejected) return null;
+    return confidence < this.#threshold ? 'unsure' : 'unknown';
+  }
+}
+
+/** Send a picture; wait and send it again where the server asks for that. */
+async function post(file) {
+  for (let tries = 1; ; tries++) {
+    const form = new FormData();
+    form.append('file', file);
+    const response = await fetch(CLASSIFY, { method: 'POST', body: form }).catch(() => {
+      throw new Problem('offline');
+    });
+    const seconds = Number(response.headers.get('Retry-After'));
+    if (!BUSY.includes(response.status) || tries === TRIES || seconds > MAX_WAIT_SECONDS) return response;
+    await pause(seconds);
   }
 }

@@ -70,7 +70,7 @@ const PROBLEMS = {
   nothing: () => 'There is nothing here that could answer.',
   out_of_memory: () => 'It needs more memory than there is.',
   offline: () => 'The server cannot be reached.',
-  busy: () => 'The server is busy. Try again in a moment.',
+  no_key: () => 'The server asks for a key, which this page does not have.',
   refused: ({ message }) => message ?? 'The server refused it.',
 };
 

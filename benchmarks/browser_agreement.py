@@ -36,16 +36,20 @@ LIMIT = 0.99
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 OPEN = """async () => {
+  const json = async (url) => (await fetch(url)).json();
   const { Device } = await import('./device.js');
+  const settings = await json('./page.json');
+  window.inspect = (await import('./inspect.js')).inspect;
   window.device = new Device(() => {});
-  await window.device.open(await (await fetch('./page.json')).json());
+  await window.device.open({ ...settings, config: await json(settings.config) });
   return crossOriginIsolated;
 }"""
 ASK = """async (data) => {
   const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
   const start = performance.now();
   try {
-    const answer = await window.device.classify(new File([bytes], 'picture'));
+    const file = new File([bytes], 'picture');
+    const answer = await window.device.classify(file, await window.inspect(file));
     return { ...answer, ms: performance.now() - start };
   } catch (problem) {
     return { error: problem.code };

@@ -116,7 +116,7 @@ def test_a_screen_reader_is_told_what_happens(browser, address):
     with visit(browser) as visitor:
         visitor.open(address)
         said = visitor.page.locator("[role=status]")
-        assert said.inner_text() == "Ready."
+        assert said.inner_text() == "Ready. Pictures stay on this device."
         visitor.drop({**contents([ROSE]), "notes.jpg": b"Buy bulbs\n"})
         visitor.answers(2)
         first, second = sorted(re.split(r"(?<=\.) (?=\w+\.jpg:)", said.inner_text()))

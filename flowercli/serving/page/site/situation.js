@@ -34,9 +34,11 @@ export function engines(device, server, problem) {
 
 /** Say what answers now, and what that means for the pictures. */
 export function choice(chosen, server) {
-  const state = !chosen ? words.cannot : chosen === server ? words.readyOnServer : words.ready;
-  byId('state').textContent = state;
+  const sent = Boolean(chosen) && chosen === server;
+  const ready = sent ? words.readyOnServer : words.ready;
+  byId('state').textContent = chosen ? ready : words.cannot;
   byId('privacy').hidden = !chosen;
-  byId('privacy-words').textContent = chosen === server ? words.onServer(location.host) : words.onDevice;
-  announce(state);
+  byId('privacy').classList.toggle('sent', sent);
+  byId('privacy-words').textContent = sent ? words.onServer(location.host) : words.onDevice;
+  announce(`${byId('state').textContent} ${chosen ? byId('privacy-words').textContent : ''}`.trim());
 }

@@ -46,6 +46,9 @@ def export(
     triton_backend: Annotated[
         str, typer.Option(metavar="NAME", help="What runs the graph in Triton: onnxruntime, python or tensorrt.")
     ] = "onnxruntime",
+    web: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a static site that answers in the browser there.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON, one line an export.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle; pack it for others.
@@ -54,7 +57,8 @@ def export(
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
     from flowercli.cli.export_report import show_export
-    from flowercli.cli.export_triton import check_triton, export_triton
+    from flowercli.cli.export_triton import check_triton
+    from flowercli.cli.export_web import check_web
     from flowercli.cli.output import note
     from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
@@ -65,8 +69,9 @@ def export(
     formats = [name for name, wanted in asked if wanted]
     packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
     check_triton(triton, triton_backend)
-    if triton is not None and not (formats or packages):
-        export_triton(bundle, triton, triton_backend, json_output=json_output)
+    check_web(web)
+    if (triton or web) and not (formats or packages):
+        _for_servers(bundle, triton, triton_backend, web, json_output=json_output)
         return
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
@@ -85,8 +90,18 @@ def export(
     if dvc is not None and result is not None:
         _write_dvc(dvc, result)
     show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
+    _for_servers(str(target.path), triton, triton_backend, web, json_output=json_output)
+
+
+def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None, *, json_output: bool) -> None:
+    """Write what a server or a host serves as it is, from a bundle given by path or name."""
+    from flowercli.cli.export_triton import export_triton
+    from flowercli.cli.export_web import export_web
+
     if triton is not None:
-        export_triton(str(target.path), triton, triton_backend, json_output=json_output)
+        export_triton(model, triton, backend, json_output=json_output)
+    if web is not None:
+        export_web(model, web, json_output=json_output)
 
 
 def _export(

@@ -98,6 +98,10 @@ class TrackingError(FlowersError):
     """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
 
 
+class ServingError(FlowersError):
+    """A server that cannot start, or cannot load its model."""
+
+
 class ExportError(FlowersError):
     """An export that does not agree with the model it was made from."""
 

@@ -18,6 +18,7 @@ from flowercli.cli.merge import merge
 from flowercli.cli.models import models
 from flowercli.cli.publish import publish
 from flowercli.cli.serve import serve
+from flowercli.cli.serve_mlflow import serve_mlflow
 from flowercli.cli.split import split
 from flowercli.cli.track import track
 from flowercli.cli.train import train
@@ -58,6 +59,7 @@ app.command("train")(train)
 app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)
+app.command("serve")(serve)
+app.command("serve-mlflow")(serve_mlflow)
 app.command("average")(average)
 app.command("publish")(publish)
-app.command("serve")(serve)

@@ -29,6 +29,7 @@ ONNX_FP16 = "model.fp16.onnx"
 ONNX_INT8 = "model.int8.onnx"
 CARD = "README.md"
 MANIFEST = "split.json"
+REFERENCE = "reference.npz"
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
 # What a configuration holds that only makes sense on the machine of training.
@@ -282,4 +283,6 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    if name == REFERENCE:
+        return f"flowers reference {bundle.path} --data DIR"
     return option and f"flowers export {bundle.path} {option}"

@@ -17,6 +17,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
 EXIT_MISSING_EXTRA = 4
+EXIT_DRIFT = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -92,6 +93,10 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  (not an error: what the
 
 class TrackingError(FlowersError):
     """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
+
+
+class LogError(FlowersError):
+    """A log of answers that cannot be read, or is not one, or is of another model than the reference."""
 
 
 class ExportError(FlowersError):

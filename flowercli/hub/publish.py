@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, WEIGHTS, Bundle, to_json, without_local_paths
+from flowercli.bundle import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    ONNX,
+    ONNX_INT8,
+    REFERENCE,
+    WEIGHTS,
+    Bundle,
+    to_json,
+    without_local_paths,
+)
 from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, explained
@@ -23,7 +34,7 @@ if TYPE_CHECKING:
     from flowercli.hub.snapshot import Snapshot
 
 # What a bundle may consist of; a file of these that the new version lacks is deleted.
-OURS = (CONFIG, WEIGHTS, ONNX, ONNX_INT8, CARD, MANIFEST)
+OURS = (CONFIG, WEIGHTS, ONNX, ONNX_INT8, CARD, MANIFEST, REFERENCE)
 MADE_BY_THE_HUB = ".gitattributes"
 
 

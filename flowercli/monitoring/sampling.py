@@ -106,8 +106,12 @@ def add_reference(
     classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Callable[[], None] = lambda: None
 ) -> Bundle:
     """Make the reference of a bundle folder, as :func:`make_reference` does, and put it there."""
-    made = make_reference(classifier, root, photos, advance)
+    return put_into(classifier.bundle, make_reference(classifier, root, photos, advance))
+
+
+def put_into(bundle: Bundle, reference: Reference) -> Bundle:
+    """Add a reference to a bundle folder, or replace the one there."""
     with tempfile.TemporaryDirectory(prefix="flowers-reference-") as folder:
         file = Path(folder) / REFERENCE
-        made.write(file)
-        return add_files(classifier.bundle, {REFERENCE: file})
+        reference.write(file)
+        return add_files(bundle, {REFERENCE: file})

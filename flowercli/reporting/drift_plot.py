@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from flowercli.monitoring.drift import Feature
+    from flowercli.monitoring.drift import Comparison, Feature
     from flowercli.monitoring.history import Verdict
 
 WIDTH, PANEL, LINE, TIMELINE = 8.6, 1.0, 0.3, 2.6
@@ -54,18 +54,27 @@ def drift_figure(verdict: Verdict) -> Figure:
     heights = [PANEL + LINE * max(lines[start : start + 2]) for start in range(0, len(lines), 2)]
     heights += [TIMELINE] if verdict.earlier else []
     said = f"{comparison.answers} answers of {label(verdict.model)} against its validation photographs"
-    figure = new_figure(f"{said}: {comparison.verdict}", sum(heights) + 0.4, WIDTH)
+    figure = new_figure(f"{said}: {comparison.verdict}", sum(heights) + 0.7, WIDTH)
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    _overview(figure.add_subplot(grid[0, 0]), features)
+    _overview(figure.add_subplot(grid[0, 0]), comparison)
     for position, feature in enumerate(features, start=1):
-        _bars(figure.add_subplot(grid[divmod(position, 2)]), feature, named=position == 1)
+        _bars(figure.add_subplot(grid[divmod(position, 2)]), feature)
+    if features:
+        _legend(figure)
     if verdict.earlier:
         _timeline(figure.add_subplot(grid[-1, :]), verdict)
     return figure
 
 
-def _overview(axes: Axes, features: list[Feature]) -> None:
-    """Draw the index of each feature with its interval, and the usual limits."""
+def _legend(figure: Figure) -> None:
+    handles, labels = figure.axes[1].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
+    style_text(legend.get_texts(), size=SMALL_SIZE, colour=INK)
+
+
+def _overview(axes: Axes, comparison: Comparison) -> None:
+    """Draw the index of each feature with its interval, and the usual limits; the embedding has words alone."""
+    features = [feature for feature in comparison.features if feature.bins]
     for position, feature in enumerate(features):
         low, high = feature.low or 0.0, feature.high or 0.0
         sign = series(0)
@@ -76,10 +85,11 @@ def _overview(axes: Axes, features: list[Feature]) -> None:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     style_axes(axes, "population stability index, 95 % interval", "")
-    _title(axes, "How much has changed")
+    words = [f"; {feature.name}: {feature.verdict}" for feature in comparison.features if not feature.bins]
+    _title(axes, "How much has changed" + "".join(words))
 
 
-def _bars(axes: Axes, feature: Feature, *, named: bool) -> None:
+def _bars(axes: Axes, feature: Feature) -> None:
     """Draw the shares of the bins, one pair of bars a bin; the log's are hatched, so colour is not the only sign."""
     places = range(len(feature.bins))
     before = [place - BAR / 2 for place in places]
@@ -91,9 +101,6 @@ def _bars(axes: Axes, feature: Feature, *, named: bool) -> None:
     style_axes(axes, "share", "")
     in_percent(axes, x=True)
     _title(axes, f"{feature.name}: {feature.verdict}")
-    if named:
-        legend = axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
-        style_text(legend.get_texts(), size=SMALL_SIZE, colour=INK)
 
 
 def _timeline(axes: Axes, verdict: Verdict) -> None:
@@ -110,7 +117,7 @@ def _timeline(axes: Axes, verdict: Verdict) -> None:
     axes.set_ylim(bottom=0)
     whole_numbers(axes)
     _title(axes, "Over time")
-    legend = axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none", ncols=2)
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     style_text(legend.get_texts(), size=SMALL_SIZE, colour=INK)
 
 

@@ -33,6 +33,7 @@ TENSORRT_SIDECAR = "model.trt.json"
 MACHINE_BOUND = (PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR)
 CARD = "README.md"
 MANIFEST = "split.json"
+REFERENCE = "reference.npz"
 # Only a delivery has it.
 CHECKSUMS = "SHA256SUMS"
 # What a configuration holds that only makes sense on the machine of training.
@@ -214,4 +215,6 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    if name == REFERENCE:
+        return f"flowers reference {bundle.path} --data DIR"
     return option and f"flowers export {bundle.path} {option}"

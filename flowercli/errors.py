@@ -17,6 +17,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
 EXIT_MISSING_EXTRA = 4
+EXIT_DRIFT = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -100,6 +101,10 @@ class TrackingError(FlowersError):
 
 class ServingError(FlowersError):
     """A server that cannot start, or cannot load its model."""
+
+
+class LogError(FlowersError):
+    """A log of answers that cannot be read, or is not one, or is of another model than the reference."""
 
 
 class ExportError(FlowersError):

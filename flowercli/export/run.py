@@ -28,7 +28,9 @@ from flowercli.export.engine import UNKNOWN, build_engine, engine_answers
 from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.half import convert_fp16
 from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
+from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.monitoring.sampling import add_reference, choose
 from flowercli.training.answers import VARIANTS
 from flowercli.training.bundle_data import BundleData, bundle_data
 from flowercli.training.intervals import share
@@ -100,6 +102,8 @@ def export(
         files = {name: folder / name for name in names}
         target = bundle if output is None else _copy(bundle, output)
         bundle = add_files(target, files, exports=records, metrics=_still_true(bundle, set(files)))
+        if {"onnx", "int8"} & set(formats):  # What answers now, so what is to be compared with.
+            bundle = add_reference(Classifier.open(bundle, "cpu"), found.root, choose(found.manifest))
         return ExportResult(bundle, checks, share(source.right, len(source.targets)))
 
 

@@ -16,6 +16,7 @@ from flowercli.bundle import (
     ONNX,
     ONNX_FP16,
     ONNX_INT8,
+    REFERENCE,
     WEIGHTS,
     Bundle,
     to_json,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from flowercli.transfer.patience import Patience
 
 # What a bundle may consist of; a file of these that the new version lacks is deleted.
-OURS = (CONFIG, WEIGHTS, ONNX, ONNX_FP16, ONNX_INT8, CARD, MANIFEST)
+OURS = (CONFIG, WEIGHTS, ONNX, ONNX_FP16, ONNX_INT8, CARD, MANIFEST, REFERENCE)
 MADE_BY_THE_HUB = ".gitattributes"
 
 

@@ -214,7 +214,7 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     origin = bundle.section.get("origin", {})
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
-    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
     if name == REFERENCE:
         return f"flowers reference {bundle.path} --data DIR"
     return option and f"flowers export {bundle.path} {option}"

@@ -49,7 +49,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base but Exception.
-        raise BundleError(f"{path} is not a readable ONNX file.") from error
+        hint = (
+            f"It loads a TensorRT engine: give its folder, {path.parent}" if path.name.endswith(".trt.onnx") else None
+        )
+        raise BundleError(f"{path} is not a readable ONNX file.", hint=hint) from error
     text = session.get_modelmeta().custom_metadata_map.get(ONNX_METADATA_KEY)
     if text is None:
         message = f"{path} does not say what it is: its metadata has no {ONNX_METADATA_KEY}."

@@ -78,6 +78,12 @@ def test_engine_gets_its_name_in_the_bundle_and_the_graph_finds_it(tmp_path):
     assert "config.json" in {entry.key for entry in proto.metadata_props}
 
 
+def test_the_graph_of_an_engine_is_no_model_alone(tmp_path, run):
+    result = run("classify", tmp_path, "--model", loading_graph(tmp_path))
+    assert result.code == 1
+    assert f"It loads a TensorRT engine: give its folder, {tmp_path}" in result.err
+
+
 def test_engine_of_a_part_of_the_graph_is_refused(tmp_path):
     graph = loading_graph(tmp_path, helper.make_node("Transpose", ["pixels"], ["rows"]))
     with pytest.raises(ExportError, match="only a part of the graph, without Transpose") as raised:

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from conftest import SAMPLES, flowers
-from machines import NVINFER, compile_library, linux, toy_gpu
+from machines import NVINFER, compile_library, linux, toy_gpu, with_libraries
 
 from flowercli.bundle import Bundle, add_files
 from flowercli.inference import tensorrt
@@ -183,6 +183,21 @@ def test_model_with_int8_alone_is_a_reason_against_tensorrt(tmp_path):
     assert result.code == 0, result.err
     assert "not tensorrt: the model has no model.fp16.onnx or model.onnx" in result.err
     assert "Building" not in result.err
+    refused = flowers("classify", ROSE, "--device", "tensorrt", env=with_libraries(tmp_path))
+    assert refused.code == 1
+    assert "this model comes without the weights that one is made from" in refused.err
+
+
+@linux
+@gpu_wheel
+def test_tensorrt_11_is_the_reason_on_a_machine_with_a_gpu(tmp_path):
+    environment = toy_gpu(tmp_path)
+    wanted = next(path for path in tmp_path.iterdir() if path.name.startswith("libnvinfer.so."))
+    wanted.rename(tmp_path / "libnvinfer.so.11")
+    result = flowers("classify", ROSE, "--device", "tensorrt", env=environment)
+    assert (result.code, result.out) == (1, "")
+    assert f"found TensorRT 11 (libnvinfer.so.11), this onnxruntime links TensorRT 10 ({wanted.name})" in result.err
+    assert "pip install 'flowercli[tensorrt]'" in result.err
 
 
 @linux

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, Bundle
+from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
 from flowercli.inference.cpu import lacks_vnni
 from flowercli.inference.libraries import CUDA, TENSORRT
@@ -163,7 +163,10 @@ def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
     listed = bundle.section["files"]
     known = {name for other in CANDIDATES for name in other.graphs}
     if not bundle.is_lone_onnx and known & listed.keys() and not listed.keys() & set(candidate.graphs):
-        return Obstacle(f"the model has no {' or '.join(candidate.graphs)}", f"flowers export {bundle.path} --fp16")
+        fix = f"flowers export {bundle.path} --fp16"
+        if WEIGHTS not in listed:
+            fix = "flowers train --data DIR   (this model comes without the weights that one is made from)"
+        return Obstacle(f"the model has no {' or '.join(candidate.graphs)}", fix)
     return choose_graph(bundle, candidate.graphs)
 
 

@@ -95,9 +95,7 @@ def _only_input(inputs: object) -> dict[str, Any]:
 
 
 def _pictures(tensor: dict[str, Any], binary: bytes, spec: PreprocessSpec, limit: int) -> list[Input]:
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not shape or not all(type(side) is int and side > 0 for side in shape):
-        raise _bad("'shape' is not a list of positive whole numbers")
+    shape = _shape(tensor.get("shape"))
     if shape[0] > limit:
         raise too_many_images(shape[0], limit)
     if ("data" in tensor) == ("binary_data_size" in _parameters(tensor)):
@@ -171,8 +169,8 @@ def _wanted(output: dict[str, Any], *, binary: bool) -> Wanted:
     name, parameters = output.get("name"), _parameters(output)
     if name not in OUTPUTS:
         raise _bad(f"the outputs are {', '.join(OUTPUTS)}")
-    classes = parameters.get("classification", 0)
-    if type(classes) is not int or classes < 0 or (classes and name != CLASSIFIED):
+    classes = _whole(parameters.get("classification", 0))
+    if classes is None or (classes and name != CLASSIFIED):
         raise _bad(f"'classification' is a number of classes, for '{CLASSIFIED}' only")
     return Wanted(name, _flag(parameters, "binary_data", default=binary), classes)
 
@@ -182,6 +180,21 @@ def _parameters(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise _bad("'parameters' is not an object")
     return parameters
+
+
+def _shape(value: object) -> list[int]:
+    sides = [_whole(side) for side in value] if isinstance(value, list) else []
+    shape = [side for side in sides if side]
+    if not shape or len(shape) != len(sides):
+        raise _bad("'shape' is not a list of positive whole numbers")
+    return shape
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number of at least zero as it is; JSON does not tell 2 from 2.0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value % 1 == 0:
+        return int(value)
+    return None
 
 
 def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:

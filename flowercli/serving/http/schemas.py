@@ -14,7 +14,6 @@ PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 PICTURE_FORMAT = "base64-picture"
 BASE64 = {
     "type": "string", "format": PICTURE_FORMAT, "contentEncoding": "base64", "contentMediaType": "image/*",
-    "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
 }  # fmt: skip
 FLAG = {"type": "boolean"}
 # JSON Schema cannot say that a list is as long as a number: these lengths are spelt out, more are taken.

@@ -71,8 +71,11 @@ def _get(operation: str, schema: str, what: str, *statuses: int) -> dict[str, An
     }
 
 
-def _post(operation: str, what: str, responses: dict[int, Any], body: dict[str, Any], parameters: list[Any]) -> Any:
+def _post(
+    operation: str, what: str, responses: dict[int, Any], body: dict[str, Any], parameters: list[Any], text: str = ""
+) -> Any:
     return {
+        "description": text,
         "operation_id": operation,
         "summary": what,
         "responses": {**responses, **problems(400, 408, 413, 415, 422, 429, 503)},
@@ -90,10 +93,11 @@ TOP_K = {
     "description": "How many classes an answer lists; all without it.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
 }  # fmt: skip
-HEADER_LENGTH = {
-    "name": "Inference-Header-Content-Length", "in": "header", "required": True,
-    "description": "The length of the JSON, which binary tensors follow.", "schema": {"type": "integer", "minimum": 0},
-}  # fmt: skip
+INFER_TEXT = (
+    "One input: `image`, encoded files, or `pixels`, UINT8 `[N, H, W, 3]` as the model's metadata says. Described here "
+    "is `image` in JSON, where its elements are base64 text. Both can be sent as binary tensors after the JSON, whose "
+    "length is then given in the header `Inference-Header-Content-Length`; with a length of 0, the body is one file."
+)
 CLASSIFY = _post(
     "classify",
     "Tell which flower is in each picture",
@@ -116,6 +120,7 @@ INFER = _post(
     ok("InferResponse", "The outputs that were asked for.", **{"application/octet-stream": {"schema": BINARY}}),
     {"application/json": {"schema": reference("InferRequest")}},
     [],
+    INFER_TEXT,
 )
 SERVER = _get("server", "ServerMetadata", "What serves")
 LIVE = _get("live", "Live", "Whether the service runs")

@@ -89,13 +89,10 @@ class Guard:
         path = scope["path"]
         if self._key is None or path in OPEN_ROUTES or path in self._page:
             return
-        given = b""
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                given = value
-            elif name == b"authorization" and value[:7].lower() == b"bearer ":
-                given = value[7:].strip()
-        if not hmac.compare_digest(given, self._key):
+        given = [key for name, value in scope["headers"] if (key := _given_key(name, value)) is not None]
+        # Each of them is compared, in the same time whatever it is.
+        right = [hmac.compare_digest(key, self._key) for key in given]
+        if not right or not all(right):
             message = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
             raise Problem(401, "no_key", message, {"WWW-Authenticate": 'Bearer realm="flowers"'})
 
@@ -117,6 +114,14 @@ class Guard:
             "bytes_out": exchange.bytes_out,
         }  # fmt: skip
         self._log.add(asyncio.get_running_loop(), fields)
+
+
+def _given_key(name: bytes, value: bytes) -> bytes | None:
+    """Return the key that a header holds, if it is one for keys."""
+    if name == b"authorization":
+        scheme, _, key = value.partition(b" ")
+        return key.strip() if scheme.lower() == b"bearer" else b""
+    return value if name == b"x-api-key" else None
 
 
 class Exchange:

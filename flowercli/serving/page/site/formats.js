@@ -1,6 +1,7 @@
 /** What kind of file the bytes are, how large its picture is, and whether its end is there; nothing is decoded. */
 
 import { readJpeg } from './jpeg.js';
+import { readOrientation } from './upright.js';
 
 const text = (bytes, from, to) => String.fromCharCode(...bytes.subarray(from, to));
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -22,7 +23,7 @@ const FORMATS = [
  * Look at the bytes of a file.
  *
  * @param {Uint8Array} bytes
- * @returns {{kind: string, complete: boolean, width?: number, height?: number} | null} null: none of the formats.
+ * @returns {{kind: string, complete: boolean, width?: number, height?: number, orientation?: number} | null} null: none of the formats.
  */
 export function identify(bytes) {
   const format = FORMATS.find(({ is }) => is(bytes));
@@ -58,7 +59,17 @@ function readWebp(bytes) {
   const complete = data.getUint32(4, true) + 8 <= bytes.length;
   if (text(bytes, 12, 16) !== 'VP8X') return { complete };
   const size = (at) => 1 + data.getUint16(at, true) + (data.getUint8(at + 2) << 16);
-  return { width: size(24), height: size(27), complete };
+  return { width: size(24), height: size(27), complete, orientation: webpOrientation(bytes) };
+}
+
+function webpOrientation(bytes) {
+  const data = view(bytes);
+  for (let at = 12; at + 8 <= bytes.length; ) {
+    const length = data.getUint32(at + 4, true);
+    if (text(bytes, at, at + 4) === 'EXIF') return readOrientation(bytes.subarray(at + 8, at + 8 + length));
+    at += 8 + length + (length % 2);
+  }
+  return 1;
 }
 
 function readBmp(bytes) {

@@ -54,8 +54,10 @@ def served(model: str | None, tracking_uri: str) -> Iterator[tuple[Path, str]]:
 
 def _fetch(uri: str, tracking_uri: str, folder: Path) -> Path:
     mlflow = import_mlflow()
+    # Also of the registry, which `models:/` is looked up in.
+    mlflow.set_tracking_uri(tracking_uri)
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking_uri))
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
     except Exception as error:  # MLflow's, SQLAlchemy's, requests': they have no common base.
         message = f"MLflow cannot give {uri}: {' '.join(str(error).split())[:300]}"
         hint = f"Looked up in {tracking_uri}; another store: --tracking-uri URI"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from flowercli.tracking.store import Store
 
-# It starts the workers of MLflow's own jobs, which these records do not need.
-NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+# Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
+QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 STOP_SECONDS = 10
 
 
@@ -46,7 +46,7 @@ def serve_tracking(store: Store, taken: socket.socket, ready: Callable[[], None]
     taken.close()
     stop = threading.Event()
     # In a session of its own a Ctrl-C reaches it once, from here.
-    environment = {**SETTINGS, **os.environ, **NO_JOBS}
+    environment = {**SETTINGS, **os.environ, **QUIETLY}
     process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603  (our own words)
     tell_when_answering(f"{address}/health", ready, stop)
     try:

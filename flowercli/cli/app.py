@@ -19,6 +19,7 @@ from flowercli.cli.merge import merge
 from flowercli.cli.models import models
 from flowercli.cli.publish import publish
 from flowercli.cli.reference import reference
+from flowercli.cli.serve import serve
 from flowercli.cli.split import split
 from flowercli.cli.track import track
 from flowercli.cli.train import train
@@ -63,3 +64,4 @@ app.command("average")(average)
 app.command("publish")(publish)
 app.command("drift")(drift)
 app.command("reference")(reference)
+app.command("serve")(serve)

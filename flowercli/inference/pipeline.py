@@ -38,9 +38,14 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``flowers classify --json`` prints on a line."""
-        if isinstance(self.outcome, ImageError):
-            return {"path": self.path, "error": {"code": self.outcome.code, "message": self.outcome.message}}
-        return {"path": self.path, **self.outcome.as_dict()}
+        return as_dict(self.path, self.outcome)
+
+
+def as_dict(path: str | None, outcome: Prediction | ImageError) -> dict[str, Any]:
+    """Return what came of one picture as JSON holds it everywhere; ``path`` is what it is called, if anything."""
+    if isinstance(outcome, ImageError):
+        return {"path": path, "error": {"code": outcome.code, "message": outcome.message}}
+    return {"path": path, **outcome.as_dict()}
 
 
 def classify_stream(

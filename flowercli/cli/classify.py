@@ -53,7 +53,7 @@ def classify(
     Answers come in the order of the pictures, each as soon as it is known. A picture that cannot be
     read is reported in its place, the others are answered, and the exit code is 3.
     """
-    from flowercli.cli.classify_log import logged
+    from flowercli.cli.answer_log import logged
     from flowercli.cli.output import note
     from flowercli.inference.classifier import Classifier, check_top_k
     from flowercli.inference.cpu import available_cores

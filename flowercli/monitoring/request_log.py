@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from queue import Empty, Full, Queue
@@ -51,10 +52,7 @@ class RequestLog:
     def __init__(
         self, path: Path, bundle: Bundle, graph: str, *, max_rows: int = MAX_ROWS, say: Callable[[str], None]
     ) -> None:
-        if not path.parent.is_dir():
-            raise LogError(f"{path.parent} is no folder.", hint=f"mkdir -p {path.parent}")
-        if path.is_dir():
-            raise LogError(f"{path} is a folder, not a log.", hint=f"Name a file in it: --log {path / 'answers.db'}")
+        _check_place(path)
         self.written = self.lost = self.dropped = 0
         self._path, self._max_rows, self._say = path, max_rows, say
         self._model, self._novelty = LoggedModel.of(bundle, graph), novelty_of(bundle)
@@ -143,3 +141,21 @@ class RequestLog:
         if not self._failed:
             self._say(f"The log {self._path} cannot be written: {error}. Answers go on without it.")
         self._failed = True
+
+
+def check_path(path: Path) -> None:
+    """Refuse early what can never become a log; what merely cannot be written now may be later.
+
+    Raises:
+        LogError: the file is something else, or its folder does not exist.
+    """
+    _check_place(path)
+    with contextlib.suppress(sqlite3.Error):
+        open_to_write(path).close()
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise LogError(f"{path.parent} is no folder.", hint=f"mkdir -p {path.parent}")
+    if path.is_dir():
+        raise LogError(f"{path} is a folder, not a log.", hint=f"Name a file in it: --log {path / 'answers.db'}")

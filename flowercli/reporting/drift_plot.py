@@ -79,7 +79,9 @@ def _overview(axes: Axes, comparison: Comparison) -> None:
         low, high = feature.low or 0.0, feature.high or 0.0
         sign = series(0)
         axes.plot([low, high], [position, position], color=sign.colour, linewidth=2)
-        axes.plot([feature.index], [position], color=sign.colour, marker=sign.marker, markeredgecolor=PAPER)
+        axes.plot(
+            [feature.index], [position], color=sign.colour, marker=sign.marker, markeredgecolor=PAPER, clip_on=False
+        )
     _limits(axes, vertical=True)
     axes.set_yticks(range(len(features)), [feature.name for feature in features])
     axes.invert_yaxis()
@@ -111,7 +113,9 @@ def _timeline(axes: Axes, verdict: Verdict) -> None:
         sign = series(position)
         values = [_index(window.comparison.features, name) for window in windows]
         numbers = range(1, len(windows) + 1)
-        axes.plot(numbers, values, color=sign.colour, marker=sign.marker, linestyle=sign.dashes, label=name)
+        axes.plot(
+            numbers, values, color=sign.colour, marker=sign.marker, linestyle=sign.dashes, label=name, clip_on=False
+        )
     _limits(axes, vertical=False)
     style_axes(axes, f"window of {verdict.now.comparison.answers} answers, the latest last", "stability index")
     axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""``flowers classify --log``: features of what was answered, for ``flowers drift``."""
+"""``--log`` of ``flowers classify`` and ``flowers serve``: features of what was answered, for ``flowers drift``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Classifies
+    from flowercli.monitoring.request_log import RequestLog
     from flowercli.monitoring.sampling import Observed
 
 
@@ -24,14 +25,24 @@ def logged(classifier: Classifier, path: Path | None, max_rows: int) -> Iterator
     if path is None:
         yield classifier
         return
-    from flowercli.cli.output import warn
-    from flowercli.monitoring.request_log import RequestLog
     from flowercli.monitoring.sampling import LoggedClassifier
 
     request = uuid.uuid4().hex
-    with RequestLog(path, classifier.bundle, classifier.runtime.graph, max_rows=max_rows, say=warn) as log:
+    with open_log(classifier, path, max_rows) as log:
 
         def tell(observed: Observed) -> None:
             log.observe(observed, request)
 
         yield LoggedClassifier(classifier, tell)
+
+
+def open_log(classifier: Classifier, path: Path, max_rows: int) -> RequestLog:
+    """Return the log of a classifier's answers, which warns on stderr of what it cannot write.
+
+    Raises:
+        LogError: the file is something else, or its folder does not exist.
+    """
+    from flowercli.cli.output import warn
+    from flowercli.monitoring.request_log import RequestLog
+
+    return RequestLog(path, classifier.bundle, classifier.runtime.graph, max_rows=max_rows, say=warn)

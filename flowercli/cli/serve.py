@@ -44,6 +44,7 @@ def serve(
         list[str] | None,
         typer.Option(help="Origin whose pages may ask, such as https://example.org; repeat for more."),
     ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page for browsers at /.")] = True,
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Write a JSON line to stderr for each request.")
     ] = True,
@@ -74,7 +75,7 @@ def serve(
     ] = 30,
     max_connections: Annotated[int, typer.Option(min=1, help="Open connections.", rich_help_panel=LIMITS)] = 512,
 ) -> None:
-    """Answer over HTTP: /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
+    """Answer over HTTP: a page at /, /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
 
     Ctrl-C or SIGTERM ends it: what was accepted is answered first.
     """
@@ -90,6 +91,7 @@ def serve(
     with needs_extra("serve"):
         from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings
+        from flowercli.serving.page.files import page_files
 
         limits = Limits(
             body=round(max_body * MEBI),
@@ -110,6 +112,7 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
             access_log=access_log,
             drain_seconds=drain_seconds,
+            page=page_files if page else None,
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)

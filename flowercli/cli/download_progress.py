@@ -10,7 +10,7 @@ from flowercli.cli.output import bars, note, warn
 from flowercli.errors import DownloadInterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from flowercli.errors import DownloadError
@@ -29,12 +29,21 @@ def downloading() -> Iterator[DownloadProgress]:
         DownloadInterrupted: in place of the interrupt.
     """
     progress = DownloadProgress()
+    with resumable(progress.state), progress:
+        yield progress
+
+
+@contextmanager
+def resumable(state: Callable[[], str] = str) -> Iterator[None]:
+    """End a transfer with what to do next where the user stops it; ``state`` says how far it has come.
+
+    Raises:
+        DownloadInterrupted: in place of the interrupt.
+    """
     try:
-        with progress:
-            yield progress
+        yield
     except KeyboardInterrupt:
-        message = f"Interrupted{progress.state()}."
-        raise DownloadInterrupted(message, hint="The same command goes on from there.") from None
+        raise DownloadInterrupted(f"Interrupted{state()}.", hint="The same command goes on from there.") from None
 
 
 class DownloadProgress:
@@ -88,15 +97,15 @@ class DownloadProgress:
         """Tell why it is tried again."""
         note(f"{fault.message} Trying again in {seconds:.1f} s.")
 
-    def fetched(self, file: Fetched, *, verified: bool) -> None:
+    def fetched(self, file: Fetched) -> None:
         """Tell that a file is there, and what is known about it."""
         seconds = max(time.monotonic() - self._started, 1e-3)
         earlier = file.size - file.received
         speed = f" in {seconds:.1f} s ({file.received / 1e6 / seconds:.1f} MB/s)" if file.received > LARGE else ""
         resumed = f", {earlier / 1e6:.1f} MB of it earlier" if earlier > 0 else ""
-        known = "sha256 as expected" if verified else "no sha256 is known for it"
+        known = f"{file.verified_by} as expected" if file.verified_by else "no sha256 is known for it"
         note(f"Fetched {self._name}: {_size(file.size)}{speed}{resumed}; {known}.")
-        if not verified:
+        if not file.verified_by:
             warn(f"the archive could not be verified. To have the same next time: --sha256 {file.sha256}")
 
     def extracting(self, size: int) -> None:

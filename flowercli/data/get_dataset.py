@@ -94,9 +94,7 @@ def _already(source: DatasetSource, target: Path) -> Dataset | None:
     if not target.exists():
         return None
     entry = installed.find_at(target)
-    origin = shown(source.files[0].url)
-    wanted = source.files[0].sha256
-    if entry is None or (entry.source != origin if wanted is None else entry.sha256 != wanted):
+    if entry is None or not _is_of(source, entry):
         of = f", from {entry.source}" if entry else ""
         hint = f"--output DIR or --name NAME, or first: flowers download --remove {source.dataset}"
         raise UsageError(
@@ -105,16 +103,26 @@ def _already(source: DatasetSource, target: Path) -> Dataset | None:
     return Dataset(entry, _counts(scan_dataset(target)), [], source.photos, new=False)
 
 
+def _is_of(source: DatasetSource, entry: Installed) -> bool:
+    """Whether a dataset in the index is what a source has: the same archive, version or place."""
+    archive = source.files[0]
+    if archive.sha256 is not None:
+        return entry.sha256 == archive.sha256
+    if source.revision is not None:
+        return entry.revision == source.revision
+    return entry.source == shown(archive.url)
+
+
 def _fetch_all(source: DatasetSource, folder: Path, listener: DatasetListener, patience: Patience) -> Fetched:
     """Fetch every file of a dataset, the archive first, and return the archive."""
     results: list[Fetched] = []
     for file in source.files:
         listener.fetching(file.name)
         is_archive = not results
-        wanted = Wanted(file.url, file.size, file.sha256, opener=source.opener if is_archive else None)
+        wanted = Wanted(file.url, file.size, file.sha256, file.md5, opener=source.opener if is_archive else None)
         # Photographs hardly shrink in an archive: unpacked, they take as much again.
         result = fetch(wanted, folder / file.name, listener, patience=patience, unpacked=1.05 if is_archive else 0)
-        listener.fetched(result, verified=file.sha256 is not None)
+        listener.fetched(result)
         results.append(result)
     return results[0]
 

@@ -65,8 +65,8 @@ class FilesListener(Listener, Protocol):
     def fetching(self, name: str) -> None:
         """The next file comes."""
 
-    def fetched(self, file: Fetched, *, verified: bool) -> None:
-        """A file is there, and its hash is as expected where one was."""
+    def fetched(self, file: Fetched) -> None:
+        """A file is there."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,11 @@ class Wanted:
     explain: Explain | None = None
 
     @property
+    def verified_by(self) -> str:
+        """The kind of hash that tells whether it is the right one."""
+        return "sha256" if self.sha256 else "MD5" if self.md5 else ""
+
+    @property
     def name(self) -> str:
         """What it is called in messages."""
         return self.called or shown(self.url)
@@ -129,12 +134,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that is there: its length and sha256, and how many of its bytes had to be fetched now."""
+    """A file that is there.
+
+    ``size`` and ``sha256`` are its own, ``received`` counts the bytes that had to be fetched now, and ``verified_by``
+    is the kind of hash that was known before: ``""`` where none was.
+    """
 
     path: Path
     size: int
     sha256: str
     received: int
+    verified_by: str
 
 
 def shown(url: str) -> str:

@@ -62,7 +62,7 @@ def _already(wanted: Wanted, target: Path) -> Fetched | None:
         return None
     size, sha256 = target.stat().st_size, _digest(target, "sha256")
     if wanted.size in (None, size) and wanted.sha256 in (None, sha256) and not _other_md5(wanted, target):
-        return Fetched(target, size, sha256, 0)
+        return Fetched(target, size, sha256, 0, wanted.verified_by)
     target.unlink()
     return None
 
@@ -78,7 +78,7 @@ def _fetch(
             other = _other_sha256(wanted, sha256) or _other_md5(wanted, partial.path)
             if not other:
                 partial.finish()
-                return Fetched(target, partial.size, sha256, transfer.received)
+                return Fetched(target, partial.size, sha256, transfer.received, wanted.verified_by)
             if last or not partial.pieced:
                 break
             # The pieces do not fit together: the source changed and its server did not say so, or the disk lost some.

@@ -97,7 +97,8 @@ def serve(
             drain_seconds=drain_seconds,
         )
         check_settings(settings)
-        _run(settings, bind(host, port), workers)
+        with bind(host, port) as listener:
+            _run(settings, listener, workers)
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:

@@ -116,7 +116,8 @@ def serve(
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)
-        _run(settings, bind(host, port), workers)
+        with bind(host, port) as listener:
+            _run(settings, listener, workers)
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:

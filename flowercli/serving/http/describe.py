@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 
 from flowercli.serving.http import schemas
+from flowercli.serving.http.keys import OPEN_ROUTES
 from flowercli.serving.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ CAUSES = {
     429: "Too many pictures are waiting.",
     503: "There is no room, or the service is starting or ending.",
 }
-OPEN = ("/v2/health/live", "/v2/health/ready")
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -156,7 +156,7 @@ def complete(app: FastAPI, *, needs_key: bool) -> None:
 def _ask_for_key(description: dict[str, Any]) -> None:
     description["components"]["securitySchemes"] = SECURITY
     for path, item in description["paths"].items():
-        if path not in OPEN:
+        if path not in OPEN_ROUTES:
             for operation in item.values():
                 operation["security"] = [{name: []} for name in SECURITY]
                 operation["responses"]["401"] = problem(401)

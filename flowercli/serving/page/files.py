@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, to_json, without_local_paths
+from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, to_json
 from flowercli.inference.session import choose_graph
 from flowercli.serving.page import runtime
 
@@ -29,8 +29,8 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
 }
-# What config.json holds for people and for training; the page needs none of it, and it is half of the file.
-LEFT_OUT = frozenset({"metrics", "history", "provenance", "files", "exports", "comparison"})
+# Of the section 'flowers' of config.json; the rest is for people and for training, and half of the file.
+NEEDED = ("format_version", "temperature", "rejection_threshold", "novelty", "embedding_size")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def page_files(bundle: Bundle, *, server: bool = True) -> Mapping[str, PageFile]
 
 def page_config(bundle: Bundle) -> dict[str, Any]:
     """Return the part of ``config.json`` that answering needs."""
-    section = {key: value for key, value in without_local_paths(bundle.section).items() if key not in LEFT_OUT}
-    return {**bundle.config, "flowers": section}
+    return {**bundle.config, "flowers": {key: bundle.section[key] for key in NEEDED if key in bundle.section}}
 
 
 def _runtime_files() -> dict[str, bytes]:

@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def base(session: nox.Session) -> None:
-    """The tests of the base install, without torch, on the lowest versions; those of the network are in `tests`."""
+    """The tests of the base install, without torch, on the lowest versions allowed, but for the marker `network`."""
     session.install(".", *lowest_versions(), *group("test"))
     session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=photos())
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Fixtures of many tests about one subject.
-pytest_plugins = ["repositories"]
+pytest_plugins = ["published", "repositories", "transfers"]
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "docs" / "samples"

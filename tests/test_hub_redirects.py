@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import flowers
-from hub import Fault, Hub, client_environment, serving
+from hub import Fault, Hub, serving
 
 from flowercli.models import FOLDER
+
+pytestmark = pytest.mark.network
 
 NAME = "me/five"
 GRAPH = "model.int8.onnx"
@@ -24,14 +25,14 @@ def hub(tmp_path):
         yield served
 
 
-def fetched(hub, tmp_path, **more):
-    environment = client_environment(hub, tmp_path, HF_TOKEN=TOKEN, **more)
-    return flowers("download", "model", NAME, "--retries", 1, env=environment)
+@pytest.fixture
+def fetch(program):
+    return lambda: program("download", "model", NAME, "--retries", 1, HF_TOKEN=TOKEN)
 
 
-def test_the_token_stays_with_the_hub(hub, tmp_path):
+def test_the_token_stays_with_the_hub(hub, fetch):
     hub.faults = [Fault("/stored/", cut_after=100_000)]
-    done = fetched(hub, tmp_path)
+    done = fetch()
     assert done.code == 0, done.err
     assert hub.tokens_at_storage == ["", ""]
     # Each try asks the Hub anew, for an address that may hold for minutes only, and goes on from what is there.
@@ -39,9 +40,9 @@ def test_the_token_stays_with_the_hub(hub, tmp_path):
     assert ranges == [None, None, "bytes=100000-", "bytes=100000-"]
 
 
-def test_on_the_same_host_the_token_goes_along(hub, tmp_path):
+def test_on_the_same_host_the_token_goes_along(hub, fetch):
     hub.storage = hub.endpoint
-    assert fetched(hub, tmp_path).code == 0
+    assert fetch().code == 0
     assert hub.tokens_at_storage == [TOKEN]
 
 
@@ -49,22 +50,22 @@ def test_on_the_same_host_the_token_goes_along(hub, tmp_path):
     ("name", "value", "words"),
     [("X-Linked-ETag", "0" * 64, "README.md of"), ("X-Repo-Commit", "0" * 40, "config.json of")],
 )
-def test_a_mirror_with_another_version_is_not_fetched_from(hub, tmp_path, name, value, words):
+def test_a_mirror_with_another_version_is_not_fetched_from(hub, fetch, name, value, words):
     hub.stated = {name: value}
-    done = fetched(hub, tmp_path)
+    done = fetch()
     assert (done.code, done.out) == (1, "")
     assert words in done.err
     assert f"the server has another version, {name} {value} instead of" in done.err
     assert hub.tokens_at_storage == []
 
 
-def test_names_of_another_kind_say_nothing(hub, tmp_path):
+def test_names_of_another_kind_say_nothing(hub, fetch):
     hub.stated = {"X-Linked-ETag": 'W/"its-own"', "X-Repo-Commit": "main"}
-    assert fetched(hub, tmp_path).code == 0
+    assert fetch().code == 0
 
 
-def test_a_file_of_a_gated_model_says_so(hub, tmp_path):
+def test_a_file_of_a_gated_model_says_so(hub, fetch):
     hub.private, hub.gated = set(), {NAME}
-    done = fetched(hub, tmp_path)
+    done = fetch()
     assert done.code == 1
     assert f"{NAME} is gated" in done.err

@@ -26,8 +26,8 @@ def stdout_console() -> Console:
     """Return rich's console for data."""
     from rich.console import Console
 
-    # A pipe has no width: what is printed there is as wide as it needs to be.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
+    # No emoji: a path may well hold `:x:`. A pipe has no width: what is printed there is as wide as it needs to be.
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
 
 
 @cache
@@ -35,7 +35,7 @@ def stderr_console() -> Console:
     """Return rich's console for progress, notes and warnings."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def note(message: str) -> None:

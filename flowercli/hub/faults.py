@@ -49,7 +49,8 @@ def explained(reference: Reference) -> Iterator[None]:
         raise HubError(f"'{reference.repo_id}' is no valid repo id: {first_line(error)}") from error
     except hub.HfHubHTTPError as error:
         raise from_status(error, reference) from error
-    except transport_error() as error:
+    except (transport_error(), ConnectionError, TimeoutError) as error:
+        # The second and third come from Xet, through which large files go up.
         raise from_network(error) from error
     except RuntimeError as error:
         # So the client wraps what goes wrong in one of its upload threads.

@@ -103,5 +103,7 @@ def _checked(repo: str) -> str:
 def _not_readable(repo: str, error: DvcException) -> UsageError | DataError:
     if isinstance(error, NotDvcRepoError) or Path(repo).is_dir():
         return UsageError(f"{repo} is no repository of Git or DVC.", hint=EXAMPLE)
-    reason = " ".join(str(error.__cause__ or error).split())
-    return DataError(f"{repo} cannot be cloned: {reason}", hint=f"Can Git? git ls-remote {repo}")
+    reason: BaseException = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    return DataError(f"{repo} cannot be cloned: {' '.join(str(reason).split())}", hint=f"Can Git? git ls-remote {repo}")

@@ -115,7 +115,7 @@ TRIES = [
     (json.dumps({"inputs": [tensor(["eA=="], shape=(2,))]}), 422),
     (json.dumps({"inputs": [tensor(["eA=="], shape=(-1,))]}), 422),
     (json.dumps({"inputs": [tensor(["eA=="], shape=(1, 2))]}), 422),
-    (json.dumps({"inputs": [tensor(["eA=="], shape=(1000,))]}), 413),
+    (json.dumps({"inputs": [tensor(["eA=="], shape=(1000,))]}), 422),
     (json.dumps({"inputs": [tensor(["eA="])]}), 422),
     (json.dumps({"inputs": [tensor(["eA=="])]}), 422),
     (json.dumps({"inputs": [tensor()]}), 422),
@@ -127,6 +127,7 @@ TRIES = [
     (json.dumps({"inputs": [tensor(["eA=="])], "outputs": [{"name": "colour"}]}), 422),
     (json.dumps({"inputs": [tensor(["eA=="])], "outputs": [{"name": "rejected", "parameters": 3}]}), 422),
     ("[" * 100_000, 400),
+    ("[" * 20_000_000, 422),
     ("nothing", 400),
 ]
 

@@ -136,7 +136,7 @@ METRICS = {
 }
 
 
-def complete(app: FastAPI, *, needs_key: bool) -> None:
+def complete(app: FastAPI, *, max_images: int, needs_key: bool) -> None:
     """Have the application describe itself with the schemas, and with the key where one is needed."""
 
     def openapi() -> dict[str, Any]:
@@ -144,7 +144,7 @@ def complete(app: FastAPI, *, needs_key: bool) -> None:
             description = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            description["components"] = {"schemas": schemas.ALL}
+            description["components"] = {"schemas": schemas.all_schemas(max_images)}
             if needs_key:
                 _ask_for_key(description)
             app.openapi_schema = description

@@ -63,7 +63,17 @@ NAME = {"anyOf": [TEXT, {"type": "null"}], "description": "The name of the file,
 TENSOR = obj({"name": TEXT, "datatype": {"enum": ["BYTES", "UINT8", "FP32", "BOOL"]}, "shape": SHAPE})
 VALUES = {"type": "array", "items": {"type": ["number", "string", "boolean"]}}
 
-ALL: dict[str, Any] = {
+
+def all_schemas(max_images: int) -> dict[str, Any]:
+    """Return all schemas, for a service that takes so many pictures a request."""
+    return {
+        **FIXED,
+        "Base64Images": obj({"images": array(BASE64, minItems=1, maxItems=max_images)}),
+        "Form": obj({"file": array({"type": "string", "format": "binary"}, minItems=1, maxItems=max_images)}),
+    }
+
+
+FIXED: dict[str, Any] = {
     "Answer": obj({
         "path": NAME,
         "predicted_class": TEXT,
@@ -76,8 +86,6 @@ ALL: dict[str, Any] = {
     }),
     "BadPicture": obj({"path": NAME, "error": obj({"code": TEXT, "message": TEXT})}),
     "Results": obj({"results": array({"anyOf": [ref("Answer"), ref("BadPicture")]}, minItems=1)}),
-    "Base64Images": obj({"images": array(BASE64, minItems=1)}),
-    "Form": obj({"file": array({"type": "string", "format": "binary"}, minItems=1)}),
     "Problem": obj({
         "type": TEXT, "title": TEXT, "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "code": {**TEXT, "description": "Stable, for programs."},

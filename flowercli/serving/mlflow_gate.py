@@ -46,80 +46,102 @@ class Gate:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        with self._room() as chunks:
+        upload = Upload(scope, receive)
+        with self._room(upload):
             try:
-                await self._receive(scope, receive, chunks)
-                request = rewritten(b"".join(chunks), self._most_pictures)
+                await self._receive(upload)
+                request = rewritten(b"".join(upload.chunks), self._most_pictures)
             except RefusedError as refusal:
-                await _drain(scope, receive)
+                await upload.drain()
                 await _refuse(send, refusal)
                 return
             await self._app(_with_length(scope, len(request)), _replay(request, receive), _shortened(send))
 
     @contextmanager
-    def _room(self) -> Iterator[list[bytes]]:
-        """Count a request as being in work, and the chunks that it has brought as held, until it is answered."""
-        chunks: list[bytes] = []
+    def _room(self, upload: Upload) -> Iterator[None]:
+        """Count a request as being in work, and what it has brought as held, until it is answered."""
         self._requests += 1
         try:
-            yield chunks
+            yield
         finally:
             self._requests -= 1
-            self._held -= sum(map(len, chunks))
+            self._held -= upload.length
 
-    async def _receive(self, scope: Message, receive: Receive, chunks: list[bytes]) -> None:
-        """Append the body of a request to ``chunks``.
+    async def _receive(self, upload: Upload) -> None:
+        """Receive a whole request.
 
         Raises:
             RefusedError: it is no JSON, too long, too slow, or more than there is room for now.
         """
-        _check_content_type(scope)
+        upload.check_headers()
         if self._requests > MAX_REQUESTS:
             raise RefusedError(503, "Too many requests are in work.")
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):
-                await self._append(scope, receive, chunks)
+                while not upload.complete:
+                    if self._held > MAX_HELD:
+                        raise RefusedError(503, "Too much is in work.")
+                    self._held += await upload.receive()
         except TimeoutError:
             message = f"The request did not arrive within {RECEIVE_SECONDS:.0f} seconds."
             raise RefusedError(408, message) from None
 
-    async def _append(self, scope: Message, receive: Receive, chunks: list[bytes]) -> None:
-        announced = int(_header(scope, b"content-length") or 0)
-        length, more = 0, True
-        while more:
-            if max(announced, length) > MAX_BODY:
-                raise RefusedError(413, f"A request has at most {MAX_BODY // 2**20} MiB.")
-            if self._held > MAX_HELD:
-                raise RefusedError(503, "Too much is in work.")
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise RefusedError(400, "The request is not complete.")
-            chunk, more = message.get("body", b""), message.get("more_body", False)
-            chunks.append(chunk)
-            length += len(chunk)
-            self._held += len(chunk)
-        if length > MAX_BODY:
-            raise RefusedError(413, f"A request has at most {MAX_BODY // 2**20} MiB.")
+
+class Upload:
+    """The body of a request on its way in: its chunks so far, and whether they are all."""
+
+    def __init__(self, scope: Message, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.chunks: list[bytes] = []
+        self.length = 0
+        self.complete = False
+
+    def check_headers(self) -> None:
+        """Look at what the request says about itself.
+
+        Raises:
+            RefusedError: it is no JSON, or too long.
+        """
+        kind, _, parameter = (self._header(b"content-type") or "").lower().replace(" ", "").partition(";")
+        if kind != JSON or parameter not in {"", "charset=utf-8"}:
+            raise RefusedError(415, f"The content type has to be {JSON}.")
+        if int(self._header(b"content-length") or 0) > MAX_BODY:
+            raise _too_long()
+
+    async def receive(self) -> int:
+        """Wait for the next chunk and return its length.
+
+        Raises:
+            RefusedError: it makes the request too long, or the client has gone.
+        """
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.complete = True
+            raise RefusedError(400, "The request is not complete.")
+        self.complete = not message.get("more_body", False)
+        chunk = message.get("body", b"")
+        if self.length + len(chunk) > MAX_BODY:
+            raise _too_long()
+        self.chunks.append(chunk)
+        self.length += len(chunk)
+        return len(chunk)
+
+    async def drain(self) -> None:
+        """Throw away what is still to come; a client that asks before it sends is told at once."""
+        if self._header(b"expect") is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self.complete:
+                    self.complete = not (await self._receive()).get("more_body", False)
+
+    def _header(self, name: bytes) -> str | None:
+        return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
 
 
-async def _drain(scope: Message, receive: Receive) -> None:
-    """Throw away what is still to come of a body; a client that asks before it sends is told at once."""
-    if _header(scope, b"expect") is not None:
-        return
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
-
-
-def _header(scope: Message, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
-
-
-def _check_content_type(scope: Message) -> None:
-    kind, _, parameter = (_header(scope, b"content-type") or "").lower().replace(" ", "").partition(";")
-    if kind != JSON or parameter not in {"", "charset=utf-8"}:
-        raise RefusedError(415, f"The content type has to be {JSON}.")
+def _too_long() -> RefusedError:
+    return RefusedError(413, f"A request has at most {MAX_BODY // 2**20} MiB.")
 
 
 def _with_length(scope: Message, length: int) -> Message:

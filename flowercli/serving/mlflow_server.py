@@ -55,10 +55,12 @@ def take_port(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        taken = socket.socket(family, socket.SOCK_STREAM)
-        if os.name == "posix":  # Elsewhere this would allow two servers on one port.
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
+        with contextlib.ExitStack() as failed:
+            taken = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            if os.name == "posix":  # Elsewhere this would allow two servers on one port.
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+            failed.pop_all()
     except OSError as error:
         message = f"Port {port} of {host} cannot be used: {error.strerror}."
         raise ServingError(message, hint="flowers serve-mlflow --port OTHER") from error

@@ -47,7 +47,12 @@ def serve_tracking(store: Store, taken: socket.socket, ready: Callable[[], None]
     stop = threading.Event()
     # In a session of its own a Ctrl-C reaches it once, from here.
     environment = {**SETTINGS, **os.environ, **QUIETLY}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603  (our own words)
+    process = subprocess.Popen(  # noqa: S603  (our own words)
+        command,
+        stdout=sys.stderr,  # Its log.
+        env=environment,
+        start_new_session=True,
+    )
     tell_when_answering(f"{address}/health", ready, stop)
     try:
         code = process.wait()

@@ -64,7 +64,7 @@ def test_a_new_version_is_one_commit_without_stale_files(hub, program, bundle):
     assert hub.messages == ["A flowers bundle", "Without weights"]
     assert len(hub.history["me/five"]) == 3  # The new repository was one too.
     names = {path.name for path in (hub.root / "me" / "five").iterdir()}
-    assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "split.json"}
+    assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "reference.npz", "split.json"}
 
 
 def test_nothing_of_this_machine_is_sent(hub, program, trained, dataset):

@@ -71,7 +71,8 @@ class Reference:
         if path.stat().st_size > MOST_BYTES:
             raise BundleError(f"{path} is too large for a reference.")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: numpy leaves a file open that is no archive.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return cls._checked({name: file[name] for name in file.files}, bundle)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             hint = f"flowers reference {bundle.path}"

@@ -7,6 +7,7 @@ the population stability index are not: 100 answers against 100 are above 0.1 mo
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -129,6 +130,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+@cache
 def answers_needed(reference: int, bins: int | None, index: float, level: float) -> int | None:
     """Return how many answers it takes to notice an index of this size in four cases of five; ``None``: never.
 

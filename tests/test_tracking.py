@@ -31,6 +31,7 @@ from flowercli.training.loop import EpochReport
 EPOCHS = 6
 STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.
 OPTIONS = ("model=tiny", "loss=ce", "--batch-size", 16, "num_workers=0", "validate_every=2", "patience=0")
+FILES = ("config.json", "model.safetensors", "README.md", "reference.npz", "split.json")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def check_complete(client, run, epochs=EPOCHS):
     (model,) = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id='{run.info.run_id}'")
     assert model.status == "READY"
     names = {entry.path for entry in client.list_artifacts(run.info.run_id, "bundle")}
-    assert names == {f"bundle/{name}" for name in ("config.json", "model.safetensors", "README.md", "split.json")}
+    assert names == {f"bundle/{name}" for name in FILES}
     return model
 
 

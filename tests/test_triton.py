@@ -65,6 +65,18 @@ def test_onnxruntime_repository(run, tmp_path):
     assert {path.name for path in model.parent.iterdir()} == {"model.onnx"}
 
 
+@pytest.mark.parametrize(("backend", "graph"), [("onnxruntime", "model.fp16.onnx"), ("python", "model.int8.onnx")])
+def test_half_precision_is_for_the_backend_that_runs_on_gpus(run, tmp_path, backend, graph):
+    bundle = Bundle.load(shutil.copytree(SHIPPED, tmp_path / "bundle"))
+    shutil.copy(bundle.path / "model.int8.onnx", tmp_path / "half")
+    with (tmp_path / "half").open("ab") as file:
+        file.write(b"\x08\x08")  # The version of the format once more: another file, the same graph.
+    add_files(bundle, {"model.fp16.onnx": tmp_path / "half"})
+    repository = written(run, tmp_path, "--triton-backend", backend, bundle=bundle.path)
+    model = repository / "flowers_pixels" / "1" / "model.onnx"
+    assert model.read_bytes() == (bundle.path / graph).read_bytes()
+
+
 def test_tensors_of_the_ensemble_are_those_of_its_steps(run, tmp_path):
     configs = read_configs(written(run, tmp_path))
     ensemble = configs["flowers"]

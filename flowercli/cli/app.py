@@ -12,11 +12,14 @@ from flowercli.cli.classify import classify
 from flowercli.cli.data import data
 from flowercli.cli.doctor import doctor
 from flowercli.cli.download import download
+from flowercli.cli.drift import drift
 from flowercli.cli.eval import evaluate
 from flowercli.cli.export import export
 from flowercli.cli.merge import merge
 from flowercli.cli.models import models
 from flowercli.cli.publish import publish
+from flowercli.cli.reference import reference
+from flowercli.cli.serve import serve
 from flowercli.cli.serve_mlflow import serve_mlflow
 from flowercli.cli.split import split
 from flowercli.cli.track import track
@@ -58,6 +61,9 @@ app.command("train")(train)
 app.command("track")(track)
 app.command("eval")(evaluate)
 app.command("export")(export)
+app.command("serve")(serve)
 app.command("serve-mlflow")(serve_mlflow)
 app.command("average")(average)
 app.command("publish")(publish)
+app.command("drift")(drift)
+app.command("reference")(reference)

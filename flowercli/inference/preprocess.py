@@ -12,30 +12,25 @@ passes (a test holds the mean difference under half a grey level).
 
 from __future__ import annotations
 
-import errno
-import io
 import math
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from flowercli.errors import BundleError, ImageError
+from flowercli.errors import BundleError
+from flowercli.inference.decode import ANYTHING, Accepted, open_draft
 
 if TYPE_CHECKING:
+    import os
+
     import numpy.typing as npt
 
-# Pillow refuses pictures above twice its own MAX_IMAGE_PIXELS and warns above it once. A phone
-# takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
-MAX_PIXELS = 268_435_456
-# What a format that cannot be decoded at a smaller scale may cost: 89 megapixels, 270 MB.
-MAX_FULL_DECODE_PIXELS = 89_478_485
+# What the graph calls the pixels.
+INPUT = "pixels"
 # What a server takes of one file.
 MAX_BYTES = 32 * 2**20
-EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,6 +91,28 @@ class PreprocessSpec:
         return math.floor(self.height / self.crop_pct), math.floor(self.width / self.crop_pct)
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The pixels for a model, ``uint8`` ``[height, width, 3]``, and the size of the upright picture they come from."""
+
+    pixels: npt.NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def load_picture(
+    source: str | os.PathLike[str] | bytes, spec: PreprocessSpec, accepted: Accepted = ANYTHING
+) -> Picture:
+    """Decode a file or the bytes of one into what a model takes, and tell its size.
+
+    Raises:
+        ImageError: the picture cannot be read, or is not accepted; its ``code`` says why.
+    """
+    image, orientation, (width, height) = open_draft(source, min(spec.resize_to), accepted)
+    pixels = np.asarray(crop_and_resize(image, orientation, spec))
+    return Picture(pixels, *((height, width) if orientation in SIDEWAYS else (width, height)))
+
+
 def load_pixels(source: str | os.PathLike[str] | bytes, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a file or the bytes of one into upright, resized, cropped RGB pixels.
 
@@ -105,7 +122,7 @@ def load_pixels(source: str | os.PathLike[str] | bytes, spec: PreprocessSpec) ->
     Raises:
         ImageError: the picture cannot be read; its ``code`` says why.
     """
-    return np.asarray(crop_and_resize(*_open_draft(source, min(spec.resize_to)), spec))
+    return load_picture(source, spec).pixels
 
 
 def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> Image.Image:
@@ -114,7 +131,7 @@ def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> I
     Raises:
         ImageError: the picture cannot be read.
     """
-    image, orientation = _open_draft(source, shorter_side)
+    image, orientation, _ = open_draft(source, shorter_side)
     return _upright(image, orientation)
 
 
@@ -165,90 +182,6 @@ def _stored_box(
     return left, top, right, bottom
 
 
-def _open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int) -> tuple[Image.Image, int]:
-    """Decode to RGB, JPEGs at the smallest scale that still has the shorter side; with the orientation."""
-    try:
-        with _open(source) as image:
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-            image.draft("RGB", _draft_size(image.size, shorter_side))
-            _check_size(image)
-            image.load()
-            return _to_rgb(image), orientation
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError("not_found", "There is no such file.") from error
-    except PermissionError as error:
-        raise ImageError("not_permitted", "Reading it is not permitted.") from error
-    except UnidentifiedImageError as error:
-        raise ImageError("not_an_image", "It is not a picture in a format that can be read.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError("too_large", "It has too many pixels to be a photograph.") from error
-    except MemoryError as error:
-        raise ImageError("too_large", "It needs more memory than there is.") from error
-    except Exception as error:
-        # Pillow's decoders raise almost anything on damaged files (OSError, SyntaxError, ValueError,
-        # struct.error, zlib.error, IndexError, …); one bad picture must not end a run over thousands.
-        raise _decoding_error(error) from error
-
-
-def _open(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    if isinstance(source, bytes):
-        if not source:
-            raise ImageError("empty", "It is empty: 0 bytes.")
-        return Image.open(io.BytesIO(source))
-    status = os.stat(source)
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("not_permitted", "The folder cannot be listed.")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not_a_file", "It is not a file.")
-    if status.st_size == 0:
-        raise ImageError("empty", "The file is empty: 0 bytes.")
-    return Image.open(source)
-
-
-def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
-    scale = shorter_side / min(size)
-    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
-
-
-def _check_size(image: Image.Image) -> None:
-    """Refuse what would take too much memory; the size is the one after ``draft``."""
-    pixels = image.width * image.height
-    if pixels > MAX_FULL_DECODE_PIXELS:
-        raise ImageError("too_large", f"It has {pixels / 1e6:.0f} megapixels; the limit for its format is 89.")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _wide_to_rgb(image)
-    if image.has_transparency_data:
-        # What lies under transparent pixels is arbitrary; people see them on white.
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _wide_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16- and 32-bit greys to 8 bits; ``convert`` alone would cut everything above 255 off."""
-    values = np.asarray(image, dtype=np.float64)
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0  # noqa: PLR2004
-    grey = np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     method = UPRIGHT.get(orientation)
     return image if method is None else image.transpose(method)
-
-
-def _decoding_error(error: Exception) -> ImageError:
-    if isinstance(error, OSError) and error.errno is not None:
-        code = "not_found" if error.errno in {errno.ENAMETOOLONG, errno.ENOTDIR} else "unreadable"
-        return ImageError(code, f"It cannot be read: {error.strerror}.")
-    if "truncated" in str(error).lower():
-        return ImageError("truncated", "It is cut off: the end of the file is missing.")
-    return ImageError("unreadable", f"It is damaged: {error}.")

@@ -1,0 +1,152 @@
+"""``flowers serve``: answers over HTTP."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    from flowercli.bundle import Bundle
+    from flowercli.inference.session import Runtime
+    from flowercli.serving.http.settings import Settings
+
+MEBI = 2**20
+LIMITS = "Limits, of each worker"
+
+
+def serve(
+    bundle: Annotated[
+        str | None,
+        typer.Argument(help="A name from `flowers models`, a bundle folder or a .onnx file.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes. One uses all cores; more survive the death of one.")
+    ] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FLOWERS_API_KEY",
+            help="Key that requests must have. Others see a command line: prefer the variable.",
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose pages may ask, such as https://example.org; repeat for more."),
+    ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page for browsers at /.")] = True,
+    access_log: Annotated[
+        bool, typer.Option("--access-log/--no-access-log", help="Write a JSON line to stderr for each request.")
+    ] = True,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."
+        ),
+    ] = None,
+    log_max_rows: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+    ] = 100_000,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that requests under way are given at the end.")
+    ] = 30,
+    max_body: Annotated[float, typer.Option(min=0.001, help="MiB of a request.", rich_help_panel=LIMITS)] = 32,
+    max_held: Annotated[
+        float, typer.Option(min=0.001, help="MiB of all requests under way.", rich_help_panel=LIMITS)
+    ] = 256,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.01, help="Megapixels of a picture.", rich_help_panel=LIMITS)
+    ] = 50,
+    max_images: Annotated[int, typer.Option(min=1, help="Pictures of a request.", rich_help_panel=LIMITS)] = 64,
+    max_queue: Annotated[int, typer.Option(min=1, help="Pictures that wait.", rich_help_panel=LIMITS)] = 64,
+    max_wait: Annotated[float, typer.Option(min=0.01, help="Seconds that one waits.", rich_help_panel=LIMITS)] = 5,
+    upload_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a request may take to arrive.", rich_help_panel=LIMITS)
+    ] = 30,
+    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.", rich_help_panel=LIMITS)] = 512,
+) -> None:
+    """Answer over HTTP: a page at /, /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
+
+    Ctrl-C or SIGTERM ends it: what was accepted is answered first.
+    """
+    from flowercli.cli.answer_log import open_log
+    from flowercli.errors import needs_extra
+    from flowercli.inference.cpu import available_cores
+    from flowercli.inference.session import requested_device
+    from flowercli.monitoring.request_log import check_path
+
+    requested_device(device)
+    if log is not None:
+        check_path(log)
+    with needs_extra("serve"):
+        from flowercli.serving.http.listening import bind
+        from flowercli.serving.http.settings import Limits, Settings, check_settings
+        from flowercli.serving.page.files import page_files
+
+        limits = Limits(
+            body=round(max_body * MEBI),
+            held=round(max_held * MEBI),
+            pixels=round(max_megapixels * 1e6),
+            images=max_images,
+            queue=max_queue,
+            wait=max_wait,
+            upload=upload_seconds,
+            connections=max_connections,
+        )
+        settings = Settings(
+            model=bundle,
+            device=device,
+            threads=-(-available_cores() // workers),
+            limits=limits,
+            api_key=api_key,
+            cors_origins=tuple(cors_origin or ()),
+            access_log=access_log,
+            drain_seconds=drain_seconds,
+            page=page_files if page else None,
+            observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
+        )
+        check_settings(settings)
+        with bind(host, port) as listener:
+            _run(settings, listener, workers)
+
+
+def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
+    from flowercli.cli.output import note, warn
+    from flowercli.serving.http.listening import is_loopback, url_of
+
+    def say_ready(bundle: Bundle, runtime: Runtime) -> None:
+        note(f"{bundle.name} on {runtime.describe()}, {_counted(workers, settings.threads)}.")
+        note(f"Ready: {url_of(listener)}")
+
+    if not is_loopback(listener) and settings.api_key is None:
+        warn("Everybody who reaches this machine can ask, without a key. Set one: FLOWERS_API_KEY=… flowers serve")
+    if workers == 1:
+        from flowercli.serving.http.server import serve as serve_here
+
+        serve_here(settings, listener, lambda service: say_ready(service.classifier.bundle, service.classifier.runtime))
+    else:
+        from flowercli.inference.classifier import Classifier
+        from flowercli.models import load_model
+        from flowercli.serving.http.supervisor import supervise
+
+        # What is wrong with the model is said once, here, and not by each worker.
+        tried = Classifier.open(load_model(settings.model), settings.device)
+        model, runtime = tried.bundle, tried.runtime
+        del tried
+        supervise(settings, listener, workers, lambda: say_ready(model, runtime))
+    note("Stopped.")
+
+
+def _counted(workers: int, threads: int) -> str:
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    return each if workers == 1 else f"{workers} workers of {each}"

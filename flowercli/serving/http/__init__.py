@@ -1,0 +1,1 @@
+"""``flowers serve``: answers over HTTP; no torch here."""

@@ -1,0 +1,80 @@
+"""The Open Inference Protocol, version 2: what KServe's clients and ``tritonclient`` speak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowercli import __version__
+from flowercli.errors import ImageError
+from flowercli.serving.http.infer_request import DATATYPES as INPUT_DATATYPES
+from flowercli.serving.http.infer_request import HEADER_LENGTH, IMAGE, PIXELS, read_request
+from flowercli.serving.http.infer_response import DATATYPES as OUTPUT_DATATYPES
+from flowercli.serving.http.infer_response import VERSION, infer_response
+from flowercli.serving.http.problems import Problem, bad_picture
+from flowercli.serving.http.query import refuse_query
+from flowercli.serving.http.settings import MODEL
+from flowercli.serving.http.work import Answered
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from flowercli.serving.http.service import Service
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ("binary_tensor_data", "classification")
+TYPES = ("", "application/json", "application/octet-stream")
+
+
+def server_metadata() -> dict[str, Any]:
+    """Return what ``GET /v2`` tells."""
+    return {"name": "flowercli", "version": __version__, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(service: Service) -> dict[str, Any]:
+    """Return what ``GET /v2/models/flowers`` tells; of the two inputs, a request has one."""
+    spec = service.classifier.spec
+    classes = len(service.classifier.bundle.class_names)
+    shapes = {
+        IMAGE: [-1], PIXELS: [-1, spec.height, spec.width, 3],
+        "probabilities": [-1, classes], "embedding": [-1, service.embedding_size],
+        "predicted_class": [-1], "rejected": [-1],
+    }  # fmt: skip
+
+    def tensors(datatypes: dict[str, str]) -> list[dict[str, Any]]:
+        return [{"name": name, "datatype": kind, "shape": shapes[name]} for name, kind in datatypes.items()]
+
+    return {
+        "name": MODEL,
+        "versions": [VERSION],
+        "platform": PLATFORM,
+        "inputs": tensors(INPUT_DATATYPES),
+        "outputs": tensors(OUTPUT_DATATYPES),
+    }
+
+
+async def infer(service: Service, request: Request) -> Response:
+    """Answer about the pictures of a request.
+
+    Raises:
+        Problem: the request cannot be answered, or one of its pictures cannot be read.
+    """
+    refuse_query(request.scope["query_string"])
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in TYPES:
+        raise Problem(415, "unsupported_type", f"Send the request as {' or '.join(TYPES[1:])}.")
+    service.workers.check_room()
+    body = await service.bodies.read(request)
+    request.state.bytes_in = body.size
+    try:
+        length = request.headers.get(HEADER_LENGTH)
+        asked = await read_request(body.content, length, service.classifier.spec, service.limits.images)
+        request.state.images = len(asked.inputs)
+        outcomes = await service.workers.answer(asked.inputs)
+    finally:
+        body.release()
+    for place, outcome in enumerate(outcomes):
+        if isinstance(outcome, ImageError):
+            raise bad_picture(outcome, place)
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
+    return infer_response(asked, answers, service.classifier.bundle.class_names)

@@ -1,0 +1,91 @@
+"""Those who look at every answer after it was given, such as a monitor: on a thread of their own, never in the way."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from queue import Full, Queue
+from threading import Thread
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from flowercli.inference.classifier import Prediction
+
+# Answers that wait for slow observers; more are dropped rather than kept in memory.
+WAITING = 4096
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One answer and what it was made from, never the picture itself.
+
+    ``embedding`` is ``float32`` ``[D]``; ``width`` and ``height`` are those of the upright picture as it was sent, in
+    pixels; ``brightness`` is the mean of the pixels that the model saw, 0…255.
+    """
+
+    answer: Prediction
+    embedding: npt.NDArray[np.float32]
+    width: int
+    height: int
+    brightness: float
+
+
+class Observer(Protocol):
+    """What looks at every answer of the service. Called from one thread only."""
+
+    def observe(self, observation: Observation) -> None:
+        """Look at one answer, after it was given."""
+
+    def close(self) -> None:
+        """Write down what is left; the service has ended."""
+
+
+class Observers:
+    """Hands observations to all observers, in order, on one thread.
+
+    Without observers it has no thread, and is false: nobody needs to make an observation.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = list(observers)
+        self._waiting: Queue[Observation | None] = Queue(WAITING)
+        self._dropped = 0
+        self._thread = Thread(target=self._hand_over, name="flowers-observers", daemon=True)
+        if self._observers:
+            self._thread.start()
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def tell(self, observation: Observation) -> None:
+        """Take an observation, without ever waiting."""
+        try:
+            self._waiting.put_nowait(observation)
+        except Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Hand over what waits, then close the observers."""
+        if not self._observers:
+            return
+        self._waiting.put(None)
+        self._thread.join()
+        for observer in self._observers:
+            observer.close()
+        if self._dropped:
+            logger.warning("%d answers were not observed: the observers are too slow.", self._dropped)
+
+    def _hand_over(self) -> None:
+        while (observation := self._waiting.get()) is not None:
+            for observer in self._observers:
+                try:
+                    observer.observe(observation)
+                except Exception:
+                    # A full disk of the monitor must not end the service.
+                    logger.exception("An observer failed.")

@@ -1,0 +1,78 @@
+"""One server process's service: the model, opened once and warmed up, its threads, limits, metrics and observers."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from flowercli.inference.classifier import Classifier
+from flowercli.inference.preprocess import load_pixels
+from flowercli.models import load_model
+from flowercli.serving.http.bodies import Bodies
+from flowercli.serving.http.metrics import Metrics
+from flowercli.serving.http.observers import Observers
+from flowercli.serving.http.work import Workers
+
+if TYPE_CHECKING:
+    from flowercli.serving.http.settings import Settings
+
+WARM_UP_SIZE = (640, 480)
+WARM_UPS = 3
+
+
+class Service:
+    """What the routes ask. ``ready`` is true from the end of the warming up to the first sign of the end."""
+
+    def __init__(self, classifier: Classifier, settings: Settings) -> None:
+        self.classifier = classifier
+        self.settings = settings
+        self.limits = settings.limits
+        self.ready = False
+        self.draining = False
+        self.metrics = Metrics(classifier.bundle.class_names)
+        self.metrics.describe(classifier.bundle, classifier.runtime)
+        self.bodies = Bodies(settings.limits)
+        self.observers = Observers([make(classifier) for make in settings.observers])
+        self.workers = Workers(
+            classifier,
+            threads=settings.threads,
+            limits=settings.limits,
+            metrics=self.metrics,
+            observers=self.observers,
+        )
+        self.embedding_size = 0
+
+    @classmethod
+    def open(cls, settings: Settings) -> Service:
+        """Open the model on its device.
+
+        Raises:
+            BundleError: there is no such model, or it cannot be used.
+            DeviceError: the device cannot be had.
+        """
+        return cls(Classifier.open(load_model(settings.model), settings.device), settings)
+
+    def start(self) -> None:
+        """Warm up, so that the first answer takes no longer than the others, and start the threads."""
+        buffer = io.BytesIO()
+        Image.new("RGB", WARM_UP_SIZE, "white").save(buffer, "JPEG")
+        for _ in range(WARM_UPS):
+            pixels = load_pixels(buffer.getvalue(), self.classifier.spec)
+            _, embedding = self.classifier.run(pixels[np.newaxis])
+        self.embedding_size = embedding.shape[1]
+        self.workers.start()
+        self.ready = True
+
+    def drain(self) -> None:
+        """Be no longer ready: what was accepted is answered, and connections end with their answer."""
+        self.ready = False
+        self.draining = True
+
+    def stop(self) -> None:
+        """End the threads and close the observers, after the last answer."""
+        self.drain()
+        self.workers.stop()
+        self.observers.close()

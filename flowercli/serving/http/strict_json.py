@@ -1,0 +1,66 @@
+"""Read JSON from strangers: bounded before it is parsed, and nothing in it that is not asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+from typing import Any
+
+from flowercli.errors import ImageError
+from flowercli.serving.http.problems import Problem
+
+# Below this, parsing takes less time than handing it to a thread.
+INLINE_BYTES = 256 * 1024
+
+
+async def read_json(body: bytes, max_items: int) -> dict[str, Any]:
+    """Parse a JSON object of at most ``max_items`` values.
+
+    Raises:
+        Problem: 400, it is no JSON; 422, it is no object, or has too many values.
+    """
+    if len(body) <= INLINE_BYTES:
+        return _parse(body, max_items)
+    return await asyncio.to_thread(_parse, body, max_items)
+
+
+def check_fields(value: dict[str, Any], known: set[str], where: str) -> None:
+    """Refuse members that are not known.
+
+    Raises:
+        Problem: 422.
+    """
+    unknown = sorted(value.keys() - known)
+    if unknown:
+        raise Problem(422, "unknown_field", f"{where} has '{unknown[0][:40]}'; known are: {', '.join(sorted(known))}.")
+
+
+def decode_base64(text: object) -> bytes | ImageError:
+    """Decode the base64 text of a file, strictly: no other characters, no missing padding."""
+    if isinstance(text, str):
+        try:
+            return binascii.a2b_base64(text, strict_mode=True)
+        except (binascii.Error, ValueError):
+            pass
+    return ImageError("not_base64", "It is not the base64 text of a file.")
+
+
+def _parse(body: bytes, max_items: int) -> dict[str, Any]:
+    # Each value but the first of a list or object follows a comma; brackets count for nesting. So what the
+    # parsed values may take is known before they exist.
+    items = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if items > max_items:
+        raise Problem(422, "too_many_values", f"The JSON has more than {max_items} values; fewer pictures need fewer.")
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        # Its own messages may quote what was sent.
+        raise Problem(400, "bad_json", "The request is not JSON in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise Problem(422, "bad_json", "The JSON is not an object.")
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,176 @@
+"""The work itself: pictures wait in one queue, and threads that share one session decode and answer them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowercli.errors import ImageError
+from flowercli.inference.decode import Accepted, safe_formats
+from flowercli.inference.preprocess import Picture, load_picture
+from flowercli.serving.http.observers import Observation
+from flowercli.serving.http.problems import Problem, busy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from flowercli.inference.classifier import Classifier, Prediction
+    from flowercli.serving.http.metrics import Metrics
+    from flowercli.serving.http.observers import Observers
+    from flowercli.serving.http.settings import Limits
+
+    # The bytes of a file; pixels as the model takes them; or what is known to be wrong already.
+    Input = bytes | npt.NDArray[np.uint8] | ImageError
+
+logger = logging.getLogger(__name__)
+# The weight of the latest picture in the mean that says how long a queue takes.
+LATEST = 0.05
+FIRST_GUESS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer for one picture, in words and as the model gave it: ``float32`` ``[C]`` and ``[D]``."""
+
+    prediction: Prediction
+    probabilities: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+
+
+Outcome = Answered | ImageError | Problem
+
+
+class Job:
+    """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
+
+    __slots__ = ("future", "left", "loop", "results", "since", "top_k")
+
+    def __init__(self, count: int, top_k: int | None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
+        self.results: list[Outcome | None] = [None] * count
+        self.left = count
+        self.top_k = top_k
+        self.since = perf_counter()
+
+    def done(self, place: int, outcome: Outcome) -> None:
+        """Take the result of one picture."""
+        self.results[place] = outcome
+        self.left -= 1
+        if not self.left and not self.future.done():
+            self.future.set_result(self.results)
+
+
+class Workers:
+    """Threads that answer about pictures, one picture a batch, in the order in which they came."""
+
+    def __init__(
+        self, classifier: Classifier, *, threads: int, limits: Limits, metrics: Metrics, observers: Observers
+    ) -> None:
+        self._classifier = classifier
+        self._limits = limits
+        self._metrics = metrics
+        self._observers = observers
+        self._accepted = Accepted(limits.pixels, safe_formats())
+        self._queue: SimpleQueue[tuple[Job, int, Input] | None] = SimpleQueue()
+        self._mean_seconds = FIRST_GUESS
+        self._threads = [Thread(target=self._work, name=f"flowers-{number}", daemon=True) for number in range(threads)]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads when the queue is empty."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def check_room(self, pictures: int = 1) -> None:
+        """Refuse pictures that would wait too long.
+
+        Raises:
+            Problem: 429, with the seconds after which there is room.
+        """
+        waiting = self._queue.qsize()
+        # What one request may hold is always taken when nothing waits.
+        if waiting and waiting + pictures > self._limits.queue:
+            seconds = math.ceil(waiting * self._mean_seconds / len(self._threads))
+            raise busy(429, "too_busy", f"{waiting} pictures are waiting already.", seconds)
+
+    async def answer(self, pictures: Sequence[Input], top_k: int | None = None) -> list[Outcome]:
+        """Answer about the pictures of one request, each in its place.
+
+        Raises:
+            Problem: 429, there is no room; 503, they waited for too long.
+        """
+        self.check_room(len(pictures))
+        job = Job(len(pictures), top_k)
+        for place, picture in enumerate(pictures):
+            self._queue.put((job, place, picture))
+        self._metrics.waiting.set(self._queue.qsize())
+        results = await job.future
+        self._metrics.waiting.set(self._queue.qsize())
+        outcomes = [outcome for outcome in results if outcome is not None]
+        for outcome in outcomes:
+            if isinstance(outcome, Problem):
+                raise outcome
+        return outcomes
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            job, place, picture = task
+            del task
+            outcome = self._outcome(job, picture)
+            # The event loop may have ended, and nobody waits any more.
+            if not job.loop.is_closed():
+                job.loop.call_soon_threadsafe(job.done, place, outcome)
+            del job, picture, outcome
+
+    def _outcome(self, job: Job, picture: Input) -> Outcome:
+        started = perf_counter()
+        waited = started - job.since
+        self._metrics.queue.observe(waited)
+        if waited > self._limits.wait:
+            return busy(503, "too_slow", f"The pictures waited for {waited:.1f} seconds.", waited)
+        try:
+            outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job.top_k, started)
+        except ImageError as error:
+            outcome = error
+        except Exception:
+            logger.exception("A picture could not be answered.")
+            self._metrics.bad_picture()
+            return Problem(500, "internal", "The picture could not be answered; the log says why.")
+        if isinstance(outcome, ImageError):
+            self._metrics.bad_picture()
+        return outcome
+
+    def _answer(self, source: bytes | npt.NDArray[np.uint8], top_k: int | None, started: float) -> Answered:
+        if isinstance(source, bytes):
+            picture = load_picture(source, self._classifier.spec, self._accepted)
+        else:
+            picture = Picture(source, source.shape[1], source.shape[0])
+        decoded = perf_counter()
+        probabilities, embedding = (output[0] for output in self._classifier.run(picture.pixels[np.newaxis]))
+        ended = perf_counter()
+        prediction = self._classifier.prediction(probabilities, embedding, top_k)
+        self._metrics.decode.observe(decoded - started)
+        self._metrics.infer.observe(ended - decoded)
+        self._metrics.picture(prediction.class_index, rejected=prediction.rejected)
+        self._mean_seconds += LATEST * (ended - started - self._mean_seconds)
+        if self._observers:
+            brightness = float(picture.pixels.mean())
+            self._observers.tell(Observation(prediction, embedding, picture.width, picture.height, brightness))
+        return Answered(prediction, probabilities, embedding)

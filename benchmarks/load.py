@@ -45,9 +45,18 @@ class Client:
         else:
             self.bad_at.append(now)
 
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return an open connection that the server has not closed, or a new one."""
+        while self.idle:
+            reader, writer = self.idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
     async def exchange(self, request: bytes) -> str:
-        """Use an open connection or a new one."""
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        """Send a request, read its answer and return its status."""
+        reader, writer = await self.connection()
         try:
             writer.write(request)
             header = await reader.readuntil(b"\r\n\r\n")

@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -17,6 +18,12 @@ from published import GRAPH, NAME, ROSE, in_place
 from flowercli.bundle import Bundle
 
 pytestmark = pytest.mark.network
+# A shell's background jobs, and their children, ignore Ctrl-C.
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, sys.argv[1:])
+"""
 
 
 def test_cut_connections_are_resumed(hub, program):
@@ -40,17 +47,28 @@ def test_cut_connections_are_resumed(hub, program):
     assert hub.sent <= files * 1.05
 
 
-def test_a_killed_download_goes_on_where_it_stopped(hub, program, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_download_goes_on_where_it_was(hub, program, tmp_path, how):
     size = (hub.root / NAME / GRAPH).stat().st_size
     hub.faults = [Fault(GRAPH, cut_after=size * 2 // 3, hold=True)]
-    arguments = command("download", "model", NAME)
-    with subprocess.Popen(arguments, env=client_environment(hub, tmp_path), cwd=ROOT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, *command("download", "model", NAME)],
+        env=client_environment(hub, tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         partial = tmp_path / "data" / "models" / f".partial-me--five@{hub.head(NAME)}" / f".partial-{GRAPH}"
         deadline = time.monotonic() + 60
         while not partial.exists() or partial.stat().st_size < size * 2 // 3:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+        busy = program("download", "--remove", NAME)
+        assert busy.code == 1
+        assert f"Another process is downloading {NAME} now" in busy.err
+        process.send_signal(how)
+        _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"Interrupted at {size * 2 / 3e6:.1f} of {size / 1e6:.1f} MB of {GRAPH}." in err
+        assert "The same command goes on from there." in err
     assert in_place(tmp_path) == []
     assert json.loads(program("download", "--list", "--json").out)["installed"] == []
     hub.requests.clear()
@@ -58,6 +76,15 @@ def test_a_killed_download_goes_on_where_it_stopped(hub, program, tmp_path):
     assert [asked for _, path, asked in hub.requests if path.endswith(GRAPH)] == [f"bytes={size * 2 // 3}-"]
     Bundle.load(tmp_path / "data" / "models" / NAME).verify()
     assert list((tmp_path / "data" / "models").glob(".partial-*")) == []
+
+
+def test_what_had_arrived_can_be_removed(hub, program, tmp_path):
+    hub.faults = [Fault(GRAPH, cut_after=1_000_000)]
+    assert program("download", "model", NAME, "--retries", 0).code == 1
+    assert "Unfinished downloads take 1.0 MB" in program("download", "--list").err
+    assert "an unfinished download of me/five (1.0 MB)" in program("download", "--remove", NAME).err
+    assert list((tmp_path / "data" / "models").glob(".partial-*")) == []
+    assert program("download", "--remove", NAME).code == 1
 
 
 def test_two_at_once_fetch_one_copy(hub, tmp_path):

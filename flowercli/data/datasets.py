@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -195,7 +196,10 @@ def as_url(text: str) -> str:
     path = Path(text)
     if path.is_file():
         return path.resolve().as_uri()
-    raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=f"Sources: {', '.join(SOURCES)}")
+    near = difflib.get_close_matches(text, SOURCES, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    hint += f"Sources: {', '.join((*SOURCES, DVC))}; or an address, or the path of an archive."
+    raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=hint)
 
 
 def _check_url(url: str) -> None:

@@ -16,9 +16,10 @@ from flowercli.data.duplicates import fingerprint_all
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
+from flowercli.locks import alone
 from flowercli.transfer.contract import FilesListener, Wanted, shown
 from flowercli.transfer.fetch import fetch
-from flowercli.transfer.place import alone, check_space, disk_faults
+from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from pathlib import Path

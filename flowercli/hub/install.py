@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.bundle import describe
-from flowercli.home import data_home
-from flowercli.installed import FOLDERS, Installed, folder_of, record
+from flowercli.installed import Installed, folder_of, in_progress, record
+from flowercli.locks import alone
 from flowercli.transfer.fetch import fetch
-from flowercli.transfer.place import alone, check_space, disk_faults
+from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,14 +32,15 @@ def exclusive(kind: str, reference: Reference, listener: FilesListener) -> Itera
     Raises:
         DownloadError: the disk is full, or may not be written to.
     """
-    with disk_faults(), alone(data_home() / FOLDERS[kind] / _flat(reference.repo_id), listener.waiting):
+    with disk_faults(), alone(in_progress(kind, reference.repo_id), listener.waiting):
         yield
 
 
 def partial_folder(kind: str, source: Reference) -> Path:
     """Return the folder where a commit is put together, kept between attempts; drop those of other commits."""
-    start = f"{PARTIAL_PREFIX}{_flat(source.repo_id)}@"
-    folder = data_home() / FOLDERS[kind] / f"{start}{source.revision}"
+    locked = in_progress(kind, source.repo_id)
+    start = f"{PARTIAL_PREFIX}{locked.name}@"
+    folder = locked.with_name(f"{start}{source.revision}")
     for other in folder.parent.glob(f"{start}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -97,7 +98,3 @@ def _reuse(files: Sequence[HubFile], target: Path, partial: Path) -> None:
         old, new = target / file.name, partial / file.name
         if file.sha256 and not new.exists() and old.is_file() and describe(old)["sha256"] == file.sha256:
             shutil.copyfile(old, new)
-
-
-def _flat(repo_id: str) -> str:
-    return repo_id.replace("/", "--")

@@ -1,4 +1,4 @@
-"""Where a transfer writes: one process at a time, with space left, and what a disk says turned into messages."""
+"""Where a transfer writes: space is looked for before, and what a disk says becomes a message."""
 
 from __future__ import annotations
 
@@ -7,30 +7,12 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from flowercli.errors import DownloadError
 from flowercli.transfer import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextmanager
-def alone(target: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a file or folder, whose parent is made; ``waiting`` is called if another process has it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        waiting()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -29,6 +29,8 @@ GONE = 499
 # What a client still sends after it was refused is taken and thrown away, or it would not read the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 2**20
+# Up to this, the connection is kept: under a load that is too high, each new one would cost more than the refusal.
+KEPT_BYTES = 2**20
 HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 
@@ -136,7 +138,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *HEADERS, (b"x-request-id", self.id.encode())]
-            if self._draining or self._more:
+            if self._draining or (self._more and self._size > KEPT_BYTES):
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         else:

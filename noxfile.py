@@ -39,8 +39,8 @@ def base(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Types and every test, with everything that training and DVC need, and an S3 server."""
-    session.install("-e", ".[train,data]", "mypy", "hatchling", *group("test"), *group("s3"))
+    """Types and every test, with everything that training, DVC and serving need, and an S3 server."""
+    session.install("-e", ".[train,data,serve]", "mypy", "hatchling", *group("test"), *group("s3"), *group("serve"))
     session.run("mypy")
     session.run("pytest", "-n", WORKERS, "--dist", "worksteal", *session.posargs, env=photos())
 

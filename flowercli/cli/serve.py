@@ -67,7 +67,7 @@ def serve(
         float, typer.Option(min=0.01, help="Megapixels of a picture.", rich_help_panel=LIMITS)
     ] = 50,
     max_images: Annotated[int, typer.Option(min=1, help="Pictures of a request.", rich_help_panel=LIMITS)] = 64,
-    max_queue: Annotated[int, typer.Option(min=1, help="Pictures that wait.", rich_help_panel=LIMITS)] = 128,
+    max_queue: Annotated[int, typer.Option(min=1, help="Pictures that wait.", rich_help_panel=LIMITS)] = 64,
     max_wait: Annotated[float, typer.Option(min=0.01, help="Seconds that one waits.", rich_help_panel=LIMITS)] = 5,
     upload_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds that a request may take to arrive.", rich_help_panel=LIMITS)
@@ -113,7 +113,8 @@ def serve(
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)
-        _run(settings, bind(host, port), workers)
+        with bind(host, port) as listener:
+            _run(settings, listener, workers)
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:

@@ -21,7 +21,7 @@ MAX_PIXELS = 268_435_456
 # What a format that cannot be decoded at a smaller scale may cost: 89 megapixels, 270 MB.
 MAX_FULL_DECODE_PIXELS = 89_478_485
 # What strangers may send: none of these starts another program, as Pillow does for PostScript.
-SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA")
+SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
 EXIF_ORIENTATION = 0x0112
 
 
@@ -42,6 +42,12 @@ class Draft(NamedTuple):
     image: Image.Image
     orientation: int
     size: tuple[int, int]
+
+
+def safe_formats() -> tuple[str, ...]:
+    """Return the formats that strangers may send, of those that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in SAFE_FORMATS if name in Image.OPEN)
 
 
 def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, accepted: Accepted = ANYTHING) -> Draft:

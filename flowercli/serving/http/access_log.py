@@ -94,7 +94,8 @@ def set_up_logging() -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     # Strangers send what they like: a line for each is in the access log already.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in ("uvicorn.error", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     # Pillow warns about odd files, and the answer says what is wrong with one.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 

@@ -14,6 +14,7 @@ from flowercli import __version__
 from flowercli.serving.http import describe, infer_route
 from flowercli.serving.http.classify_route import classify
 from flowercli.serving.http.guard import Guard
+from flowercli.serving.http.keys import KeyCheck
 from flowercli.serving.http.problems import Problem, busy
 from flowercli.serving.http.query import refuse_query
 from flowercli.serving.http.settings import MODEL
@@ -62,13 +63,16 @@ def create_app(
     _add_classify(app, service)
     _add_protocol(app, service)
     _add_metrics(app, service)
-    describe.complete(app, needs_key=service.settings.api_key is not None)
+    describe.complete(app, max_images=service.limits.images, needs_key=service.settings.api_key is not None)
     own = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     app.router.routes.extend(page_routes(page or {}))
     inner: ASGIApp = app
+    if service.settings.api_key is not None:
+        inner = KeyCheck(inner, service.settings.api_key, frozenset(page or {}))
+    # Around the keys: a browser asks without one whether it may ask with one.
     if service.settings.cors_origins:
         inner = CORSMiddleware(
-            app,
+            inner,
             allow_origins=service.settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],

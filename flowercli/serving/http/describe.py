@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 
 from flowercli.serving.http import schemas
+from flowercli.serving.http.keys import OPEN_ROUTES
 from flowercli.serving.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ CAUSES = {
     429: "Too many pictures are waiting.",
     503: "There is no room, or the service is starting or ending.",
 }
-OPEN = ("/v2/health/live", "/v2/health/ready")
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -71,8 +71,11 @@ def _get(operation: str, schema: str, what: str, *statuses: int) -> dict[str, An
     }
 
 
-def _post(operation: str, what: str, responses: dict[int, Any], body: dict[str, Any], parameters: list[Any]) -> Any:
+def _post(
+    operation: str, what: str, responses: dict[int, Any], body: dict[str, Any], parameters: list[Any], text: str = ""
+) -> Any:
     return {
+        "description": text,
         "operation_id": operation,
         "summary": what,
         "responses": {**responses, **problems(400, 408, 413, 415, 422, 429, 503)},
@@ -90,10 +93,11 @@ TOP_K = {
     "description": "How many classes an answer lists; all without it.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
 }  # fmt: skip
-HEADER_LENGTH = {
-    "name": "Inference-Header-Content-Length", "in": "header", "required": True,
-    "description": "The length of the JSON, which binary tensors follow.", "schema": {"type": "integer", "minimum": 0},
-}  # fmt: skip
+INFER_TEXT = (
+    "One input: `image`, encoded files, or `pixels`, UINT8 `[N, H, W, 3]` as the model's metadata says. Described here "
+    "is `image` in JSON, where its elements are base64 text. Both can be sent as binary tensors after the JSON, whose "
+    "length is then given in the header `Inference-Header-Content-Length`; with a length of 0, the body is one file."
+)
 CLASSIFY = _post(
     "classify",
     "Tell which flower is in each picture",
@@ -116,6 +120,7 @@ INFER = _post(
     ok("InferResponse", "The outputs that were asked for.", **{"application/octet-stream": {"schema": BINARY}}),
     {"application/json": {"schema": reference("InferRequest")}},
     [],
+    INFER_TEXT,
 )
 SERVER = _get("server", "ServerMetadata", "What serves")
 LIVE = _get("live", "Live", "Whether the service runs")
@@ -131,7 +136,7 @@ METRICS = {
 }
 
 
-def complete(app: FastAPI, *, needs_key: bool) -> None:
+def complete(app: FastAPI, *, max_images: int, needs_key: bool) -> None:
     """Have the application describe itself with the schemas, and with the key where one is needed."""
 
     def openapi() -> dict[str, Any]:
@@ -139,7 +144,7 @@ def complete(app: FastAPI, *, needs_key: bool) -> None:
             description = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            description["components"] = {"schemas": schemas.ALL}
+            description["components"] = {"schemas": schemas.all_schemas(max_images)}
             if needs_key:
                 _ask_for_key(description)
             app.openapi_schema = description
@@ -151,7 +156,7 @@ def complete(app: FastAPI, *, needs_key: bool) -> None:
 def _ask_for_key(description: dict[str, Any]) -> None:
     description["components"]["securitySchemes"] = SECURITY
     for path, item in description["paths"].items():
-        if path not in OPEN:
+        if path not in OPEN_ROUTES:
             for operation in item.values():
                 operation["security"] = [{name: []} for name in SECURITY]
                 operation["responses"]["401"] = problem(401)

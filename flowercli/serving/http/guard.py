@@ -1,9 +1,8 @@
-"""Around every request: its id, who may ask, what is counted and logged, and an end that lets the answer arrive."""
+"""Around every request: its id, what is counted and logged, and an end that lets the answer arrive."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import re
 import secrets
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect
 
 from flowercli.serving.http.access_log import MAX_TEXT
-from flowercli.serving.http.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -26,13 +24,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"})
 SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-# Probes have no key.
-OPEN_ROUTES = frozenset({"/v2/health/live", "/v2/health/ready"})
 SHED = frozenset({429, 503})
 GONE = 499
 # What a client still sends after it was refused is taken and thrown away, or it would not read the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 2**20
+# Up to this, the connection is kept: under a load that is too high, each new one would cost more than the refusal.
+KEPT_BYTES = 2**20
 HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 
@@ -42,8 +40,8 @@ class Guard:
     Args:
         app: the routes.
         service: what they ask.
-        routes: the paths that are counted under their own name, and need the key unless they are open.
-        page: the paths of the page, which holds nothing secret and whose files a browser fetches without a key.
+        routes: the paths that are counted under their own name.
+        page: the paths of the page, which are counted together.
         log: where a line for each request goes.
     """
 
@@ -55,8 +53,6 @@ class Guard:
         self._routes = routes
         self._page = page
         self._log = log
-        key = service.settings.api_key
-        self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -76,28 +72,11 @@ class Guard:
     async def _handle(self, exchange: Exchange) -> None:
         scope = exchange.scope
         try:
-            self._check_key(scope)
             await self._app(scope, exchange.receive, exchange.send)
-        except Problem as problem:
-            await problem.response()(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = GONE
         except Exception:
             logger.exception("A request failed: %s", exchange.id)
-
-    def _check_key(self, scope: Scope) -> None:
-        path = scope["path"]
-        if self._key is None or path in OPEN_ROUTES or path in self._page:
-            return
-        given = b""
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                given = value
-            elif name == b"authorization" and value[:7].lower() == b"bearer ":
-                given = value[7:].strip()
-        if not hmac.compare_digest(given, self._key):
-            message = "Send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-            raise Problem(401, "no_key", message, {"WWW-Authenticate": 'Bearer realm="flowers"'})
 
     def _account(self, exchange: Exchange) -> None:
         """Count a request, and write its line."""
@@ -159,7 +138,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *HEADERS, (b"x-request-id", self.id.encode())]
-            if self._draining or self._more:
+            if self._draining or (self._more and self._size > KEPT_BYTES):
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         else:

@@ -66,10 +66,10 @@ async def read_request(body: bytes, header_length: str | None, spec: PreprocessS
     check_fields(value, {"id", "parameters", "inputs", "outputs"}, "The request")
     tensor = _only_input(value.get("inputs"))
     identity = value.get("id")
-    if identity is not None and not isinstance(identity, str):
+    if "id" in value and not isinstance(identity, str):
         raise _bad("'id' is not a text")
-    binary = bool(_parameters(value).get("binary_data_output", False))
-    wanted = _outputs(value.get("outputs"), binary=binary)
+    binary = _flag(_parameters(value), "binary_data_output", default=False)
+    wanted = _outputs(value.get("outputs", []), binary=binary)
     return InferRequest(identity, _pictures(tensor, body[length:], spec, limit), wanted)
 
 
@@ -95,9 +95,7 @@ def _only_input(inputs: object) -> dict[str, Any]:
 
 
 def _pictures(tensor: dict[str, Any], binary: bytes, spec: PreprocessSpec, limit: int) -> list[Input]:
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or not shape or not all(type(side) is int and side > 0 for side in shape):
-        raise _bad("'shape' is not a list of positive whole numbers")
+    shape = _shape(tensor.get("shape"))
     if shape[0] > limit:
         raise too_many_images(shape[0], limit)
     if ("data" in tensor) == ("binary_data_size" in _parameters(tensor)):
@@ -158,13 +156,11 @@ def _from_bytes(binary: bytes, count: int) -> list[Input]:
 
 
 def _outputs(outputs: object, *, binary: bool) -> list[Wanted]:
-    if outputs is None:
-        return [Wanted(name, binary) for name in OUTPUTS]
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise _bad("'outputs' is not a list of outputs")
-    wanted = [_wanted(output, binary=binary) for output in outputs]
-    if len({output.name for output in wanted}) != len(wanted):
-        raise _bad("an output is asked for twice")
+    found = [_wanted(output, binary=binary) for output in outputs]
+    # One that is asked for twice is given once.
+    wanted = list({output.name: output for output in found}.values())
     return wanted or [Wanted(name, binary) for name in OUTPUTS]
 
 
@@ -173,10 +169,10 @@ def _wanted(output: dict[str, Any], *, binary: bool) -> Wanted:
     name, parameters = output.get("name"), _parameters(output)
     if name not in OUTPUTS:
         raise _bad(f"the outputs are {', '.join(OUTPUTS)}")
-    classes = parameters.get("classification", 0)
-    if type(classes) is not int or classes < 0 or (classes and name != CLASSIFIED):
+    classes = _whole(parameters.get("classification", 0))
+    if classes is None or (classes and name != CLASSIFIED):
         raise _bad(f"'classification' is a number of classes, for '{CLASSIFIED}' only")
-    return Wanted(name, bool(parameters.get("binary_data", binary)), classes)
+    return Wanted(name, _flag(parameters, "binary_data", default=binary), classes)
 
 
 def _parameters(value: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +180,28 @@ def _parameters(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise _bad("'parameters' is not an object")
     return parameters
+
+
+def _shape(value: object) -> list[int]:
+    sides = [_whole(side) for side in value] if isinstance(value, list) else []
+    shape = [side for side in sides if side]
+    if not shape or len(shape) != len(sides):
+        raise _bad("'shape' is not a list of positive whole numbers")
+    return shape
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number of at least zero as it is; JSON does not tell 2 from 2.0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value % 1 == 0:
+        return int(value)
+    return None
+
+
+def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise _bad(f"'{name}' is neither true nor false")
+    return value
 
 
 def _bad(what: str) -> Problem:

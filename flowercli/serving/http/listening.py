@@ -31,7 +31,6 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from error
-    listener.set_inheritable(True)
     return listener
 
 

@@ -30,7 +30,7 @@ def parse_form(content_type: str, body: bytes, limit: int) -> list[File]:
     """Return the files of the fields named ``file``, in order.
 
     Raises:
-        Problem: 400, the form is damaged; 422, it has another field, or no file; 413, there are more than ``limit``.
+        Problem: 400, the form is damaged; 422, it has another field, no file, or more than ``limit``.
     """
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")

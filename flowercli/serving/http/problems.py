@@ -63,4 +63,4 @@ def bad_picture(error: ImageError, place: int | None = None) -> Problem:
 
 def too_many_images(count: int, limit: int) -> Problem:
     """Return the problem of a request with too many pictures."""
-    return Problem(413, "too_many_images", f"{count} pictures in one request: at most {limit}.")
+    return Problem(422, "too_many_images", f"{count} pictures in one request: at most {limit}.")

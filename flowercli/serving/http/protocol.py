@@ -12,7 +12,10 @@ from flowercli.serving.http.problems import MEDIA_TYPE, Problem, busy
 if TYPE_CHECKING:
     import asyncio
 
+    from flowercli.serving.http.settings import Limits
+
 HEADER_SECONDS = 10.0
+LATE = Problem(408, "too_slow", "The headers took too long to arrive.")
 FULL = busy(503, "too_many_connections", "Too many connections are open.", 1)
 BAD_REQUEST = Problem(400, "bad_request", "This is not HTTP.")
 
@@ -21,14 +24,14 @@ class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uv
     """Closes a connection whose headers do not arrive in time, or that is one too many."""
 
     max_connections = 0
+    header_seconds = HEADER_SECONDS
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take a connection, or say that there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            self.transport.write(_plain_response(FULL))
-            self.transport.close()
+            self._end(FULL)
             return
         self._expect_headers()
 
@@ -49,11 +52,14 @@ class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uv
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP in the form that all errors have."""
         del msg
-        self.transport.write(_plain_response(BAD_REQUEST))
+        self._end(BAD_REQUEST)
+
+    def _end(self, problem: Problem) -> None:
+        self.transport.write(_plain_response(problem))
         self.transport.close()
 
     def _expect_headers(self) -> None:
-        self.deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        self.deadline = self.loop.call_later(self.header_seconds, self._end, LATE)
 
     def _stop_expecting(self) -> None:
         if self.deadline is not None:
@@ -61,9 +67,10 @@ class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # uv
             self.deadline = None
 
 
-def limited_protocol(connections: int) -> type[asyncio.Protocol]:
-    """Return the protocol class for at most so many connections."""
-    return type("Protocol", (LimitedProtocol,), {"max_connections": connections})
+def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:
+    """Return the protocol class for these limits."""
+    seconds = min(HEADER_SECONDS, limits.upload)
+    return type("Protocol", (LimitedProtocol,), {"max_connections": limits.connections, "header_seconds": seconds})
 
 
 def _plain_response(problem: Problem) -> bytes:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowercli.serving.http.infer_request import DATATYPES, IMAGE, OUTPUTS, PIXELS
+from flowercli.serving.http.infer_request import CLASSIFIED, DATATYPES, IMAGE, OUTPUTS
 from flowercli.serving.http.settings import MODEL
 
 TEXT = {"type": "string"}
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1, "maxItems": 4}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
-BASE64 = {"type": "string", "contentEncoding": "base64", "minLength": 4}
-PARAMETERS = {"type": "object"}
+# The bytes of an image file. Tools that make up requests can be told by the format what to put here.
+PICTURE_FORMAT = "base64-picture"
+BASE64 = {
+    "type": "string", "format": PICTURE_FORMAT, "contentEncoding": "base64", "contentMediaType": "image/*",
+}  # fmt: skip
+FLAG = {"type": "boolean"}
+# JSON Schema cannot say that a list is as long as a number: these lengths are spelt out, more are taken.
+DESCRIBED_COUNTS = range(1, 5)
 
 
 def obj(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -35,11 +41,39 @@ def array(items: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "array", "items": items, **more}
 
 
+def image_input(count: int) -> dict[str, Any]:
+    """Return the schema of a tensor of so many pictures."""
+    return obj(
+        {
+            "name": {"const": IMAGE},
+            "datatype": {"const": DATATYPES[IMAGE]},
+            "shape": {"enum": [[count], [count, 1]]},
+            "data": array(BASE64, minItems=count, maxItems=count),
+        }
+    )
+
+
+def wanted_output(names: list[str], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an output that is asked for."""
+    taken = {"type": "object", "properties": {"binary_data": FLAG, **parameters}}
+    return obj({"name": {"enum": names}, "parameters": taken}, optional=("parameters",))
+
+
 NAME = {"anyOf": [TEXT, {"type": "null"}], "description": "The name of the file, where it was sent with one."}
 TENSOR = obj({"name": TEXT, "datatype": {"enum": ["BYTES", "UINT8", "FP32", "BOOL"]}, "shape": SHAPE})
 VALUES = {"type": "array", "items": {"type": ["number", "string", "boolean"]}}
 
-ALL: dict[str, Any] = {
+
+def all_schemas(max_images: int) -> dict[str, Any]:
+    """Return all schemas, for a service that takes so many pictures a request."""
+    return {
+        **FIXED,
+        "Base64Images": obj({"images": array(BASE64, minItems=1, maxItems=max_images)}),
+        "Form": obj({"file": array({"type": "string", "format": "binary"}, minItems=1, maxItems=max_images)}),
+    }
+
+
+FIXED: dict[str, Any] = {
     "Answer": obj({
         "path": NAME,
         "predicted_class": TEXT,
@@ -52,8 +86,6 @@ ALL: dict[str, Any] = {
     }),
     "BadPicture": obj({"path": NAME, "error": obj({"code": TEXT, "message": TEXT})}),
     "Results": obj({"results": array({"anyOf": [ref("Answer"), ref("BadPicture")]}, minItems=1)}),
-    "Base64Images": obj({"images": array(BASE64, minItems=1)}),
-    "Form": obj({"file": array({"type": "string", "format": "binary"}, minItems=1)}),
     "Problem": obj({
         "type": TEXT, "title": TEXT, "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "code": {**TEXT, "description": "Stable, for programs."},
@@ -71,25 +103,22 @@ ALL: dict[str, Any] = {
     "InferRequest": obj(
         {
             "id": TEXT,
-            "parameters": PARAMETERS,
-            "inputs": array({"anyOf": [ref("ImageInput"), ref("PixelsInput")]}, minItems=1, maxItems=1),
-            "outputs": array(ref("WantedOutput"), uniqueItems=True),
+            "parameters": {"type": "object", "properties": {"binary_data_output": FLAG}},
+            "inputs": array(ref("ImageInput"), minItems=1, maxItems=1),
+            "outputs": array({"anyOf": [ref("WantedProbabilities"), ref("WantedOutput")]}),
         },
         optional=("id", "parameters", "outputs"),
     ),
-    "ImageInput": obj({
-        "name": {"const": IMAGE}, "datatype": {"const": DATATYPES[IMAGE]}, "shape": SHAPE, "data": array(BASE64),
-    }),
-    "PixelsInput": obj({
-        "name": {"const": PIXELS}, "datatype": {"const": DATATYPES[PIXELS]}, "shape": SHAPE,
-        "data": array({"type": "integer", "minimum": 0, "maximum": 255}),
-    }),
-    "WantedOutput": obj({"name": {"enum": list(OUTPUTS)}, "parameters": PARAMETERS}, optional=("parameters",)),
+    "ImageInput": {"anyOf": [image_input(count) for count in DESCRIBED_COUNTS]},
+    "WantedProbabilities": wanted_output([CLASSIFIED], {"classification": {"type": "integer", "minimum": 0}}),
+    "WantedOutput": wanted_output(
+        [name for name in OUTPUTS if name != CLASSIFIED], {"classification": {"const": 0}}
+    ),
     "InferResponse": obj(
         {
             "model_name": {"const": MODEL}, "model_version": TEXT, "id": TEXT,
             "outputs": array(
-                obj({"name": TEXT, "datatype": TEXT, "shape": SHAPE, "data": VALUES, "parameters": PARAMETERS},
+                obj({"name": TEXT, "datatype": TEXT, "shape": SHAPE, "data": VALUES, "parameters": {"type": "object"}},
                     optional=("data", "parameters"))
             ),
         },

@@ -80,7 +80,7 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Servi
     page = settings.page(service.classifier.bundle) if settings.page else None
     app: Any = create_app(service, page=page, log=log)
     config = uvicorn.Config(
-        app, http=limited_protocol(settings.limits.connections), ws="none", lifespan="on", log_config=None,
+        app, http=limited_protocol(settings.limits), ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )  # fmt: skip

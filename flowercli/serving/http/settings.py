@@ -36,7 +36,7 @@ class Limits:
     held: int = 256 * MEBI
     pixels: int = 50_000_000
     images: int = 64
-    queue: int = 128
+    queue: int = 64
     wait: float = 5.0
     upload: float = 30.0
     connections: int = 512

@@ -18,7 +18,7 @@ async def read_json(body: bytes, max_items: int) -> dict[str, Any]:
     """Parse a JSON object of at most ``max_items`` values.
 
     Raises:
-        Problem: 400, it is no JSON; 413, it has too many values; 422, it is no object.
+        Problem: 400, it is no JSON; 422, it is no object, or has too many values.
     """
     if len(body) <= INLINE_BYTES:
         return _parse(body, max_items)
@@ -51,7 +51,7 @@ def _parse(body: bytes, max_items: int) -> dict[str, Any]:
     # parsed values may take is known before they exist.
     items = body.count(b",") + body.count(b"[") + body.count(b"{")
     if items > max_items:
-        raise Problem(413, "too_many_values", f"The JSON has more than {max_items} values.")
+        raise Problem(422, "too_many_values", f"The JSON has more than {max_items} values; fewer pictures need fewer.")
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -65,16 +65,20 @@ class Supervisor:
         # A new interpreter each: forking a process with threads of onnxruntime's would not be safe.
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[Worker] = []
+        self._woken, self._wake = self._context.Pipe(duplex=False)
         self._ending = False
         self._early_deaths = 0
 
     def run(self) -> None:
         """Serve until a signal ends it."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._end)
+            signal.signal(number, self._note_signal)
         self._workers = [self._start() for _ in range(self._wanted)]
         while self._workers:
-            connection.wait([worker.process.sentinel for worker in self._workers], POLL_SECONDS)
+            connection.wait([self._woken, *(worker.process.sentinel for worker in self._workers)], POLL_SECONDS)
+            if self._woken.poll():
+                self._woken.recv_bytes()
+                self._end()
             self._look()
         if self._early_deaths >= MAX_EARLY_DEATHS:
             raise FlowersError("The workers die as soon as they start.", hint="flowers serve --workers 1   (says why)")
@@ -82,11 +86,17 @@ class Supervisor:
     def _start(self) -> Worker:
         return Worker(self._context, self._settings, self._listener)
 
-    def _end(self, number: int, _frame: object) -> None:
-        again = self._ending and number == signal.SIGINT
-        self._ending = True
+    def _note_signal(self, _number: int, _frame: object) -> None:
+        # The main loop may be in the midst of starting a worker.
+        self._wake.send_bytes(b"")
+
+    def _end(self) -> None:
+        """End the workers, in order the first time and at once the second."""
+        # While this process has the socket, clients could connect although nobody listens any more.
+        self._listener.close()
         for worker in self._workers:
-            worker.send(signal.SIGKILL if again and sys.platform != "win32" else signal.SIGTERM)
+            worker.send(signal.SIGKILL if self._ending and sys.platform != "win32" else signal.SIGTERM)
+        self._ending = True
 
     def _look(self) -> None:
         for worker in [worker for worker in self._workers if not worker.process.is_alive()]:
@@ -108,7 +118,7 @@ class Supervisor:
         if time.monotonic() - worker.since < TOO_SOON_SECONDS and not worker.is_ready():
             self._early_deaths += 1
             if self._early_deaths >= MAX_EARLY_DEATHS:
-                self._end(signal.SIGTERM, None)
+                self._end()
 
 
 class Worker:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.errors import ImageError
-from flowercli.inference.decode import SAFE_FORMATS, Accepted
+from flowercli.inference.decode import Accepted, safe_formats
 from flowercli.inference.preprocess import Picture, load_picture
 from flowercli.serving.http.observers import Observation
 from flowercli.serving.http.problems import Problem, busy
@@ -81,7 +81,7 @@ class Workers:
         self._limits = limits
         self._metrics = metrics
         self._observers = observers
-        self._accepted = Accepted(limits.pixels, SAFE_FORMATS)
+        self._accepted = Accepted(limits.pixels, safe_formats())
         self._queue: SimpleQueue[tuple[Job, int, Input] | None] = SimpleQueue()
         self._mean_seconds = FIRST_GUESS
         self._threads = [Thread(target=self._work, name=f"flowers-{number}", daemon=True) for number in range(threads)]

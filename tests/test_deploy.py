@@ -25,8 +25,6 @@ from flowercli.models import load_model
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "flowers.json"
-# An image has one user; here it is tried with the rights of nobody in particular, where that is possible.
-USER = 10001 if hasattr(os, "geteuid") and os.geteuid() == 0 else None
 
 
 def instructions() -> dict[str, list[tuple[str, str]]]:
@@ -207,13 +205,26 @@ def installed():
         root = Path(temporary)
         # The user of the image has to reach it.
         root.chmod(0o755)
-        subprocess.run([sys.executable, "-m", "venv", str(root / "bare")], check=True)
+        python, user = python_and_user()
+        subprocess.run([python, "-m", "venv", str(root / "bare")], check=True)
         source = context(root / "source")
         lines = [rest for stage in ("wheel", "packages-cpu") for word, rest in instructions()[stage] if word == "RUN"]
         for line in [line for line in lines if "apt-get" not in line]:
             here = line.replace("/opt/flowers", str(root / "opt")).replace("/wheels", str(root / "wheels"))
             shell(here, source, {"PATH": f"{root / 'bare' / 'bin'}:{os.environ['PATH']}"})
-        yield root / "opt"
+        yield root / "opt", user
+
+
+def python_and_user() -> tuple[str, int | None]:
+    """Return a Python, and the user of the image if this process may become it and that user can run this Python."""
+    user = int(one("service", "USER").split(":")[0])
+    fit = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        if os.geteuid() == 0 and Path(python).exists():
+            with contextlib.suppress(PermissionError):
+                if subprocess.run([python, "-c", fit], cwd="/", user=user, check=False).returncode == 0:
+                    return python, user
+    return sys.executable, None
 
 
 def shell(line: str, folder: Path, variables: dict[str, str]) -> None:
@@ -226,6 +237,7 @@ def shell(line: str, folder: Path, variables: dict[str, str]) -> None:
 
 @pytest.mark.slow
 def test_the_lines_of_the_image_install_start_and_stop_the_service(installed, tmp_path):
+    installed, user = installed
     packages = {path.name for path in installed.glob("lib/*/site-packages/*")}
     assert not packages & {"torch", "mlflow", "onnxruntime_gpu"}
     assert not list(installed.glob("lib/*/site-packages/onnxruntime/capi/*cuda*"))
@@ -238,7 +250,7 @@ def test_the_lines_of_the_image_install_start_and_stop_the_service(installed, tm
         command[command.index(str(port()))] = str(free)
         check = [str(free).join(word.split(str(port()))) for word in health_check()]
         check[0] = str(installed / "bin" / check[0])
-        options = {"env": environment, "cwd": temporary, "user": USER}
+        options = {"env": environment, "cwd": temporary, "user": user}
         assert subprocess.run(check, capture_output=True, check=False, **options).returncode != 0
         with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log, **options) as process:
             try:

@@ -32,15 +32,16 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def base(session: nox.Session) -> None:
-    """The tests of the base install, without torch, on the lowest versions allowed."""
+    """The tests of the base install, without torch, on the lowest versions allowed, but for the marker `network`."""
     session.install(".", *lowest_versions(), *group("test"))
-    session.run("pytest", "-n", WORKERS, *session.posargs, env=photos())
+    session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=photos())
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Types and every test, with everything that training, DVC and serving need, and an S3 server."""
-    session.install("-e", ".[train,data,serve]", "mypy", "hatchling", *group("test"), *group("s3"), *group("serve"))
+    """Types and every test, with everything that training, DVC and serving need, an S3 server, Chromium where it is."""
+    groups = (package for name in ("test", "s3", "serve", "browser", "deploy") for package in group(name))
+    session.install("-e", ".[train,data,serve,heif]", "mypy", "hatchling", *groups)
     session.run("mypy")
     session.run("pytest", "-n", WORKERS, "--dist", "worksteal", *session.posargs, env=photos())
 
@@ -58,6 +59,13 @@ def triton(session: nox.Session) -> None:
     wanted = ("nvidia-pytriton", "-r", str(folder / "repository" / "requirements.txt"))
     session.run(server, "-m", "pip", "install", "--quiet", *wanted, external=True)
     session.run("pytest", "tests/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Sessions on CUDA and TensorRT, and engines. Needs a GPU; TensorRT comes from NVIDIA's own index."""
+    session.install("-e", ".[train,tensorrt]", *group("test"))
+    session.run("pytest", "tests/gpu", *session.posargs, env=photos())
 
 
 @nox.session

@@ -38,8 +38,8 @@ class SmallBuffer(socket.socket):
 socket.socket = SmallBuffer
 from pathlib import Path
 from flowercli.cli.download_progress import DownloadProgress
-from flowercli.data.transfer.contract import Wanted
-from flowercli.data.transfer.fetch import fetch
+from flowercli.transfer.contract import Wanted
+from flowercli.transfer.fetch import fetch
 print("started", flush=True)
 fetch(Wanted(sys.argv[1], sha256=sys.argv[3]), Path(sys.argv[2]), DownloadProgress())
 """

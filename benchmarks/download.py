@@ -24,8 +24,8 @@ CLIENT = """
 import resource, sys, time
 from pathlib import Path
 from flowercli.cli.download_progress import DownloadProgress
-from flowercli.data.transfer.contract import Wanted
-from flowercli.data.transfer.fetch import fetch
+from flowercli.transfer.contract import Wanted
+from flowercli.transfer.fetch import fetch
 url, target, sha256 = sys.argv[1:]
 with DownloadProgress() as progress:
     started, cpu = time.perf_counter(), time.process_time()

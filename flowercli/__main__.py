@@ -1,8 +1,6 @@
 """Let ``python -m flowercli`` do what ``flowers`` does."""
 
-import sys
-
-from flowercli.cli.main import main
+from flowercli.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -10,27 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import replace_file, write_text
+from flowercli.description import FORMAT_VERSION, check, parse, read_config, read_metadata
 from flowercli.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 ONNX_FP16 = "model.fp16.onnx"
 ONNX_INT8 = "model.int8.onnx"
+# An engine of TensorRT, the graph that loads it, and what it is bound to: good for this machine, and never shipped.
+PLAN = "model.plan"
+TENSORRT_GRAPH = "model.trt.onnx"
+TENSORRT_SIDECAR = "model.trt.json"
+MACHINE_BOUND = (PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR)
 CARD = "README.md"
 MANIFEST = "split.json"
-# The key under which a lone .onnx carries config.json in its metadata.
-ONNX_METADATA_KEY = "config.json"
+REFERENCE = "reference.npz"
+# Only a delivery has it.
+CHECKSUMS = "SHA256SUMS"
 # What a configuration holds that only makes sense on the machine of training.
 LOCAL_KEYS = frozenset({"path", "manifest", "output", "weights", "teacher", "uri"})
 
@@ -53,13 +58,13 @@ class Bundle:
             BundleError: there is none, its description is damaged, or its format is not supported.
         """
         if path.is_dir():
-            config = _read_config(path / CONFIG)
+            config = read_config(path / CONFIG)
         elif path.suffix == ".onnx" and path.is_file():
-            config = _read_onnx_metadata(path)
+            config = read_metadata(path)
         else:
             message = f"There is no model bundle at {path}."
             raise BundleError(message, hint="Give a bundle folder, a .onnx file, or a name from: flowers models")
-        _check_config(config, path)
+        check(config, path)
         return cls(path, config)
 
     @classmethod
@@ -69,8 +74,8 @@ class Bundle:
         Raises:
             BundleError: it is damaged, or its format is not supported.
         """
-        config = _parse(text, path)
-        _check_config(config, path)
+        config = parse(text, path)
+        check(config, path)
         return cls(path, config)
 
     @property
@@ -195,78 +200,6 @@ def _with_section(bundle: Bundle, **section: Any) -> Bundle:
     return Bundle(bundle.path, config)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        message = f"{path.parent} is not a model bundle: it has no {CONFIG}."
-        raise BundleError(message, hint="flowers train --data DIR makes one.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} cannot be read: {error}.") from error
-    return _parse(text, path)
-
-
-def _read_onnx_metadata(path: Path) -> dict[str, Any]:
-    # Only a lone file needs its description before its session exists; graph optimisation is off
-    # because this session is thrown away.
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions have no common base but Exception.
-        raise BundleError(f"{path} is not a readable ONNX file.") from error
-    text = session.get_modelmeta().custom_metadata_map.get(ONNX_METADATA_KEY)
-    if text is None:
-        message = f"{path} does not say what it is: its metadata has no {ONNX_METADATA_KEY}."
-        raise BundleError(message, hint="Export it with: flowers export BUNDLE --onnx")
-    return _parse(text, path)
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BundleError(f"The description in {path} is damaged: {error}.") from error
-    if not isinstance(config, dict):
-        raise BundleError(f"The description in {path} is damaged: it is not an object.")
-    return config
-
-
-def _check_config(config: dict[str, Any], path: Path) -> None:
-    section = config.get("flowers")
-    if not isinstance(section, dict):
-        message = f"{path} is a timm model, not a flowers bundle: its {CONFIG} has no 'flowers' section."
-        raise BundleError(message, hint=f"Fine-tune it: flowers train --data DIR model.weights={path}")
-    version = section.get("format_version")
-    if version != FORMAT_VERSION:
-        message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."
-        raise BundleError(message, hint="pip install --upgrade flowercli")
-    wanted = {"architecture", "num_classes", "label_names", "pretrained_cfg"}
-    missing = sorted(wanted - config.keys())
-    missing += sorted({"temperature", "rejection_threshold", "files"} - section.keys())
-    if missing:
-        raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
-    _check_fields(config, path)
-
-
-def _check_fields(config: dict[str, Any], path: Path) -> None:
-    """Check the types of what other modules rely on; a bundle may come from anywhere."""
-    names, section = config["label_names"], config["flowers"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BundleError(f"The description in {path} is damaged: label_names is not a list of names.")
-    if len(names) != config["num_classes"]:
-        raise BundleError(f"{path} names {len(names)} classes but has {config['num_classes']}.")
-    for key in ("temperature", "rejection_threshold"):
-        if not isinstance(section[key], int | float) or not math.isfinite(section[key]):
-            raise BundleError(f"The description in {path} is damaged: {key} is not a number.")
-    for name in section["files"]:
-        if Path(name).name != name:
-            raise BundleError(f"The description in {path} lists '{name}', which is no plain file name.")
-
-
 def _check_file(path: Path, listed: Mapping[str, Any]) -> None:
     if not path.is_file():
         raise BundleError(f"The bundle {path.parent} is incomplete: {path.name} is missing.")
@@ -281,5 +214,7 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     origin = bundle.section.get("origin", {})
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
-    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8"}.get(name)
+    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
+    if name == REFERENCE:
+        return f"flowers reference {bundle.path} --data DIR"
     return option and f"flowers export {bundle.path} {option}"

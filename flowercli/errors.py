@@ -17,6 +17,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
 EXIT_MISSING_EXTRA = 4
+EXIT_DRIFT = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -54,6 +55,10 @@ class DownloadError(FlowersError):
     """Something that cannot be fetched, or is not what was asked for."""
 
 
+class WrongContentError(DownloadError):
+    """A file that can be had, and is not the one that was asked for: another length, another hash."""
+
+
 class DownloadInterrupted(DownloadError):  # noqa: N818  (not an error: what the user asked for)
     """A download that was asked to stop, and goes on the next time."""
 
@@ -68,7 +73,7 @@ class BundleError(FlowersError):
     """A model bundle that is missing, incomplete, altered, or of a format this version cannot read."""
 
 
-class HubError(FlowersError):
+class HubError(DownloadError):
     """A Hub that cannot be reached, refuses, or does not have what was asked for."""
 
 
@@ -92,6 +97,14 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  (not an error: what the
 
 class TrackingError(FlowersError):
     """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
+
+
+class ServingError(FlowersError):
+    """A server that cannot start, or cannot load its model."""
+
+
+class LogError(FlowersError):
+    """A log of answers that cannot be read, or is not one, or is of another model than the reference."""
 
 
 class ExportError(FlowersError):

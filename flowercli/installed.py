@@ -7,23 +7,21 @@ what is indexed but gone from the disk is not listed.
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from flowercli.atomic import write_text
+from flowercli.atomic import PARTIAL_PREFIX, write_text
 from flowercli.errors import DataError
 from flowercli.home import data_home
+from flowercli.locks import alone, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INDEX = "index.json"
-LOCK = "index.lock"
 DOWNLOADS = "downloads"
 # The kinds of things, and the folder that holds them.
 FOLDERS = {"dataset": "datasets", "model": "models", "backbone": "backbones"}
@@ -58,6 +56,14 @@ def folder_of(kind: str, name: str) -> Path:
     return data_home() / FOLDERS[kind] / name
 
 
+def in_progress(kind: str, name: str) -> Path:
+    """Return what is locked while a thing of the Hub is put together.
+
+    That happens in a folder of this name with ``.partial-`` before it, and ``@`` and the commit behind it.
+    """
+    return data_home() / FOLDERS[kind] / name.replace("/", "--")
+
+
 def downloads() -> Path:
     """Return where unfinished downloads lie."""
     return data_home() / DOWNLOADS
@@ -89,41 +95,74 @@ def dataset_folder(text: Path) -> Path:
 def record(entry: Installed) -> None:
     """Add a thing to the index, in place of an older one of the same kind and name in the same place."""
     key = (entry.kind, entry.name, entry.where)
-    with _locked():
+    with alone(data_home() / INDEX):
         _write([other for other in _read() if (other.kind, other.name, other.where) != key] + [entry])
 
 
-def remove(name: str) -> list[Installed]:
-    """Delete everything of this name, and return what it was.
+def remove(name: str) -> tuple[list[Installed], int]:
+    """Delete everything of this name, and return what it was and the bytes of unfinished downloads of it.
 
     What the user put elsewhere, with ``--output``, is only taken off the index: other things may have come into it.
 
     Raises:
-        DataError: there is nothing of this name.
+        DataError: there is nothing of this name, or another process is fetching it.
     """
-    with _locked():
+    started = list(_unfinished_of(name))
+    with alone(data_home() / INDEX):
         entries = _read()
         gone = [entry for entry in entries if entry.name == name]
-        if not gone:
-            known = ", ".join(sorted({entry.name for entry in entries if entry.path.exists()})) or "nothing"
-            raise DataError(f"Nothing downloaded is called '{name}'.", hint=f"There is: {known}")
-        for entry in gone:
-            if entry.where is None and entry.path.exists():
-                shutil.rmtree(entry.path)
+        if not gone and not started:
+            known = ", ".join(sorted({entry.name for entry in entries if entry.path.exists()}))
+            hint = f"There is: {known}" if known else "Nothing was downloaded yet."
+            raise DataError(f"Nothing downloaded is called '{name}'.", hint=hint)
+        if any(is_held(locked) for _, locked in started):
+            message = f"Another process is downloading {name} now; nothing was removed."
+            raise DataError(message, hint="Wait until it is done, or stop it with Ctrl-C there.")
+        freed = sum(_size(folder) for folder, _ in started)
+        folders = [entry.path for entry in gone if entry.where is None] + [folder for folder, _ in started]
+        aside = [_put_aside(folder) for folder in folders if folder.exists()]
         _write([entry for entry in entries if entry.name != name])
-    return gone
+        for folder in aside:
+            shutil.rmtree(folder)
+    return gone, freed
 
 
 def unfinished() -> int:
     """Return the bytes that unfinished downloads take."""
-    return sum(path.stat().st_size for path in downloads().rglob("*") if path.is_file())
+    hub = (path for kind in ("model", "backbone") for path in folder_of(kind, "").glob(f"{PARTIAL_PREFIX}*@*"))
+    return sum(map(_size, (downloads(), *hub)))
 
 
-@contextmanager
-def _locked() -> Iterator[None]:
-    data_home().mkdir(parents=True, exist_ok=True)
-    with FileLock(data_home() / LOCK):
-        yield
+def _unfinished_of(name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of each unfinished download of this name, and what its process holds the lock of."""
+    for folder in downloads().glob("*"):
+        if re.fullmatch(re.escape(name) + "-[0-9a-f]{8}", folder.name):
+            yield folder, folder
+    for kind in ("model", "backbone"):
+        locked = in_progress(kind, name)
+        for folder in locked.parent.glob(f"{PARTIAL_PREFIX}*@*"):
+            if folder.name.startswith(f"{PARTIAL_PREFIX}{locked.name}@"):
+                yield folder, locked
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _put_aside(folder: Path) -> Path:
+    """Rename a folder, so that nobody meets half of it while it is deleted.
+
+    Raises:
+        DataError: a program has it open, on a system that then keeps it.
+    """
+    aside = folder.with_name(f"{PARTIAL_PREFIX}removed-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        return folder.rename(aside)
+    except PermissionError as error:
+        raise DataError(
+            f"{folder} is in use, or may not be changed.", hint="End what uses it, and try again."
+        ) from error
 
 
 def _read() -> list[Installed]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # The part of this package that answers needs.
-MODULES = ("__init__.py", "atomic.py", "bundle.py", "errors.py", "inference")
+MODULES = ("__init__.py", "atomic.py", "bundle.py", "description.py", "errors.py", "inference")
 ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
 
 

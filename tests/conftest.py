@@ -24,6 +24,9 @@ from flowercli.data.scan import MANIFEST_FILE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Fixtures of many tests about one subject.
+pytest_plugins = ["published", "repositories", "transfers"]
+
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "docs" / "samples"
 FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")

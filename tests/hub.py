@@ -20,6 +20,7 @@ RESOLVE = re.compile(rf"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 INFO = re.compile(rf"/api/models/{REPO}(/revision/(?P<revision>[^/]+))?")
 PREUPLOAD = re.compile(rf"/api/models/{REPO}/preupload/main")
 LFS_BATCH = re.compile(rf"/{REPO}\.git/info/lfs/objects/batch")
+STORED = re.compile(r"/stored/(?P<oid>[0-9a-f]{64})")
 LFS_OBJECT = re.compile(r"/lfs/(?P<oid>[0-9a-f]{64})")
 COMMIT = re.compile(rf"/api/models/{REPO}/commit/main")
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -56,9 +57,15 @@ class Hub:
     private: set[str] = field(default_factory=set)
     gated: set[str] = field(default_factory=set)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    stored: dict[str, bytes] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
+    # Large files lead to the address of a host of its own, as the real Hub's do, and lie there by their sha256.
+    storage: str | None = None
+    tokens_at_storage: list[str] = field(default_factory=list)
+    # What the Hub says of the files: the true commit and sha256 unless a test says otherwise.
+    stated: dict[str, str] = field(default_factory=dict)
 
     def head(self, repo):
         """Take note of what is in the folder, and return its commit."""
@@ -112,6 +119,9 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
             self.send_body(fault.status, fault.body, fault.headers)
         elif self.token and self.token not in self.hub.tokens:
             self.refuse(401, "", "Invalid credentials in Authorization header")
+        elif found := STORED.fullmatch(path):
+            self.hub.tokens_at_storage.append(self.token)
+            self.send_part(self.hub.stored[found["oid"]], {"ETag": f'"{found["oid"]}"'})
         elif self.command in ("GET", "HEAD"):
             self.answer_reader(path)
         else:
@@ -147,15 +157,24 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
             self.send_body(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return
         etag = hashlib.sha256(content).hexdigest()
+        stated = {"X-Repo-Commit": commit, **self.hub.stated}
+        if self.hub.storage and not name.endswith(KEPT_IN_GIT):
+            self.hub.stored[etag] = content
+            linked = {"X-Linked-ETag": f'"{etag}"', "Location": f"{self.hub.storage}/stored/{etag}"}
+            self.send_body(302, b"", linked | stated)
+            return
         headers = {
             "ETag": f'"{etag}"',
-            "X-Repo-Commit": commit,
+            **stated,
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f'inline; filename="{name}"',
         }
         if self.garble:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        self.send_part(content, headers)
+
+    def send_part(self, content, headers):
         asked = RANGE.fullmatch(self.headers.get("Range", ""))
         if asked is None:
             self.send_body(200, content, headers)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from flowercli.inference.libraries import CUDA, TENSORRT, provider_libraries
+from flowercli.inference.probe import cuda_major
+
 SYSTEM_GROUPS = Path("/sys/fs/cgroup")
 # As much of NVIDIA's driver as is asked for: what it answers is set when it is compiled.
 DRIVER = """
@@ -25,6 +28,9 @@ int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Toy GPU
 int cuDeviceGetAttribute(int *value, int what, int device) { *value = what == 75 ? CAPABILITY : 0; return 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t) 8 << 30; return 0; }
 """
+
+# As much of TensorRT's library: which version it is.
+NVINFER = "int getInferLibVersion(void) { return VERSION; }"
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="simulated with Linux's loader and scheduler")
 
@@ -50,6 +56,17 @@ def with_packages(folder: Path) -> dict[str, str]:
     """Return an environment in which Python finds what lies in the folder before anything else."""
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def toy_gpu(folder: Path, tensorrt: int = 101600) -> dict[str, str]:
+    """Make every library that a GPU session asks for, none of which can compute; return the environment with them."""
+    for name in {*provider_libraries(CUDA), *provider_libraries(TENSORRT)}:
+        if not name.startswith(("libcu", "libnv")):
+            continue
+        version = {"VERSION": tensorrt} if name.startswith("libnvinfer.so") else {}
+        compile_library(folder / name, NVINFER if version else "", **version)
+    compile_library(folder / "libcuda.so.1", DRIVER, VERSION=1000 * (cuda_major() or 0), START=0, CAPABILITY=9)
+    return with_libraries(folder)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import botocore.session
-
 KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -49,6 +47,8 @@ def moto_server(**environment):
 
 
 def client(endpoint, service="s3"):
+    import botocore.session
+
     return botocore.session.get_session().create_client(
         service,
         endpoint_url=endpoint,

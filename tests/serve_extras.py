@@ -30,9 +30,9 @@ def page(bundle):
 class Recorder:
     """Writes down what it is told; fails at tulips."""
 
-    def __init__(self, folder: Path, bundle) -> None:
+    def __init__(self, folder: Path, classifier) -> None:
         self.folder = folder
-        self.names = bundle.class_names
+        self.names = classifier.bundle.class_names
         self.seen = []
 
     def observe(self, observation):

@@ -87,14 +87,6 @@ def test_folders_globs_and_stdin(run, folder, monkeypatch):
     assert found(run("classify", PICTURES[0], "-", "--json")) == ["daisy.jpg", "b.jpg", "c.jpeg"]
 
 
-def test_odd_names(run, tmp_path):
-    names = ["white space.jpg", "ünï–côdé 花.jpg", "[1].jpg", "-dash.jpg", "[red]markup[/].jpg"]
-    for name in names:
-        shutil.copy(PICTURES[0], tmp_path / name.replace("/", "_"))
-    assert sorted(found(run("classify", tmp_path, "--json"))) == sorted(name.replace("/", "_") for name in names)
-    assert run("classify", tmp_path / "[1].jpg").code == 0
-
-
 def test_nothing_found(run, tmp_path):
     result = run("classify", tmp_path)
     assert (result.code, result.out) == (3, "")

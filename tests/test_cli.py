@@ -12,6 +12,7 @@ import pytest
 from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
+from flowercli.serving.page import runtime
 
 COMMANDS = (
     "average",
@@ -125,6 +126,9 @@ def test_wheel_holds_configs_and_model(tmp_path):
     assert "flowercli/data/versions/template/dvc.yaml" in names
     for model in ("flowers5", "garden18"):
         assert f"flowercli/models/{model}/model.int8.onnx" in names
+    assert "flowercli/serving/page/site/index.html" in names
+    # Where there is npm: git ignores what it brings.
+    assert runtime.is_there() == (f"flowercli/serving/page/vendor/{runtime.PACKED_WASM}" in names)
     assert not any(name.startswith(("tests", "docs")) for name in names)
 
 

@@ -15,8 +15,9 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
 from scipy.stats import binomtest
 
-from flowercli.bundle import MANIFEST, ONNX, ONNX_METADATA_KEY, Bundle, add_files, to_json
+from flowercli.bundle import MANIFEST, ONNX, Bundle, add_files, to_json
 from flowercli.data.manifest import Manifest
+from flowercli.description import ONNX_METADATA_KEY
 from flowercli.training.comparison import Comparison, Side, difference_interval, mcnemar
 from flowercli.training.intervals import interval
 

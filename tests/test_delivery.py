@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, SAMPLES
 from PIL import Image
 
-from flowercli.bundle import Bundle
+from flowercli.bundle import Bundle, add_files
 from flowercli.models import load_model
 
 # What the bare environment holds: the three packages, with the folders of their libraries. (onnxruntime reads
@@ -139,6 +139,23 @@ def test_no_path_of_this_machine_is_delivered(own_bundle, dataset, tmp_path, run
             assert str(secret).encode() not in content, path.name
     exports = json.loads((tmp_path / "out" / "config.json").read_text())["flowers"]["exports"]
     assert list(exports) == ["model.int8.onnx"]
+
+
+def test_eval_leaves_a_delivery_as_it_is(own_bundle, dataset, tmp_path, run):
+    folder = tmp_path / "out"
+    assert run("export", own_bundle, "--delivery", folder, "--max-drop", 20).code == 0
+    refused = run("eval", folder, "--data", dataset)
+    assert refused.code == 1
+    assert "has no split.json: it does not say which photographs it was trained on" in refused.err
+    assert "Give the bundle folder that flowers train wrote" in refused.err
+    # Somebody puts the manifest back: there is something to evaluate, and the checksums still hold.
+    shutil.copy(own_bundle / "split.json", tmp_path)
+    add_files(Bundle.load(folder), {"split.json": tmp_path / "split.json"})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = run("eval", folder, "--data", dataset)
+    assert result.code == 0, result.err
+    assert "it is shipped, a delivery, read-only or a single file" in result.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_lone_onnx_is_delivered(tmp_path, bare, run):

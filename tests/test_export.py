@@ -229,9 +229,7 @@ def test_mlflow_model_answers_alone(trained, dataset, tmp_path, run):
 
     picture = dataset / "blue" / "000.jpg"
     model = import_mlflow().pyfunc.load_model(str(tmp_path / "model"))
-    (answer,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture.read_bytes()).decode()]})).to_dict(
-        "records"
-    )
+    (answer,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture.read_bytes()).decode()]}))
     lone = trained / "model.onnx"
     assert {"path": str(picture), **answer} == json.loads(run("classify", picture, "--json", "--model", lone).out)
     assert run("export", trained, "--mlflow", tmp_path / "model").code == 2

@@ -15,6 +15,8 @@ from hub import Fault, Hub, client_environment, serving
 
 from flowercli.bundle import Bundle
 
+pytestmark = pytest.mark.network
+
 TIMM = "test_efficientnet.r160_in1k"
 WEIGHTS = "model.safetensors"
 
@@ -28,12 +30,6 @@ def hub(tmp_path):
     (folder / WEIGHTS).write_bytes(os.urandom(500_000))
     with serving(Hub(tmp_path / "hub")) as served:
         yield served
-
-
-@pytest.fixture
-def program(hub, tmp_path):
-    """Run the program against the Hub, with a data directory of its own."""
-    return lambda *arguments, **more: flowers(*arguments, env=client_environment(hub, tmp_path, **more))
 
 
 def test_a_backbone_arrives_once(hub, program, tmp_path):

@@ -7,12 +7,14 @@ import random
 import shutil
 
 import pytest
-from conftest import SAMPLES, flowers
-from hub import Fault, Hub, client_environment, serving
+from conftest import SAMPLES
+from hub import Fault, Hub, serving
 
 from flowercli import bundle as bundles
 from flowercli.bundle import Bundle
 from flowercli.models import FOLDER
+
+pytestmark = pytest.mark.network
 
 ROSE = SAMPLES / "rose.jpg"
 GOOD = {"HF_TOKEN": "hf_good"}
@@ -24,12 +26,6 @@ def hub(tmp_path):
     (tmp_path / "hub").mkdir()
     with serving(Hub(tmp_path / "hub", tokens={"hf_good": {"me"}})) as served:
         yield served
-
-
-@pytest.fixture
-def program(hub, tmp_path):
-    """Run the program against the Hub, with a data directory of its own."""
-    return lambda *arguments, **more: flowers(*arguments, env=client_environment(hub, tmp_path, **more))
 
 
 @pytest.fixture
@@ -68,7 +64,7 @@ def test_a_new_version_is_one_commit_without_stale_files(hub, program, bundle):
     assert hub.messages == ["A flowers bundle", "Without weights"]
     assert len(hub.history["me/five"]) == 3  # The new repository was one too.
     names = {path.name for path in (hub.root / "me" / "five").iterdir()}
-    assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "split.json"}
+    assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "reference.npz", "split.json"}
 
 
 def test_nothing_of_this_machine_is_sent(hub, program, trained, dataset):

@@ -32,7 +32,7 @@ def written(run, tmp_path, *options, bundle="flowers5"):
 
 def read_configs(repository):
     """Parse every config.pbtxt as the message that the server reads."""
-    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: nox -s triton")
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -63,6 +63,18 @@ def test_onnxruntime_repository(run, tmp_path):
     model = repository / "flowers_pixels" / "1" / pixels.default_model_filename
     assert model.read_bytes() == (SHIPPED / "model.int8.onnx").read_bytes()
     assert {path.name for path in model.parent.iterdir()} == {"model.onnx"}
+
+
+@pytest.mark.parametrize(("backend", "graph"), [("onnxruntime", "model.fp16.onnx"), ("python", "model.int8.onnx")])
+def test_half_precision_is_for_the_backend_that_runs_on_gpus(run, tmp_path, backend, graph):
+    bundle = Bundle.load(shutil.copytree(SHIPPED, tmp_path / "bundle"))
+    shutil.copy(bundle.path / "model.int8.onnx", tmp_path / "half")
+    with (tmp_path / "half").open("ab") as file:
+        file.write(b"\x08\x08")  # The version of the format once more: another file, the same graph.
+    add_files(bundle, {"model.fp16.onnx": tmp_path / "half"})
+    repository = written(run, tmp_path, "--triton-backend", backend, bundle=bundle.path)
+    model = repository / "flowers_pixels" / "1" / "model.onnx"
+    assert model.read_bytes() == (bundle.path / graph).read_bytes()
 
 
 def test_tensors_of_the_ensemble_are_those_of_its_steps(run, tmp_path):
@@ -101,7 +113,7 @@ def test_tensorrt_repository_names_the_engine_of_each_gpu(run, tmp_path, with_pl
 
 
 def test_quotes_in_names_are_escaped():
-    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: nox -s triton")
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -187,6 +199,7 @@ def server(tmp_path_factory):
 @pytest.fixture(params=["http", "grpc"])
 def ask(request, server):
     """Return the function that asks the ensemble about files, over each protocol."""
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     module = pytest.importorskip(f"tritonclient.{request.param}", reason="needs tritonclient: nox -s triton")
 
     def call(*contents, classes=0):

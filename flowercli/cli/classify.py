@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ from flowercli.errors import EXIT_BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
@@ -21,7 +24,7 @@ def classify(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin.",
+            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin by line or NUL.",
             show_default=False,
         ),
     ],
@@ -34,6 +37,15 @@ def classify(
         str | None,
         typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."
+        ),
+    ] = None,
+    log_max_rows: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+    ] = 100_000,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
 ) -> None:
     """Tell which flower is in each picture.
@@ -41,6 +53,7 @@ def classify(
     Answers come in the order of the pictures, each as soon as it is known. A picture that cannot be
     read is reported in its place, the others are answered, and the exit code is 3.
     """
+    from flowercli.cli.answer_log import logged
     from flowercli.cli.output import note
     from flowercli.inference.classifier import Classifier, check_top_k
     from flowercli.inference.cpu import available_cores
@@ -55,9 +68,18 @@ def classify(
     classifier = Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
-    sources = expand(paths, sys.stdin)
-    results = classify_stream(classifier, sources, workers=workers, top_k=top_k)
-    raise typer.Exit(_print_all(results, classifier, json_lines=json_lines, top_k=top_k))
+    sources = expand(paths, _paths_on_stdin())
+    with logged(classifier, log, log_max_rows) as answering:
+        results = classify_stream(answering, sources, workers=workers, top_k=top_k)
+        code = _print_all(results, classifier, json_lines=json_lines, top_k=top_k)
+    raise typer.Exit(code)
+
+
+def _paths_on_stdin() -> TextIO:
+    """Return stdin as it must be read for file names, which on Linux may be any bytes."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return sys.stdin
 
 
 def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool, top_k: int | None) -> int:

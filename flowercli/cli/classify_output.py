@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flowercli.cli.output import stderr_console
+from flowercli.cli.output import one_line, print_json, stderr_console
 from flowercli.inference.classifier import Prediction
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def counter() -> Iterator[Callable[[], None]]:
 
 
 def _print_json_line(result: Result) -> None:
-    sys.stdout.write(json.dumps(result.as_dict(), ensure_ascii=False) + "\n")
+    print_json(result.as_dict())
     # Whoever reads the pipe may wait for this very line.
     sys.stdout.flush()
 
@@ -56,10 +55,10 @@ def _print_plain(result: Result) -> None:
     """Tab-separated: path, class, confidence, and 'rejected' or nothing; or path, 'error', code, message."""
     outcome = result.outcome
     if isinstance(outcome, Prediction):
-        fields = [result.path, outcome.predicted_class, f"{outcome.confidence:.4f}"]
+        fields = [one_line(result.path), outcome.predicted_class, f"{outcome.confidence:.4f}"]
         fields += ["rejected"] if outcome.rejected else []
     else:
-        fields = [result.path, "error", outcome.code, outcome.message]
+        fields = [one_line(result.path), "error", outcome.code, outcome.message]
     sys.stdout.write("\t".join(fields) + "\n")
     # Whoever reads the pipe may wait for this very line.
     sys.stdout.flush()

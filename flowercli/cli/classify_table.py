@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flowercli.cli.output import stdout_console
+from flowercli.cli.output import one_line, stdout_console
 from flowercli.inference.classifier import Prediction
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TablePrinter:
 
     def __call__(self, result: Result) -> None:
         """Print the row of one result."""
-        path = Text(keep_end(result.path, self.path_width))
+        path = Text(keep_end(one_line(result.path), self.path_width))
         if isinstance(result.outcome, Prediction):
             self._row(path, *self._answer(result.outcome))
         else:

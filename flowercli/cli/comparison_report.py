@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowercli.cli.eval_report import interval
 from flowercli.cli.output import note, print_table, stdout_console
+from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
     from flowercli.training.comparison import Comparison
@@ -15,7 +15,7 @@ def print_comparison(comparison: Comparison) -> None:
     """Print both accuracies, where they disagree, and what that means."""
     sides = (("A", comparison.a), ("B", comparison.b))
     rows = [
-        (f"{letter}  {side.bundle.path.name}", side.variant, str(side.right), interval(side.accuracy))
+        (f"{letter}  {side.bundle.path.name}", side.variant, str(side.right), share_text(side.accuracy))
         for letter, side in sides
     ]
     title = f"{comparison.split}: {comparison.photos} photographs, 95 % intervals"

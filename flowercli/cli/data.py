@@ -91,8 +91,9 @@ def pull(
 ) -> None:
     """Fetch the datasets and models that the repository's .dvc files name; datasets are unpacked.
 
-    What is there already is not fetched again. Prints the folders.
+    What is there already is not fetched again; a pull that was killed goes on where it was. Prints the folders.
     """
+    from flowercli.cli.download_progress import downloading
     from flowercli.cli.output import note, print_json
     from flowercli.errors import needs_extra
 
@@ -100,7 +101,8 @@ def pull(
         from flowercli.data.versions import transfer
         from flowercli.data.versions.tracked import shown
 
-        results = transfer.pull(path, force=force, anonymous=anonymous, say=note)
+        with downloading() as progress:
+            results = transfer.pull(path, progress, force=force, anonymous=anonymous)
     if json_output:
         rows = [{"path": shown(r.path), "kind": r.kind, "md5": r.md5, "changed": r.changed} for r in results]
         print_json({"pulled": rows})
@@ -184,9 +186,10 @@ def _advancing() -> Iterator[Advance]:
     """Yield a function that moves a progress bar of bytes, one bar for each thing that is being done."""
     from threading import Lock
 
+    from flowercli.cli.download_progress import resumable
     from flowercli.cli.output import byte_progress
 
-    with byte_progress() as progress:
+    with resumable(), byte_progress() as progress:
         tasks, lock = {}, Lock()
 
         def advance(what: str, total: int, done: int) -> None:

@@ -48,19 +48,21 @@ def _list(*, json_output: bool) -> None:
     else:
         note("Nothing is there yet. The flower photographs: flowers download dataset")
     if unfinished:
-        where = installed.downloads()
-        note(f"Unfinished downloads take {unfinished / 1e6:.1f} MB in {where}; the same commands go on with them.")
+        note(f"Unfinished downloads take {unfinished / 1e6:.1f} MB; the same commands go on, --remove NAME gives up.")
 
 
 def _remove(name: str) -> None:
     from flowercli import installed
     from flowercli.cli.output import note
 
-    for entry in installed.remove(name):
+    gone, unfinished = installed.remove(name)
+    for entry in gone:
         if entry.where:
             note(f"Forgot the {entry.kind} {entry.name}; its folder was left as it is: {entry.where}")
         else:
             note(f"Removed the {entry.kind} {entry.name} ({entry.size / 1e6:.1f} MB).")
+    if unfinished:
+        note(f"Removed what had arrived of an unfinished download of {name} ({unfinished / 1e6:.1f} MB).")
 
 
 download.command("dataset")(dataset)

@@ -10,15 +10,25 @@ import typer
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.get_dataset import Dataset
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.transfer.patience import Patience
 
-SOURCE_HELP = "tensorflow, kaggle, oxford17, oxford102; or an archive: its path, or an https, http, file or s3 address."
+SOURCE_HELP = (
+    "tensorflow, kaggle, oxford17, oxford102; dvc with --repo and --path; or an archive: its path, or an https, http, "
+    "file or s3 address."
+)
 
 
 def dataset(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)] = "tensorflow",
     sha256: Annotated[str | None, typer.Option(metavar="HEX", help="The sha256 that the archive must have.")] = None,
     url: Annotated[str | None, typer.Option(help="A mirror of a named source: where its archive is.")] = None,
+    repo: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_URL", help="Of the source dvc: a Git or DVC repository.")
+    ] = None,
+    path: Annotated[str | None, typer.Option(help="Of the source dvc: the archive's path in the repository.")] = None,
+    rev: Annotated[
+        str | None, typer.Option(help="Of the source dvc: a branch, tag or commit of the repository.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it; by default after the archive.")] = None,
     output: Annotated[
         Path | None,
@@ -33,10 +43,14 @@ def dataset(
     A download that was interrupted goes on with the same command. Once it is there, `flowers split`,
     `merge` and `train --data` take its name in place of a folder.
     """
-    from flowercli.data.datasets import find_source
-    from flowercli.data.transfer.contract import Patience
+    from flowercli.data.datasets import IN_REPOSITORY, InRepository, find_source
+    from flowercli.errors import UsageError
+    from flowercli.transfer.patience import Patience
 
-    found = find_source(source, url=url, sha256=sha256, name=name)
+    place = InRepository(repo, path, rev) if repo and path else None
+    if place is None and (repo or path or rev):
+        raise UsageError("--repo and --path belong together.", hint=IN_REPOSITORY)
+    found = find_source(source, url=url, sha256=sha256, name=name, place=place)
     result = _download(found, output, Patience(retries=retries, timeout=timeout))
     if json_output:
         from flowercli.cli.output import print_json
@@ -47,17 +61,11 @@ def dataset(
 
 
 def _download(source: DatasetSource, output: Path | None, patience: Patience) -> Dataset:
-    from flowercli.cli.download_progress import DownloadProgress
+    from flowercli.cli.download_progress import downloading
     from flowercli.data.get_dataset import get_dataset
-    from flowercli.errors import DownloadInterrupted
 
-    progress = DownloadProgress()
-    try:
-        with progress:
-            result = get_dataset(source, output, progress, patience)
-    except KeyboardInterrupt:
-        message = f"Interrupted{progress.state()}."
-        raise DownloadInterrupted(message, hint="The same command goes on from there.") from None
+    with downloading() as progress:
+        result = get_dataset(source, output, progress, patience)
     _report(result)
     return result
 

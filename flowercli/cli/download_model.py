@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.progress import TaskID
-
-    from flowercli.hub.files import Advance
     from flowercli.installed import Installed
 
 DEFAULT_BACKBONE = "timm/rexnet_150.nav_in1k"
+Retries = Annotated[int, typer.Option(min=0, help="Failures in a row that end it.")]
 
 
 def model(
@@ -26,6 +21,7 @@ def model(
     everything: Annotated[
         bool, typer.Option("--all", help="Fetch weights and fp32 graph too, which eval and export need.")
     ] = False,
+    retries: Retries = 5,
     json_output: Annotated[bool, typer.Option("--json", help="Print where it is, and what, as JSON.")] = False,
 ) -> None:
     """Fetch a model that someone published, and print the folder it is in.
@@ -34,12 +30,15 @@ def model(
     was cut short is kept; the same commit is not fetched twice.
     """
     from flowercli.bundle import Bundle
+    from flowercli.cli.download_progress import downloading
     from flowercli.cli.output import note
+    from flowercli.hub.client import patience
     from flowercli.hub.models import download_model, left_out
     from flowercli.hub.reference import Reference
 
-    with _transfers() as advance:
-        entry = download_model(Reference.parse(reference), everything=everything, advance=advance, say=note)
+    with downloading() as progress:
+        source = Reference.parse(reference)
+        entry = download_model(source, progress, patience(retries), everything=everything)
     bundle = Bundle.load(entry.path)
     note(f"{entry.name} at commit {entry.revision}: {', '.join(bundle.class_names)}.")
     if more := left_out(bundle):
@@ -52,14 +51,17 @@ def backbone(
     name: Annotated[
         str, typer.Argument(help="A timm model with its tag, as tf_efficientnet_lite0.in1k; or OWNER/NAME.")
     ] = DEFAULT_BACKBONE,
+    retries: Retries = 5,
     json_output: Annotated[bool, typer.Option("--json", help="Print where it is, and what, as JSON.")] = False,
 ) -> None:
     """Fetch the ImageNet weights that training starts from, so that `flowers train` needs no network."""
+    from flowercli.cli.download_progress import downloading
     from flowercli.cli.output import note
     from flowercli.hub.backbones import backbone_reference, download_backbone
+    from flowercli.hub.client import patience
 
-    with _transfers() as advance:
-        entry = download_backbone(backbone_reference(name), advance=advance, say=note)
+    with downloading() as progress:
+        entry = download_backbone(backbone_reference(name), progress, patience(retries))
     note(f"{entry.name} at commit {entry.revision}. `flowers train` starts from it whenever it trains this network:")
     note(f"flowers train --data DIR model.name={entry.name.rpartition('/')[2]}")
     _print(entry, json_output=json_output)
@@ -75,25 +77,3 @@ def _print(entry: Installed, *, json_output: bool) -> None:
     else:
         # The one line of data: where it is.
         typer.echo(str(entry.path))
-
-
-@contextmanager
-def _transfers() -> Iterator[Advance]:
-    """Yield a function that shows how far each file is, with speed and time left, on a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from flowercli.cli.output import stderr_console
-
-    console = stderr_console()
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(name: str, here: int, size: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=size)
-            progress.update(tasks[name], completed=here)
-
-        yield advance

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from flowercli.cli.output import bars, note, warn
+from flowercli.errors import DownloadInterrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from flowercli.data.transfer.fetch import Fetched
     from flowercli.errors import DownloadError
+    from flowercli.transfer.contract import Fetched
 
 DESCRIPTION = "{task.description}"
+# Below so many bytes a speed says nothing.
+LARGE = 1_000_000
+
+
+@contextmanager
+def downloading() -> Iterator[DownloadProgress]:
+    """Show a download, and end it with what to do next where the user stops it.
+
+    Raises:
+        DownloadInterrupted: in place of the interrupt.
+    """
+    progress = DownloadProgress()
+    with resumable(progress.state), progress:
+        yield progress
+
+
+@contextmanager
+def resumable(state: Callable[[], str] = str) -> Iterator[None]:
+    """End a transfer with what to do next where the user stops it; ``state`` says how far it has come.
+
+    Raises:
+        DownloadInterrupted: in place of the interrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise DownloadInterrupted(f"Interrupted{state()}.", hint="The same command goes on from there.") from None
 
 
 class DownloadProgress:
-    """Listens to the download of a dataset."""
+    """Listens to a download."""
 
     def __init__(self) -> None:
         from rich.progress import DownloadColumn, TransferSpeedColumn
@@ -67,15 +97,15 @@ class DownloadProgress:
         """Tell why it is tried again."""
         note(f"{fault.message} Trying again in {seconds:.1f} s.")
 
-    def fetched(self, file: Fetched, expected_sha256: str | None) -> None:
+    def fetched(self, file: Fetched) -> None:
         """Tell that a file is there, and what is known about it."""
         seconds = max(time.monotonic() - self._started, 1e-3)
         earlier = file.size - file.received
-        speed = f" in {seconds:.1f} s ({file.received / 1e6 / seconds:.1f} MB/s)" if file.received else ""
+        speed = f" in {seconds:.1f} s ({file.received / 1e6 / seconds:.1f} MB/s)" if file.received > LARGE else ""
         resumed = f", {earlier / 1e6:.1f} MB of it earlier" if earlier > 0 else ""
-        known = "sha256 as expected" if expected_sha256 else "no sha256 is known for it"
-        note(f"Fetched {self._name}: {file.size / 1e6:.1f} MB{speed}{resumed}; {known}.")
-        if not expected_sha256:
+        known = f"{file.verified_by} as expected" if file.verified_by else "no sha256 is known for it"
+        note(f"Fetched {self._name}: {_size(file.size)}{speed}{resumed}; {known}.")
+        if not file.verified_by:
             warn(f"the archive could not be verified. To have the same next time: --sha256 {file.sha256}")
 
     def extracting(self, size: int) -> None:
@@ -104,3 +134,7 @@ class DownloadProgress:
     def _show(self, description: str, total: int | None) -> None:
         self._bars.remove_task(self._task)
         self._task = self._bars.add_task(description, total=total)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= LARGE // 10 else f"{count / 1e3:.1f} kB"

@@ -96,7 +96,7 @@ def _evaluate(
         with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
             record(result, Path(scratch))
     else:
-        note(f"The metrics are not written into {bundle.path}: it is shipped, read-only or a single file.")
+        note(f"The metrics are not written into {bundle.path}: it is shipped, a delivery, read-only or a single file.")
     if json_output:
         print_json(result.as_dict())
     else:

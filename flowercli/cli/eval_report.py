@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import print_table
+from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +27,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Print the variants side by side, then classes and confusion matrix of what ``classify`` would run."""
     variants = evaluation.variants
     first = next(iter(variants.values()))
-    rows = [(title, *(interval(metrics[key]) for metrics in variants.values())) for title, key in PERCENTAGES]
+    rows = [(title, *(share_text(metrics[key]) for metrics in variants.values())) for title, key in PERCENTAGES]
     baseline = f"Always '{first['baseline']['class']}'"
-    rows.append((baseline, *(interval(metrics["baseline"]["accuracy"]) for metrics in variants.values())))
-    rows += [(title, *(loss(metrics[key]) for metrics in variants.values())) for title, key in LOSSES]
+    rows.append((baseline, *(share_text(metrics["baseline"]["accuracy"]) for metrics in variants.values())))
+    rows += [(title, *(number_text(metrics[key], 4) for metrics in variants.values())) for title, key in LOSSES]
     title = f"{evaluation.split}: {first['photos']} photographs, 95 % intervals"
     print_table(("", *variants), rows, title=title)
     shown = list(variants)[-1]
@@ -37,19 +38,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     _print_confusion(variants[shown], shown)
 
 
-def interval(value: Mapping[str, float]) -> str:
-    """Return ``97.46 % (92.8–99.1)``."""
-    return f"{100 * value['value']:.2f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
-
-
-def loss(value: Mapping[str, float]) -> str:
-    """Return ``0.0718 (0.031–0.124)``."""
-    return f"{value['value']:.4f} ({value['low']:.3f}–{value['high']:.3f})"
-
-
 def _print_classes(metrics: Mapping[str, Any], variant: str) -> None:
     rows = [
-        (name, interval(row["precision"]), interval(row["recall"]), f"{100 * row['f1']:.2f} %", str(row["support"]))
+        (name, share_text(row["precision"]), share_text(row["recall"]), f"{100 * row['f1']:.2f} %", str(row["support"]))
         for name, row in metrics["per_class"].items()
     ]
     print_table(("Class", "Precision", "Recall", "F1", "Photos"), rows, title=f"Each class, {variant}")

@@ -22,6 +22,9 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx: fp32, dynamic batch.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Write model.fp16.onnx: half precision, for GPUs.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Write model.int8.onnx: static QDQ int8.")] = False,
+    trt: Annotated[
+        bool, typer.Option("--trt", help="Build a TensorRT engine, for GPUs like the one here, from the fp16 graph.")
+    ] = False,
     mlflow: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Pack an MLflow model that answers without torch, there.")
     ] = None,
@@ -43,6 +46,9 @@ def export(
     triton_backend: Annotated[
         str, typer.Option(metavar="NAME", help="What runs the graph in Triton: onnxruntime, python or tensorrt.")
     ] = "onnxruntime",
+    web: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a static site that answers in the browser there.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON, one line an export.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle; pack it for others.
@@ -51,23 +57,26 @@ def export(
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
     from flowercli.cli.export_report import show_export
-    from flowercli.cli.export_triton import check_triton, export_triton
+    from flowercli.cli.export_triton import check_triton
+    from flowercli.cli.export_web import check_web
     from flowercli.cli.output import note
     from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
     from flowercli.export.packages import require_new, write_packages
     from flowercli.models import load_model
 
-    formats = [name for name, wanted in (("onnx", onnx), ("fp16", fp16), ("int8", int8)) if wanted]
+    asked = (("onnx", onnx), ("fp16", fp16), ("int8", int8), ("trt", trt))
+    formats = [name for name, wanted in asked if wanted]
     packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
     check_triton(triton, triton_backend)
-    if triton is not None and not (formats or packages):
-        export_triton(bundle, triton, triton_backend, json_output=json_output)
+    check_web(web)
+    if (triton or web) and not (formats or packages):
+        _for_servers(bundle, triton, triton_backend, web, json_output=json_output)
         return
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
     if not formats and (data or output or dvc):
-        raise UsageError("--data, --output and --dvc go with --onnx, --fp16 and --int8.")
+        raise UsageError("--data, --output and --dvc go with --onnx, --fp16, --int8 and --trt.")
     require_new([output, *packages.values()])
     source = load_model(bundle)
     try:
@@ -81,26 +90,43 @@ def export(
     if dvc is not None and result is not None:
         _write_dvc(dvc, result)
     show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
+    _for_servers(str(target.path), triton, triton_backend, web, json_output=json_output)
+
+
+def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None, *, json_output: bool) -> None:
+    """Write what a server or a host serves as it is, from a bundle given by path or name."""
+    from flowercli.cli.export_triton import export_triton
+    from flowercli.cli.export_web import export_web
+
     if triton is not None:
-        export_triton(str(target.path), triton, triton_backend, json_output=json_output)
+        export_triton(model, triton, backend, json_output=json_output)
+    if web is not None:
+        export_web(model, web, json_output=json_output)
 
 
 def _export(
     bundle: Bundle, formats: list[str], data: Path | None, max_drop: float, output: Path | None
 ) -> ExportResult:
+    from flowercli.cli.export_report import elapsed
     from flowercli.cli.output import note
     from flowercli.errors import needs_extra
     from flowercli.export.check import require_weights
 
+    if "trt" in formats:
+        from flowercli.inference.tensorrt import require_tensorrt
+
+        require_tensorrt("--trt")
     require_weights(bundle)
     with needs_extra("train"):
         from flowercli.export.run import export as run_export
-    return run_export(bundle, formats, data=data, max_drop=max_drop, output=output, say=note)
+    with elapsed("Building the TensorRT engine") as tick:
+        return run_export(bundle, formats, data=data, max_drop=max_drop, output=output, say=note, tick=tick)
 
 
 def _write_dvc(folder: Path, result: ExportResult) -> None:
+    from flowercli.bundle import PLAN
     from flowercli.reporting.dvc_files import write_dvc_checks
     from flowercli.training.answers import VARIANTS
 
-    names = {file: variant for variant, file in VARIANTS.items()}
+    names = {PLAN: "tensorrt"} | {file: variant for variant, file in VARIANTS.items()}
     write_dvc_checks(folder, {names[check.file]: check.as_dict() for check in result.checks})

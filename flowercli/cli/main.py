@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Be the console script."""
+    from flowercli.cli.output import encode_all
+
+    encode_all()
     sys.exit(main())
 
 

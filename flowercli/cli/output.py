@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import unicodedata
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 WIDTH_IN_A_PIPE = 160
+# Unicode categories: control characters, and bytes of a file name that are no text.
+UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
 @cache
@@ -22,8 +26,8 @@ def stdout_console() -> Console:
     """Return rich's console for data."""
     from rich.console import Console
 
-    # A pipe has no width: what is printed there is as wide as it needs to be.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
+    # No emoji: a path may well hold `:x:`. A pipe has no width: what is printed there is as wide as it needs to be.
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
 
 
 @cache
@@ -31,7 +35,7 @@ def stderr_console() -> Console:
     """Return rich's console for progress, notes and warnings."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def note(message: str) -> None:
@@ -54,7 +58,35 @@ def tell_error(message: str, hint: str | None) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_line(value))
+
+
+def json_line(value: Any) -> str:
+    r"""Return a JSON document as a line that stdout can encode.
+
+    On Linux a file name may be any bytes. What is no text in it stands as ``\udcXX``, as Python holds it: the line is
+    valid UTF-8 then, and ``os.fsencode`` gives the bytes back.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", "strict")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    return text + "\n"
+
+
+def one_line(text: str) -> str:
+    """Return text with its control characters as escapes: a file name can neither break a row nor steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNPRINTABLE else c for c in text)
+
+
+def encode_all() -> None:
+    """Let stdout and stderr print every character, as an escape where their encoding has none for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

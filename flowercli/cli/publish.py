@@ -24,7 +24,9 @@ def publish(
     Every file is checked first; paths of this machine are left out. A repository that exists gets a new commit if it
     holds a bundle, and is left alone if it holds anything else. HF_TOKEN has to be a token that may write.
     """
+    from flowercli.cli.download_progress import DownloadProgress
     from flowercli.cli.output import note, print_json
+    from flowercli.hub.client import patience
     from flowercli.hub.publish import contents, target
     from flowercli.hub.publish import publish as send
     from flowercli.models import load_model
@@ -35,7 +37,8 @@ def publish(
         _list(contents(loaded), repo_id, json_output=json_output)
         return
     note(f"Sending {loaded.path} to {repo_id}")
-    done = send(loaded, repo_id, private=private, message=message, say=note, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    done = send(loaded, repo_id, DownloadProgress(), patience(), private=private, message=message, progress=progress)
     who = "Anyone with access" if done.private else "Anyone"
     note(f"{who} gets it with: flowers download model {done.repo_id}@{done.commit}")
     if json_output:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,9 +44,19 @@ def serve(
         list[str] | None,
         typer.Option(help="Origin whose pages may ask, such as https://example.org; repeat for more."),
     ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page for browsers at /.")] = True,
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Write a JSON line to stderr for each request.")
     ] = True,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."
+        ),
+    ] = None,
+    log_max_rows: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+    ] = 100_000,
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds that requests under way are given at the end.")
     ] = 30,
@@ -63,18 +75,23 @@ def serve(
     ] = 30,
     max_connections: Annotated[int, typer.Option(min=1, help="Open connections.", rich_help_panel=LIMITS)] = 512,
 ) -> None:
-    """Answer over HTTP: /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
+    """Answer over HTTP: a page at /, /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
 
     Ctrl-C or SIGTERM ends it: what was accepted is answered first.
     """
+    from flowercli.cli.answer_log import open_log
     from flowercli.errors import needs_extra
     from flowercli.inference.cpu import available_cores
     from flowercli.inference.session import requested_device
+    from flowercli.monitoring.request_log import check_path
 
     requested_device(device)
+    if log is not None:
+        check_path(log)
     with needs_extra("serve"):
         from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings
+        from flowercli.serving.page.files import page_files
 
         limits = Limits(
             body=round(max_body * MEBI),
@@ -95,6 +112,8 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
             access_log=access_log,
             drain_seconds=drain_seconds,
+            page=page_files if page else None,
+            observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)
         with bind(host, port) as listener:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -11,13 +12,16 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from flowercli.data import kaggle, oxford
 from flowercli.data.class_folders import find_class_folders
-from flowercli.errors import UsageError
+from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowercli.transfer.contract import Opener
+
 DEFAULT = "tensorflow"
 DVC = "dvc"
+IN_REPOSITORY = "flowers download dataset dvc --repo PATH_OR_URL --path data/flowers.tar --rev REVISION"
 VGG = "https://www.robots.ox.ac.uk/~vgg/data/flowers"
 ARCHIVE_SUFFIXES = re.compile(r"(\.(tar|tgz|tbz2?|txz|zip|gz|bz2|xz))+$", re.IGNORECASE)
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -26,12 +30,13 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a dataset: its name, its URL, and its length and sha256 where they are known."""
+    """A file of a dataset: its name, its URL, and its length and hashes where they are known."""
 
     name: str
     url: str
     size: int | None = None
     sha256: str | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class DatasetSource:
         about: a line for ``--help`` and the docs.
         photos: how many photographs it has, where that is known.
         revision: its version, where it has one.
-        address: gives the archive's URL where that changes each time.
+        opener: opens the archive where its URL is no address, or changes each time.
     """
 
     dataset: str
@@ -55,7 +60,7 @@ class DatasetSource:
     about: str = ""
     photos: int | None = None
     revision: str | None = None
-    address: Callable[[], str] | None = None
+    opener: Opener | None = None
 
     @property
     def key(self) -> str:
@@ -83,7 +88,7 @@ SOURCES = {
         files=(RemoteFile("flowers-dataset.zip", kaggle.PAGE),),
         about=f"the same photographs from Kaggle, {kaggle.HANDLE} version {kaggle.VERSION} (extra 'data')",
         revision=str(kaggle.VERSION),
-        address=kaggle.address,
+        opener=kaggle.open_stream,
     ),
     "oxford17": DatasetSource(
         dataset="oxford17",
@@ -124,8 +129,22 @@ SOURCES = {
 }
 
 
+@dataclass(frozen=True)
+class InRepository:
+    """Where an archive is under DVC: the repository's path or URL, the file in it, and a revision of it."""
+
+    repo: str
+    path: str
+    rev: str | None = None
+
+
 def find_source(
-    text: str, *, url: str | None = None, sha256: str | None = None, name: str | None = None
+    text: str,
+    *,
+    url: str | None = None,
+    sha256: str | None = None,
+    name: str | None = None,
+    place: InRepository | None = None,
 ) -> DatasetSource:
     """Return the source that is meant.
 
@@ -134,16 +153,25 @@ def find_source(
         url: a mirror of a named source: the address or path of its archive, beside which its other files are.
         sha256: what the archive must have; replaces the one that is known.
         name: what to call the dataset.
+        place: for the source ``dvc``.
 
     Raises:
         UsageError: there is no such source, or an argument makes no sense.
+        DataError, MissingExtraError: the repository of a ``place`` cannot be read.
     """
-    source = SOURCES.get(text) or _any_archive(text)
+    if text == DVC and place is None:
+        message = "An archive under DVC is named by its repository and its path there."
+        raise UsageError(message, hint=f"{IN_REPOSITORY}   (of your own repository: flowers data pull)")
+    if text != DVC and place is not None:
+        raise UsageError(f"--repo, --path and --rev are for the source dvc, not for {text}.", hint=IN_REPOSITORY)
+    source = _under_dvc(place) if place else SOURCES.get(text) or _any_archive(text)
     if url is not None:
+        if place:
+            raise UsageError("--url is for the named sources, not for dvc.", hint="--repo PATH_OR_URL")
         first, *others = source.files
         mirror = as_url(url)
         beside = (replace(file, url=urljoin(mirror, file.name)) for file in others)
-        source = replace(source, files=(replace(first, url=mirror), *beside), address=None)
+        source = replace(source, files=(replace(first, url=mirror), *beside), opener=None)
     if sha256 is not None:
         if not SHA256.fullmatch(sha256.lower()):
             raise UsageError(f"--sha256 {sha256}: not 64 hexadecimal digits.", hint="sha256sum ARCHIVE")
@@ -168,7 +196,10 @@ def as_url(text: str) -> str:
     path = Path(text)
     if path.is_file():
         return path.resolve().as_uri()
-    raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=f"Sources: {', '.join(SOURCES)}")
+    near = difflib.get_close_matches(text, SOURCES, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    hint += f"Sources: {', '.join((*SOURCES, DVC))}; or an address, or the path of an archive."
+    raise UsageError(f"{text} is neither a source, an address nor an archive.", hint=hint)
 
 
 def _check_url(url: str) -> None:
@@ -186,11 +217,22 @@ def _check_url(url: str) -> None:
 
 
 def _any_archive(text: str) -> DatasetSource:
-    if text == DVC:
-        message = "What is under DVC comes from the remote of your own repository."
-        raise UsageError(message, hint="flowers data pull")
     url = as_url(text)
-    file = unquote(urlsplit(url).path).rpartition("/")[2]
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", file)[:100].strip(".-_") or "archive"
-    dataset = ARCHIVE_SUFFIXES.sub("", safe).strip(".-_") or "dataset"
-    return DatasetSource(dataset=dataset, files=(RemoteFile(safe, url),))
+    file, dataset = _names(unquote(urlsplit(url).path))
+    return DatasetSource(dataset=dataset, files=(RemoteFile(file, url),))
+
+
+def _under_dvc(place: InRepository) -> DatasetSource:
+    with needs_extra("data"):
+        from flowercli.data.versions.source import DvcArchive
+
+        archive = DvcArchive(place.repo, place.path, place.rev)
+    name, dataset = _names(place.path)
+    file = RemoteFile(name, archive.url, archive.size, md5=archive.md5)
+    return DatasetSource(dataset=dataset, files=(file,), revision=archive.md5, opener=archive.open_stream)
+
+
+def _names(path: str) -> tuple[str, str]:
+    """Return the names of an archive and of its dataset as they may be on a disk."""
+    file = re.sub(r"[^A-Za-z0-9._-]+", "-", path.rpartition("/")[2])[:100].strip(".-_") or "archive"
+    return file, ARCHIVE_SUFFIXES.sub("", file).strip(".-_") or "dataset"

@@ -14,30 +14,26 @@ from flowercli.atomic import PARTIAL_PREFIX, new_folder
 from flowercli.data.archive import extract
 from flowercli.data.duplicates import fingerprint_all
 from flowercli.data.scan import scan_dataset
-from flowercli.data.transfer.contract import Listener, Wanted, shown
-from flowercli.data.transfer.fetch import alone, check_space, disk_faults, fetch
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
+from flowercli.locks import alone
+from flowercli.transfer.contract import FilesListener, Wanted, shown
+from flowercli.transfer.fetch import fetch
+from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.scan import Scan
-    from flowercli.data.transfer.contract import Patience
-    from flowercli.data.transfer.fetch import Fetched
+    from flowercli.transfer.contract import Fetched
+    from flowercli.transfer.patience import Patience
 
 UNPACKED = ".unpacked"
 
 
-class DatasetListener(Listener, Protocol):
+class DatasetListener(FilesListener, Protocol):
     """Who is told how a download goes on."""
-
-    def fetching(self, name: str) -> None:
-        """The next file comes."""
-
-    def fetched(self, file: Fetched, expected_sha256: str | None) -> None:
-        """A file is there and verified, as far as its sha256 was known."""
 
     def extracting(self, size: int) -> None:
         """An archive of so many bytes is extracted."""
@@ -83,27 +79,23 @@ def get_dataset(source: DatasetSource, output: Path | None, listener: DatasetLis
     """
     target = output.absolute() if output else installed.folder_of("dataset", source.dataset)
     files = installed.downloads() / source.key
-    with disk_faults():
-        files.parent.mkdir(parents=True, exist_ok=True)
-        with alone(files, listener.waiting):
-            there = _already(source, target)
-            if there:
-                return there
-            if output is None:
-                _tidy_up(target)
-            archive = _fetch_all(source, files, listener, patience)
-            dataset = _unpack(source, archive, files, target, listener)
-            shutil.rmtree(files, ignore_errors=True)
-            return dataset
+    with disk_faults(), alone(files, listener.waiting):
+        there = _already(source, target)
+        if there:
+            return there
+        if output is None:
+            _tidy_up(target)
+        archive = _fetch_all(source, files, listener, patience)
+        dataset = _unpack(source, archive, files, target, listener)
+        shutil.rmtree(files, ignore_errors=True)
+        return dataset
 
 
 def _already(source: DatasetSource, target: Path) -> Dataset | None:
     if not target.exists():
         return None
     entry = installed.find_at(target)
-    origin = shown(source.files[0].url)
-    wanted = source.files[0].sha256
-    if entry is None or (entry.source != origin if wanted is None else entry.sha256 != wanted):
+    if entry is None or not _is_of(source, entry):
         of = f", from {entry.source}" if entry else ""
         hint = f"--output DIR or --name NAME, or first: flowers download --remove {source.dataset}"
         raise UsageError(
@@ -112,16 +104,26 @@ def _already(source: DatasetSource, target: Path) -> Dataset | None:
     return Dataset(entry, _counts(scan_dataset(target)), [], source.photos, new=False)
 
 
+def _is_of(source: DatasetSource, entry: Installed) -> bool:
+    """Whether a dataset in the index is what a source has: the same archive, version or place."""
+    archive = source.files[0]
+    if archive.sha256 is not None:
+        return entry.sha256 == archive.sha256
+    if source.revision is not None:
+        return entry.revision == source.revision
+    return entry.source == shown(archive.url)
+
+
 def _fetch_all(source: DatasetSource, folder: Path, listener: DatasetListener, patience: Patience) -> Fetched:
     """Fetch every file of a dataset, the archive first, and return the archive."""
     results: list[Fetched] = []
     for file in source.files:
         listener.fetching(file.name)
         is_archive = not results
-        wanted = Wanted(file.url, file.size, file.sha256, source.address if is_archive else None)
+        wanted = Wanted(file.url, file.size, file.sha256, file.md5, opener=source.opener if is_archive else None)
         # Photographs hardly shrink in an archive: unpacked, they take as much again.
         result = fetch(wanted, folder / file.name, listener, patience=patience, unpacked=1.05 if is_archive else 0)
-        listener.fetched(result, file.sha256)
+        listener.fetched(result)
         results.append(result)
     return results[0]
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowercli.data.transfer.contract import TemporaryFault
 from flowercli.errors import DownloadError, needs_extra
+from flowercli.transfer import web
+from flowercli.transfer.patience import TemporaryFault
 
 if TYPE_CHECKING:
     import requests
+
+    from flowercli.transfer.contract import Request, Stream
 
 HANDLE = "rahmasleam/flowers-dataset"
 VERSION = 1
@@ -22,6 +26,16 @@ PAGE = f"https://www.kaggle.com/datasets/{HANDLE}/versions/{VERSION}"
 NEEDS_LOGIN = frozenset({401, 403})
 TOO_MANY_REQUESTS = 429
 SERVER_FAILED = 500
+
+
+def open_stream(request: Request) -> Stream:
+    """Open the archive at the address where it is now.
+
+    Raises:
+        DownloadError, TemporaryFault: it cannot be had.
+        MissingExtraError: the extra ``data`` is not installed.
+    """
+    return web.open_stream(replace(request, url=address()))
 
 
 def address() -> str:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tarfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowercli.atomic import PARTIAL_PREFIX
-from flowercli.errors import DataError
+from flowercli.atomic import PARTIAL_PREFIX, replace_folder
+from flowercli.data.archive import JUNK, Limits, extract
+from flowercli.data.member_names import Taken, checked
+from flowercli.errors import ArchiveError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-MAX_MEMBERS = 2_000_000
-MAX_BYTES = 500 * 10**9
+    from flowercli.data.get_dataset import DatasetListener
+
+# An archive of one's own may be larger than one from anywhere.
+LIMITS = Limits(members=2_000_000, total=500 * 10**9)
 # The first day that every archive format can express.
 MTIME = 315_532_800
 
@@ -33,7 +38,8 @@ def pack(folder: Path, target: Path, advance: Callable[[int], None] = lambda _by
         advance: called with the bytes of each file.
 
     Raises:
-        DataError: something in the folder is neither a file nor a folder: a link would not arrive as what it is.
+        DataError: something in the folder is neither a file nor a folder, or has a name that no file may have
+            everywhere: it would not arrive as what it is.
     """
     # One name a target, so that a killed process leaves one file and the next one overwrites it.
     temporary = target.with_name(PARTIAL_PREFIX + target.name)
@@ -60,34 +66,30 @@ def size_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in _below(folder) if path.is_file())
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar of :func:`pack` into an existing, empty folder.
+def unpack_over(archive: Path, folder: Path, listener: DatasetListener) -> None:
+    """Unpack a tar of :func:`pack` in place of a folder, which is whole at every moment but between two renames.
 
     Raises:
-        DataError: it is damaged, too large, or holds what such a tar never does: links, devices, paths that lead out.
+        ArchiveError: it is damaged, or holds what such a tar never does.
     """
+    fresh = folder.with_name(f"{PARTIAL_PREFIX}new-{folder.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    listener.extracting(archive.stat().st_size)
     try:
-        with tarfile.open(archive, "r:") as tar:
-            tar.extractall(folder, members=_checked(tar, archive), filter="data")
-    except tarfile.TarError as error:
-        raise DataError(f"{archive} cannot be unpacked: {error}.", hint="Fetch it again: flowers data pull") from error
-
-
-def _checked(tar: tarfile.TarFile, archive: Path) -> Iterator[tarfile.TarInfo]:
-    total = 0
-    for count, member in enumerate(tar, start=1):
-        total += member.size
-        if count > MAX_MEMBERS or total > MAX_BYTES:
-            raise DataError(f"{archive} holds more than {MAX_MEMBERS} files or {MAX_BYTES // 10**9} GB.")
-        if not (member.isreg() or member.isdir()) or member.issparse():
-            raise DataError(f"{archive} holds '{member.name}', which is neither a file nor a folder.")
-        yield member
+        extract(archive, fresh, limits=LIMITS, progress=listener.extracted)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    replace_folder(fresh, folder)
 
 
 def _write(folder: Path, file: BinaryIO | _Digest, advance: Callable[[int], None]) -> None:
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+        taken = Taken()
         for path in _below(folder):
             member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            _check_name(path, member.name, taken)
             member.mtime = MTIME
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 hint = f"Put a copy of what it means in its place: cp -rL {folder} COPY"
@@ -102,6 +104,19 @@ def _write(folder: Path, file: BinaryIO | _Digest, advance: Callable[[int], None
             advance(member.size)
 
 
+def _check_name(path: Path, name: str, taken: Taken) -> None:
+    """Refuse here what would be refused where the archive is unpacked."""
+    try:
+        if path.is_dir():
+            taken.add_folder(checked(name))
+        else:
+            taken.add_file(checked(name))
+    except ArchiveError as error:
+        why = error.message.removeprefix("The archive is refused: ")
+        hint = "Rename it, and run the command again."
+        raise DataError(f"{path.parent} cannot be packed: {why}", hint=hint) from error
+
+
 @contextmanager
 def _unchanging(path: Path) -> Iterator[BinaryIO]:
     try:
@@ -114,8 +129,12 @@ def _unchanging(path: Path) -> Iterator[BinaryIO]:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Return what is below a folder in the order of names, without hidden files and what is in hidden folders."""
-    found = (path for path in folder.rglob("*") if not any(p.startswith(".") for p in path.relative_to(folder).parts))
+    """Return what is below a folder in the order of names, without what is hidden or added by macOS."""
+
+    def is_left_out(part: str) -> bool:
+        return part.startswith(".") or part == JUNK
+
+    found = (path for path in folder.rglob("*") if not any(map(is_left_out, path.relative_to(folder).parts)))
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 

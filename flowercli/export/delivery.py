@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from flowercli.bundle import CARD, ONNX, Bundle, create, describe, to_json, without_local_paths
-from flowercli.inference.classifier import INPUT, OUTPUTS
-from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.bundle import CARD, CHECKSUMS, ONNX, Bundle, create, describe, to_json, without_local_paths
+from flowercli.inference.classifier import OUTPUTS
+from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.training.card import model_card
 
 PACKAGE = Path(__file__).parents[1]
 CLIENT, CLASSES, PREPROCESSING = "classify.py", "classes.json", "preprocessing.json"
-REQUIREMENTS, LICENSE, SUMS = "requirements.txt", "LICENSE", "SHA256SUMS"
+REQUIREMENTS, LICENSE = "requirements.txt", "LICENSE"
 # As this package asks for them; a plain onnxruntime, because the client runs on the CPU.
 PACKAGES = ("numpy>=2.1", "onnxruntime>=1.24", "pillow>=11.3")
 LICENSE_NOTE = """\
@@ -71,7 +71,7 @@ def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     shutil.copyfile(graph, folder / model)
     create(folder, config, {name: folder / name for name in (model, *texts)})
-    (folder / SUMS).write_text(checksums(folder), encoding="utf-8", newline="\n")
+    (folder / CHECKSUMS).write_text(checksums(folder), encoding="utf-8", newline="\n")
 
 
 def preprocessing(bundle: Bundle, model: str) -> dict[str, Any]:

@@ -11,8 +11,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from flowercli.bundle import ONNX_METADATA_KEY, Bundle, embeddable_config
-from flowercli.inference.classifier import INPUT, OUTPUTS
+from flowercli.bundle import Bundle, embeddable_config
+from flowercli.description import ONNX_METADATA_KEY
+from flowercli.inference.classifier import OUTPUTS
+from flowercli.inference.preprocess import INPUT
 from flowercli.training.model import PixelClassifier, load_bundle_model
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ class DeployedClassifier(nn.Module):
         Returns:
             Probabilities ``[N, C]`` and embedding ``[N, D]``, both ``float32``.
         """
-        logits, embedding = self.model(pixels.permute(0, 3, 1, 2))
+        # TensorRT refuses uint8 in everything but the cast that makes floats of it. And a network traced with its
+        # channels last in memory flattens its features with ten nodes of index arithmetic.
+        floats = pixels.float().permute(0, 3, 1, 2).contiguous()
+        logits, embedding = self.model.answer(self.model.normalised(floats))
         return torch.softmax(logits / self.temperature, dim=1), embedding
 
 

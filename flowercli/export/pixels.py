@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from flowercli.inference.classifier import INPUT
+from flowercli.inference.preprocess import INPUT
 
 if TYPE_CHECKING:
     import numpy.typing as npt

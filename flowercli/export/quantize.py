@@ -19,8 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
-from flowercli.inference.classifier import INPUT
-from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.inference.preprocess import INPUT, PreprocessSpec, load_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowercli.atomic import new_folder
-from flowercli.bundle import CONFIG, ONNX, ONNX_FP16, ONNX_INT8, Bundle, add_files
+from flowercli.bundle import (
+    CONFIG,
+    MACHINE_BOUND,
+    ONNX,
+    ONNX_FP16,
+    ONNX_INT8,
+    PLAN,
+    Bundle,
+    add_files,
+)
 from flowercli.data.manifest import class_indices
 from flowercli.export import parity
 from flowercli.export.check import require_accuracy
+from flowercli.export.engine import UNKNOWN, build_engine, engine_answers
 from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.half import convert_fp16
 from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
+from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.monitoring.sampling import add_reference, choose
 from flowercli.training.answers import VARIANTS
 from flowercli.training.bundle_data import BundleData, bundle_data
 from flowercli.training.intervals import share
@@ -27,9 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from flowercli.export.check import Check
+    from flowercli.export.engine_process import Tick
     from flowercli.export.parity import Reference
+    from flowercli.inference.engine import Engine
 
     Say = Callable[[str], None]
+
+
+# What --trt is called among the formats; the others are those of VARIANTS.
+TRT = "trt"
 
 
 @dataclass(frozen=True)
@@ -49,16 +67,18 @@ def export(
     max_drop: float = 0.5,
     output: Path | None = None,
     say: Say = lambda _message: None,
+    tick: Tick = lambda _seconds: None,
 ) -> ExportResult:
     """Export a bundle's model and add the files to it.
 
     Args:
         bundle: a folder with torch weights.
-        formats: of ``onnx`` (fp32), ``fp16`` and ``int8``, at least one.
+        formats: of ``onnx`` (fp32), ``fp16``, ``int8`` and ``trt``; one or more. ``trt`` brings ``fp16`` if need be.
         data: the dataset, if it is not where it was at training.
         max_drop: points of validation accuracy that an export may lose against torch.
         output: where to make a copy of the bundle that gets the files instead; it must not exist.
         say: called with what is being done.
+        tick: called about once a second while an engine is built, with the seconds since it began.
 
     Raises:
         ExportError: an export differs too much from torch. Nothing is written.
@@ -66,11 +86,24 @@ def export(
     """
     with tempfile.TemporaryDirectory(prefix="flowers-export-") as temporary:
         folder, found = Path(temporary), bundle_data(bundle, data)
+        if TRT in formats and ONNX_FP16 not in bundle.section["files"]:
+            formats = {*formats, "fp16"}
         checks, source = _make_files(bundle, formats, folder, found, max_drop, say)
-        files = {VARIANTS[name]: folder / VARIANTS[name] for name in formats}
+        names = [VARIANTS[name] for name in formats if name != TRT]
         records = {**bundle.section.get("exports", {}), **{check.file: check.as_dict() for check in checks}}
+        if TRT in formats:
+            engine, check = _make_engine(bundle, folder, source, say, tick)
+            checks.append(check)
+            require_accuracy(checks, max_drop)
+            # What a Triton repository has to know besides.
+            bound = {"compute_capability": engine.compute_capability, "max_batch": engine.profile["max"]}
+            records[PLAN] = check.as_dict() | bound
+            names += MACHINE_BOUND
+        files = {name: folder / name for name in names}
         target = bundle if output is None else _copy(bundle, output)
         bundle = add_files(target, files, exports=records, metrics=_still_true(bundle, set(files)))
+        if {"onnx", "int8"} & set(formats):  # What answers now, so what is to be compared with.
+            bundle = add_reference(Classifier.open(bundle, "cpu"), found.root, choose(found.manifest))
         return ExportResult(bundle, checks, share(source.right, len(source.targets)))
 
 
@@ -104,6 +137,19 @@ def _make_files(
     attempts = _quantize_best(bundle, fp32, data, source, max_drop, say) if "int8" in formats else []
     require_accuracy([*checks, *attempts], max_drop)
     return [*checks, *attempts[-1:]], source
+
+
+def _make_engine(bundle: Bundle, folder: Path, source: Reference, say: Say, tick: Tick) -> tuple[Engine, Check]:
+    """Build an engine from the fp16 graph, the new one or that of the bundle, and ask it as ``classify`` will."""
+    half = folder / ONNX_FP16
+    if not half.exists():
+        shutil.copyfile(bundle.file(ONNX_FP16), half)
+    say("Building a TensorRT engine: this takes minutes")
+    engine = build_engine(bundle, half, folder, tick)
+    if engine.precision == UNKNOWN:
+        say("TensorRT does not show in which precision it built the engine; the check below is what is known of it")
+    answers = engine_answers(bundle, folder)
+    return engine, parity.compare(answers, folder / PLAN, PLAN, f"TensorRT {engine.tensorrt}", source)
 
 
 def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:

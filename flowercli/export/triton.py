@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder, write_text
-from flowercli.bundle import ONNX, ONNX_INT8, to_json
+from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, PLAN, to_json
 from flowercli.errors import BundleError, UsageError
 from flowercli.export.triton_config import (
     DECODE,
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
 
 ONNXRUNTIME, PYTHON, TENSORRT = "onnxruntime", "python", "tensorrt"
-# The graph that each backend takes if the bundle has it: int8 is for CPUs.
-GRAPHS = {ONNXRUNTIME: (ONNX, ONNX_INT8), PYTHON: (ONNX_INT8, ONNX)}
+# The graphs that each backend takes, the best first: that of onnxruntime runs on a GPU, that of Python on the CPU.
+GRAPHS = {ONNXRUNTIME: (ONNX_FP16, ONNX, ONNX_INT8), PYTHON: (ONNX_INT8, ONNX, ONNX_FP16)}
 BACKENDS = (ONNXRUNTIME, PYTHON, TENSORRT)
-PLAN = "model.plan"
 MODELS = Path(__file__).with_name("triton_models")
 VERSION = "1"
 

@@ -13,8 +13,8 @@ from flowercli.hub.snapshot import look_up
 from flowercli.installed import Installed, find
 
 if TYPE_CHECKING:
-    from flowercli.hub.files import Advance
-    from flowercli.hub.patience import Say
+    from flowercli.transfer.contract import FilesListener
+    from flowercli.transfer.patience import Patience
 
 OWNER = "timm"
 
@@ -31,25 +31,26 @@ def backbone_reference(name: str) -> Reference:
     return Reference.parse(name if "/" in name else f"{OWNER}/{name}")
 
 
-def download_backbone(reference: Reference, *, advance: Advance, say: Say) -> Installed:
+def download_backbone(reference: Reference, listener: FilesListener, patience: Patience) -> Installed:
     """Fetch a backbone's weights, unless that commit of them is there already.
 
     Raises:
-        HubError: they cannot be fetched, or the repository has none that training can use.
+        DownloadError: they cannot be fetched, or the repository has none that training can use.
     """
     here = find("backbone", reference.repo_id)
     if here is not None and is_offline() and reference.revision in (None, here.revision) and _is_whole(here):
         return here
-    snapshot = look_up(reference, say)
+    snapshot = look_up(reference, listener, patience)
     missing = [name for name in (CONFIG, WEIGHTS) if name not in snapshot.files]
     if missing:
         hint = f"timm's models have both: {snapshot.url.removesuffix(reference.repo_id)}{OWNER}"
         raise HubError(f"{reference.repo_id} is no backbone: it has no {missing[0]}.", hint=hint)
-    with exclusive("backbone", reference, say):
+    with exclusive("backbone", reference, listener):
         here = find("backbone", reference.repo_id)
         if here is not None and here.revision == snapshot.commit and _is_whole(here):
             return here
-        return install("backbone", snapshot, [snapshot.files[name] for name in (CONFIG, WEIGHTS)], advance, say)
+        files = [snapshot.files[name] for name in (CONFIG, WEIGHTS)]
+        return install("backbone", snapshot, files, listener, patience)
 
 
 def _is_whole(entry: Installed) -> bool:

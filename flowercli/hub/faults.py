@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flowercli.errors import HubError
 from flowercli.hub.client import endpoint, has_token
+from flowercli.transfer.faults import AGAIN, TEMPORARY, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
     from flowercli.hub.reference import Reference
+    from flowercli.transfer.contract import Headers
 
 TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF_TOKEN=hf_…"  # noqa: S105
-AGAIN = "Run the command again: it goes on from what has arrived."
 OUT_OF_ORDER = 500
 UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
-PASSING = {408, 425, 429, 500, 502, 503, 504}
+UNKNOWN_USER = 401
+# How the Hub begins to tell that a token is wrong.
+BAD = "Invalid credentials"
 
 
 def transport_error() -> type[Exception]:
@@ -46,7 +49,8 @@ def explained(reference: Reference) -> Iterator[None]:
         raise HubError(f"'{reference.repo_id}' is no valid repo id: {first_line(error)}") from error
     except hub.HfHubHTTPError as error:
         raise from_status(error, reference) from error
-    except transport_error() as error:
+    except (transport_error(), ConnectionError, TimeoutError) as error:
+        # The second and third come from Xet, through which large files go up.
         raise from_network(error) from error
     except RuntimeError as error:
         # So the client wraps what goes wrong in one of its upload threads.
@@ -62,20 +66,29 @@ def explained(reference: Reference) -> Iterator[None]:
 
 
 def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
-    """Return what an HTTP status of the Hub means."""
-    status, said = error.response.status_code, error.server_message or first_line(error)
-    if (told := _of_repository(error, reference)) is not None:
+    """Return what a refusal means that the Hub's client met."""
+    answer = error.response
+    said = error.server_message or first_line(error)
+    return _meaning(answer.status_code, answer.headers, urlsplit(str(answer.url)).path, reference, said)
+
+
+def from_refusal(reference: Reference, status: int, headers: Headers, path: str) -> HubError:
+    """Return what a refusal means that a file's transfer met."""
+    return _meaning(status, headers, path, reference, headers.get("X-Error-Message") or "no reason is given.")
+
+
+def _meaning(status: int, headers: Headers, path: str, reference: Reference, said: str) -> HubError:
+    if (told := _of_repository(status, headers, path, reference)) is not None:
         return told
     if status >= OUT_OF_ORDER:
         return HubError(f"The Hub at {endpoint()} is out of order (HTTP {status}).", hint=f"Later: {AGAIN}")
-    where = urlsplit(str(error.response.url)).path
     able = "Give it the permission to, or use one that has it."
-    wait = retry_after(error)
+    wait = retry_after(headers.get("Retry-After"))
     when = "later" if wait is None else f"in {wait:.0f} s"
     known = {
         401: (f"The Hub does not accept this token: {said}", TOKEN),
         403: (f"This token may not do that with {reference.repo_id}: {said}", able),
-        404: (f"{endpoint()} has nothing at {where}.", "Check HF_ENDPOINT."),
+        404: (f"{endpoint()} has nothing at {path}.", "Check HF_ENDPOINT."),
         409: (f"The name {reference.repo_id} is taken.", "Choose another one."),
         429: (f"The Hub has had too many requests from here (HTTP 429): try again {when}.", AGAIN),
     }
@@ -108,17 +121,11 @@ def may_pass(error: Exception) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING
+        return error.response.status_code in TEMPORARY
     chain = list(_causes(error))
     final = {"gaierror", "SSLError", "ProxyError", "UnsupportedProtocol"}
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
     return not (final & _names(chain) or numbers & (UNREACHABLE | {errno.ECONNREFUSED}))
-
-
-def retry_after(error: HfHubHTTPError) -> float | None:
-    """Return the seconds that the Hub asks to wait, if it says."""
-    value = error.response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
 
 
 def first_line(error: BaseException) -> str:
@@ -127,19 +134,20 @@ def first_line(error: BaseException) -> str:
     return line.rstrip(".") + "."
 
 
-def _of_repository(error: HfHubHTTPError, reference: Reference) -> HubError | None:
-    from huggingface_hub import errors as hub
-
+def _of_repository(status: int, headers: Headers, path: str, reference: Reference) -> HubError | None:
     repo_id, token = reference.repo_id, "" if has_token() else f" {TOKEN}"
-    if isinstance(error, hub.GatedRepoError):
+    code = headers.get("X-Error-Code")
+    if code == "GatedRepo":
         hint = f"Accept its conditions at {endpoint()}/{repo_id}{'.' if token == '' else ', then:' + token}"
         return HubError(f"{repo_id} is gated: its owner decides who may fetch it.", hint=hint)
-    if isinstance(error, hub.RevisionNotFoundError):
+    if code == "RevisionNotFound":
         hint = f"Its newest: flowers download model {repo_id}"
         return HubError(f"{repo_id} has no revision '{reference.revision}'.", hint=hint)
-    if isinstance(error, hub.EntryNotFoundError):
-        return HubError(f"{repo_id} lacks a file that it should have: {urlsplit(str(error.response.url)).path}")
-    if isinstance(error, hub.RepositoryNotFoundError):
+    if code == "EntryNotFound":
+        return HubError(f"{repo_id} lacks a file that it should have: {path}")
+    # Of what is private the Hub says to strangers only that they are not known.
+    bad_token = (headers.get("X-Error-Message") or "").startswith(BAD)
+    if code == "RepoNotFound" or (status == UNKNOWN_USER and not bad_token):
         private = "it is private." if token else "this token may not see it."
         hint = f"Check the spelling. If it is private:{token}" if token else "Check the spelling, and the token."
         return HubError(f"There is no {repo_id} at {endpoint()}, or {private}", hint=hint)

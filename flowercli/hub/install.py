@@ -7,46 +7,40 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.bundle import describe
-from flowercli.errors import HubError
-from flowercli.home import data_home
-from flowercli.hub.files import fetch
-from flowercli.installed import FOLDERS, Installed, folder_of, record
+from flowercli.installed import Installed, folder_of, in_progress, record
+from flowercli.locks import alone
+from flowercli.transfer.fetch import fetch
+from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from flowercli.hub.files import Advance, Wanted
-    from flowercli.hub.patience import Say
+    from flowercli.hub.files import HubFile
     from flowercli.hub.reference import Reference
     from flowercli.hub.snapshot import Snapshot
+    from flowercli.transfer.contract import FilesListener
+    from flowercli.transfer.patience import Patience
 
 
 @contextmanager
-def exclusive(kind: str, reference: Reference, say: Say) -> Iterator[None]:
-    """Let one process at a time fetch a thing; the others wait, and find it there."""
-    folder = data_home() / FOLDERS[kind]
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f".{_flat(reference.repo_id)}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"Another process is fetching {reference.repo_id}: waiting for it.")
-        lock.acquire()
-    try:
+def exclusive(kind: str, reference: Reference, listener: FilesListener) -> Iterator[None]:
+    """Let one process at a time fetch a thing; the others wait, and find it there.
+
+    Raises:
+        DownloadError: the disk is full, or may not be written to.
+    """
+    with disk_faults(), alone(in_progress(kind, reference.repo_id), listener.waiting):
         yield
-    finally:
-        lock.release()
 
 
 def partial_folder(kind: str, source: Reference) -> Path:
     """Return the folder where a commit is put together, kept between attempts; drop those of other commits."""
-    start = f"{PARTIAL_PREFIX}{_flat(source.repo_id)}@"
-    folder = data_home() / FOLDERS[kind] / f"{start}{source.revision}"
+    locked = in_progress(kind, source.repo_id)
+    start = f"{PARTIAL_PREFIX}{locked.name}@"
+    folder = locked.with_name(f"{start}{source.revision}")
     for other in folder.parent.glob(f"{start}*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -57,9 +51,9 @@ def partial_folder(kind: str, source: Reference) -> Path:
 def install(
     kind: str,
     snapshot: Snapshot,
-    wanted: Sequence[Wanted],
-    advance: Advance,
-    say: Say,
+    files: Sequence[HubFile],
+    listener: FilesListener,
+    patience: Patience,
     finish: Callable[[Path], None] = lambda _folder: None,
 ) -> Installed:
     """Fetch files into a folder of their own, move it to its place and enter it into the index.
@@ -67,52 +61,40 @@ def install(
     Args:
         kind: a kind of the index.
         snapshot: where they come from.
-        wanted: the files.
-        advance: called as bytes arrive.
-        say: called when there is something to wait for.
+        files: what to fetch.
+        listener: told of the progress.
+        patience: retries and timeouts.
         finish: called with the folder once all files are in it.
 
     Raises:
-        HubError: a file cannot be fetched, or there is no space for them.
+        DownloadError: a file cannot be fetched, or there is no space for them.
     """
     source = snapshot.source
     partial, target = partial_folder(kind, source), folder_of(kind, source.repo_id)
-    _reuse(wanted, target, partial)
-    _check_space(wanted, partial)
-    for file in wanted:
-        fetch(source, file, partial / file.name, advance, say)
+    _reuse(files, target, partial)
+    arrived = sum(path.stat().st_size for path in partial.iterdir())
+    check_space(partial, sum(file.size for file in files) - arrived)
+    for file in files:
+        listener.fetching(file.name)
+        done = fetch(file.at(source), partial / file.name, listener, patience=patience)
+        if file.sha256:  # Of small files, kept in Git itself, the Hub gives the length alone.
+            listener.fetched(done)
     for path in partial.iterdir():
-        if path.name not in {file.name for file in wanted}:
+        if path.name not in {file.name for file in files}:
             path.unlink()
     finish(partial)
     replace_folder(partial, target)
     size = sum(path.stat().st_size for path in target.iterdir())
-    weights = next((file.sha256 for file in wanted if kind == "backbone" and file.sha256), None)
+    weights = next((file.sha256 for file in files if kind == "backbone" and file.sha256), None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entry = Installed(kind, source.repo_id, snapshot.url, snapshot.commit, weights, size, now)
     record(entry)
     return entry
 
 
-def _reuse(wanted: Sequence[Wanted], target: Path, partial: Path) -> None:
+def _reuse(files: Sequence[HubFile], target: Path, partial: Path) -> None:
     """Copy what did not change from the version that is there."""
-    for file in wanted:
+    for file in files:
         old, new = target / file.name, partial / file.name
         if file.sha256 and not new.exists() and old.is_file() and describe(old)["sha256"] == file.sha256:
             shutil.copyfile(old, new)
-
-
-def _check_space(wanted: Sequence[Wanted], folder: Path) -> None:
-    arrived = {path.name: path.stat().st_size for path in folder.iterdir()}
-    needed = sum(max(0, file.size - arrived.get(file.name, 0)) for file in wanted)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        message = f"{needed / 1e6:.1f} MB are to be fetched, and {free / 1e6:.1f} MB are free at {data_home()}."
-        hint = (
-            "Make space (flowers download --list, --remove NAME), or keep the data elsewhere: export FLOWERS_HOME=DIR"
-        )
-        raise HubError(message, hint=hint)
-
-
-def _flat(repo_id: str) -> str:
-    return repo_id.replace("/", "--")

@@ -8,46 +8,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import write_text
-from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, Bundle, to_json
+from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, REFERENCE, Bundle, to_json
 from flowercli.errors import BundleError, HubError
 from flowercli.hub.client import is_offline
-from flowercli.hub.files import Wanted, fetch
+from flowercli.hub.files import HubFile
 from flowercli.hub.install import exclusive, install, partial_folder
 from flowercli.hub.snapshot import look_up
 from flowercli.installed import Installed, find
+from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from flowercli.hub.files import Advance
-    from flowercli.hub.patience import Say
     from flowercli.hub.reference import Reference
     from flowercli.hub.snapshot import Snapshot
+    from flowercli.transfer.contract import FilesListener
+    from flowercli.transfer.patience import Patience
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def download_model(reference: Reference, *, everything: bool, advance: Advance, say: Say) -> Installed:
+def download_model(reference: Reference, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
     """Fetch a bundle, unless that commit of it is there already.
 
     Args:
         reference: the repository, and a revision of it.
+        listener: told of the progress.
+        patience: retries and timeouts.
         everything: fetch weights and fp32 graph too, not only what answering needs.
-        advance: called with a file's name, the bytes that are here, and its size.
-        say: called when there is something to wait for.
 
     Raises:
-        HubError: it cannot be fetched, is no bundle, or is not what its own list says.
+        DownloadError: it cannot be fetched, is no bundle, or is not what its own list says.
     """
     here = find("model", reference.repo_id)
     no_need_to_ask = here is not None and reference.revision in (None, here.revision)
     if here and no_need_to_ask and (reference.is_commit or is_offline()) and is_whole(here, everything=everything):
         return here
-    snapshot = look_up(reference, say)
-    with exclusive("model", reference, say):
+    snapshot = look_up(reference, listener, patience)
+    with exclusive("model", reference, listener):
         here = find("model", reference.repo_id)
         if here is not None and here.revision == snapshot.commit and is_whole(here, everything=everything):
             return here
-        return _install(snapshot, advance, say, everything=everything)
+        return _install(snapshot, listener, patience, everything=everything)
 
 
 def is_whole(entry: Installed, *, everything: bool) -> bool:
@@ -66,8 +67,8 @@ def left_out(bundle: Bundle) -> list[str]:
     return [name for name in origin.get("left_out", []) if name not in bundle.section["files"]]
 
 
-def _install(snapshot: Snapshot, advance: Advance, say: Say, *, everything: bool) -> Installed:
-    bundle = read_description(snapshot, partial_folder("model", snapshot.source), say)
+def _install(snapshot: Snapshot, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
+    bundle = read_description(snapshot, partial_folder("model", snapshot.source), listener, patience)
     listed = _listed(bundle)
     names = set(listed) if everything else _for_answers(listed)
     kept = {name: entry for name, entry in bundle.section["files"].items() if name in names}
@@ -81,16 +82,17 @@ def _install(snapshot: Snapshot, advance: Advance, say: Say, *, everything: bool
     def finish(folder: Path) -> None:
         write_text(folder / CONFIG, to_json({**bundle.config, "flowers": section}))
 
-    return install("model", snapshot, [listed[name] for name in sorted(names)], advance, say, finish)
+    return install("model", snapshot, [listed[name] for name in sorted(names)], listener, patience, finish)
 
 
-def read_description(snapshot: Snapshot, folder: Path, say: Say) -> Bundle:
+def read_description(snapshot: Snapshot, folder: Path, listener: FilesListener, patience: Patience) -> Bundle:
     """Return what a repository says that it is; its ``path`` is the repo id.
 
     Args:
         snapshot: the repository at a commit.
         folder: where its description may be put while it arrives.
-        say: called when there is something to wait for.
+        listener: told where there is something to wait for.
+        patience: retries and timeouts.
 
     Raises:
         HubError: it is no bundle.
@@ -100,7 +102,7 @@ def read_description(snapshot: Snapshot, folder: Path, say: Say) -> Bundle:
     if CONFIG not in snapshot.files:
         raise HubError(f"{repo_id} is no model of flowers: it has no {CONFIG}.")
     arrived = folder / f".{CONFIG}"
-    fetch(snapshot.source, snapshot.files[CONFIG], arrived, lambda _name, _here, _size: None, say)
+    fetch(snapshot.files[CONFIG].at(snapshot.source), arrived, listener, patience=patience)
     text = arrived.read_text(encoding="utf-8", errors="replace")
     arrived.unlink()
     said = _parse(text)
@@ -120,9 +122,9 @@ def _parse(text: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _listed(bundle: Bundle) -> dict[str, Wanted]:
+def _listed(bundle: Bundle) -> dict[str, HubFile]:
     """Return the files that a bundle lists after checking that they may be written where bundles lie."""
-    files: dict[str, Wanted] = {}
+    files: dict[str, HubFile] = {}
     for name, entry in bundle.section["files"].items():
         known = isinstance(entry, dict) and isinstance(entry.get("size"), int)
         if (
@@ -134,11 +136,11 @@ def _listed(bundle: Bundle) -> dict[str, Wanted]:
             raise HubError(
                 f"{bundle.path} describes its file '{name}' in a way that cannot be right. Nothing was fetched."
             )
-        files[name] = Wanted(name, entry["size"], entry["sha256"])
+        files[name] = HubFile(name, entry["size"], entry["sha256"])
     return files
 
 
-def _for_answers(listed: dict[str, Wanted]) -> set[str]:
-    """Return the files that ``classify`` needs, with card and split: all of them where there is no ONNX file."""
+def _for_answers(listed: dict[str, HubFile]) -> set[str]:
+    """Return the files that ``classify`` needs, with card, split and reference; all of them if there is no ONNX."""
     graph = next((name for name in (ONNX_INT8, ONNX) if name in listed), None)
-    return set(listed) if graph is None else {graph, CARD, MANIFEST} & set(listed)
+    return set(listed) if graph is None else {graph, CARD, MANIFEST, REFERENCE} & set(listed)

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, WEIGHTS, Bundle, to_json, without_local_paths
+from flowercli.bundle import (
+    CARD,
+    CONFIG,
+    MACHINE_BOUND,
+    MANIFEST,
+    ONNX,
+    ONNX_FP16,
+    ONNX_INT8,
+    REFERENCE,
+    WEIGHTS,
+    Bundle,
+    to_json,
+    without_local_paths,
+)
 from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, explained
@@ -19,11 +32,12 @@ from flowercli.hub.snapshot import look_up
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    from flowercli.hub.patience import Say
     from flowercli.hub.snapshot import Snapshot
+    from flowercli.transfer.contract import FilesListener
+    from flowercli.transfer.patience import Patience
 
 # What a bundle may consist of; a file of these that the new version lacks is deleted.
-OURS = (CONFIG, WEIGHTS, ONNX, ONNX_INT8, CARD, MANIFEST)
+OURS = (CONFIG, WEIGHTS, ONNX, ONNX_FP16, ONNX_INT8, CARD, MANIFEST, REFERENCE)
 MADE_BY_THE_HUB = ".gitattributes"
 
 
@@ -60,21 +74,31 @@ def contents(bundle: Bundle) -> dict[str, bytes | Path]:
         raise BundleError(message, hint="Publish the folder that it was exported into.")
     bundle.verify()
     section = {key: value for key, value in without_local_paths(bundle.section).items() if key != "origin"}
+    for key in ("files", "exports"):
+        section[key] = {name: value for name, value in section.get(key, {}).items() if name not in MACHINE_BOUND}
     description = to_json({**bundle.config, "flowers": section}).encode()
     return {CONFIG: description} | {name: bundle.path / name for name in sorted(section["files"])}
 
 
 def publish(
-    bundle: Bundle, repo_id: str, *, private: bool, message: str, say: Say, progress: bool = False
+    bundle: Bundle,
+    repo_id: str,
+    listener: FilesListener,
+    patience: Patience,
+    *,
+    private: bool,
+    message: str,
+    progress: bool = False,
 ) -> Published:
     """Upload a bundle, into a new repository or as the next version of the bundle that is there.
 
     Args:
         bundle: a folder.
         repo_id: ``OWNER/NAME``.
+        listener: told where there is something to wait for.
+        patience: retries and timeouts, until the upload starts.
         private: make the new repository private.
         message: of the commit.
-        say: called when there is something to wait for.
         progress: let the Hub's client draw its progress on stderr.
 
     Raises:
@@ -88,8 +112,8 @@ def publish(
         raise HubError("Publishing needs a token of the Hub that may write.", hint=TOKEN)
     with explained(reference):
         api.create_repo(repo_id, private=private or None, exist_ok=True)
-    before = look_up(reference, say)
-    _check_is_ours(before, say, private=private)
+    before = look_up(reference, listener, patience)
+    _check_is_ours(before, listener, patience, private=private)
     with explained(reference), warnings.catch_warnings():
         # The client's way of sending large files is one that its HTTP library warns of.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -105,7 +129,7 @@ def _operations(files: dict[str, bytes | Path], before: Snapshot) -> list[Commit
     return [*added, *(CommitOperationDelete(path_in_repo=name) for name in stale)]
 
 
-def _check_is_ours(before: Snapshot, say: Say, *, private: bool) -> None:
+def _check_is_ours(before: Snapshot, listener: FilesListener, patience: Patience, *, private: bool) -> None:
     """Refuse to write over something that is no bundle, or to publish what should be private."""
     if private and not before.private:
         message = f"{before.source.repo_id} exists and is public: nothing was uploaded."
@@ -117,7 +141,7 @@ def _check_is_ours(before: Snapshot, say: Say, *, private: bool) -> None:
         return
     try:
         with tempfile.TemporaryDirectory(prefix="flowers-publish-") as folder:
-            read_description(before, Path(folder), say)
+            read_description(before, Path(folder), listener, patience)
     except (HubError, BundleError) as error:
         message = f"{before.source.repo_id} holds something else ({', '.join(held[:3])}): nothing was uploaded."
         raise HubError(message, hint="Choose another name, or delete what is there.") from error

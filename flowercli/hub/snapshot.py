@@ -1,21 +1,26 @@
-"""What a repository of the Hub holds at one commit."""
+"""What a repository of the Hub holds at one commit: asked through the Hub's own client, with our patience."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flowercli.errors import HubError
-from flowercli.hub.client import client, endpoint, timeout
-from flowercli.hub.faults import explained
-from flowercli.hub.files import Wanted
-from flowercli.hub.patience import patiently
+from flowercli.hub.client import client, endpoint
+from flowercli.hub.faults import explained, from_network, from_status, may_pass, transport_error
+from flowercli.hub.files import HubFile
 from flowercli.hub.reference import Reference
+from flowercli.transfer.faults import retry_after
+from flowercli.transfer.patience import Patience, TemporaryFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from huggingface_hub.hf_api import ModelInfo
+
+    from flowercli.transfer.contract import Listener
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Snapshot:
     """A repository at a commit, and its files by name; ``private`` is whether only some may see it."""
 
     source: Reference
-    files: dict[str, Wanted]
+    files: dict[str, HubFile]
     private: bool
 
     @property
@@ -38,7 +43,7 @@ class Snapshot:
         return f"{endpoint()}/{self.source.repo_id}"
 
 
-def look_up(reference: Reference, say: Callable[[str], None]) -> Snapshot:
+def look_up(reference: Reference, listener: Listener, patience: Patience) -> Snapshot:
     """Ask the Hub which commit a revision is, and what is in it.
 
     Raises:
@@ -46,23 +51,43 @@ def look_up(reference: Reference, say: Callable[[str], None]) -> Snapshot:
     """
     api = client()
     with explained(reference):
-        info = patiently(
-            reference,
-            say,
+        info = _patiently(
             lambda: api.model_info(
-                reference.repo_id, revision=reference.revision, files_metadata=True, timeout=timeout()
+                reference.repo_id, revision=reference.revision, files_metadata=True, timeout=patience.timeout
             ),
-        )
+            reference, listener, patience,
+        )  # fmt: skip
     if info.sha is None:
         raise HubError(f"{endpoint()} does not say which commit {reference} is.", hint="Check HF_ENDPOINT.")
     return Snapshot(Reference(reference.repo_id, info.sha), _files(info), bool(info.private))
 
 
-def _files(info: ModelInfo) -> dict[str, Wanted]:
+def _patiently(call: Callable[[], Result], reference: Reference, listener: Listener, patience: Patience) -> Result:
+    """Return what a question to the Hub gives, asked again while what keeps it from an answer may pass."""
+    failures = 0
+    while True:
+        try:
+            return call()
+        except transport_error() as error:
+            if not may_pass(error):
+                raise
+            failures += 1
+            patience.wait(_temporary(error, reference), failures, listener)
+
+
+def _temporary(error: Exception, reference: Reference) -> TemporaryFault:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return TemporaryFault(from_status(error, reference), retry_after(error.response.headers.get("Retry-After")))
+    return TemporaryFault(from_network(error))
+
+
+def _files(info: ModelInfo) -> dict[str, HubFile]:
     # Large files have a sha256; of small ones, kept in git itself, the Hub gives the size alone.
     listed = info.siblings or []
     return {
-        file.rfilename: Wanted(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
+        file.rfilename: HubFile(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
         for file in listed
         if file.size is not None
     }

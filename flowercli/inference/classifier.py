@@ -9,7 +9,7 @@ import numpy as np
 
 from flowercli.errors import UsageError
 from flowercli.inference.novelty import Novelty
-from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.inference.preprocess import INPUT, PreprocessSpec, load_pixels
 from flowercli.inference.session import open_session
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.inference.session import Runtime
 
-INPUT = "pixels"
 OUTPUTS = ("probabilities", "embedding")
 DIGITS = 6
 

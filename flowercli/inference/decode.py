@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from flowercli.errors import ImageError
+from flowercli.inference.heif import open_picture
 
 # Pillow refuses pictures above twice its own MAX_IMAGE_PIXELS and warns above it once. A phone
 # takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
@@ -83,7 +84,7 @@ def _open(source: str | os.PathLike[str] | bytes, formats: tuple[str, ...] | Non
     if isinstance(source, bytes):
         if not source:
             raise ImageError("empty", "It is empty: 0 bytes.")
-        return Image.open(io.BytesIO(source), formats=formats)
+        return open_picture(io.BytesIO(source), formats)
     status = os.stat(source)
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("not_permitted", "The folder cannot be listed.")
@@ -91,7 +92,7 @@ def _open(source: str | os.PathLike[str] | bytes, formats: tuple[str, ...] | Non
         raise ImageError("not_a_file", "It is not a file.")
     if status.st_size == 0:
         raise ImageError("empty", "The file is empty: 0 bytes.")
-    return Image.open(source, formats=formats)
+    return open_picture(source, formats)
 
 
 def _check_stored_size(size: tuple[int, int], accepted: Accepted) -> None:

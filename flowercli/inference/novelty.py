@@ -57,6 +57,11 @@ class Novelty:
         distances: npt.NDArray[np.float64] = np.linalg.norm(residual, axis=1)
         return distances
 
+    def coordinates(self, embeddings: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
+        """Return where embeddings ``[N, D]`` lie within the subspace, ``[N, R]``."""
+        coordinates: npt.NDArray[np.float32] = ((_unit(embeddings) - self.mean) @ self.basis.T).astype(np.float32)
+        return coordinates
+
     def is_novel(self, embedding: npt.NDArray[np.floating[Any]]) -> bool:
         """Whether the picture with this embedding ``[D]`` is of something else."""
         return bool(self.distance(embedding[np.newaxis])[0] > self.limit)

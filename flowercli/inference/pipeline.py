@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.sources import is_url
@@ -15,11 +15,18 @@ from flowercli.inference.sources import is_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from flowercli.inference.classifier import Classifier, Prediction
+    from flowercli.inference.classifier import Prediction
 
 T = TypeVar("T")
 # Pictures in work or waiting, a worker: enough that a slow one does not stop the others.
 WINDOW_PER_WORKER = 8
+
+
+class Classifies(Protocol):
+    """What answers about pictures, from several threads: a classifier, or one whose answers are looked at."""
+
+    def classify(self, source: str | bytes, top_k: int | None = None) -> Prediction:
+        """Answer about one picture."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def as_dict(path: str | None, outcome: Prediction | ImageError) -> dict[str, Any
 
 
 def classify_stream(
-    classifier: Classifier, paths: Iterable[str], *, workers: int, top_k: int | None = None
+    classifier: Classifies, paths: Iterable[str], *, workers: int, top_k: int | None = None
 ) -> Iterator[Result]:
     """Classify pictures and yield the results in input order, each as soon as those before it are out.
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+# What the graph calls the pixels.
+INPUT = "pixels"
 # What a server takes of one file.
 MAX_BYTES = 32 * 2**20
 UPRIGHT = {

@@ -2,7 +2,8 @@
 
 TensorRT, CUDA and CPU differ only in onnxruntime's execution providers. ``auto`` takes the first that
 really works, in that order; a device asked for by name is used or refused, never replaced in silence.
-The TensorRT and CUDA rows are written against onnxruntime's documentation and not tested on a GPU.
+The TensorRT and CUDA rows are written against onnxruntime's documentation and not tested on a GPU. What TensorRT needs
+beyond a provider is in ``tensorrt``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import ONNX, ONNX_INT8, Bundle
+from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
 from flowercli.inference.cpu import lacks_vnni
+from flowercli.inference.libraries import CUDA, TENSORRT
 from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
+from flowercli.inference.tensorrt import setups as tensorrt_setups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import onnxruntime as ort
+
+    from flowercli.inference.tensorrt import Provider
 else:
     ort = import_onnxruntime()
 
@@ -57,18 +62,32 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the choice: a device, its provider, the graphs it prefers, and what stands in its way."""
+    """One row of the choice: a device, its provider, the graphs it takes, the best first, and what stands in its way.
+
+    ``setups`` yields what to open, one after the other until one opens: a graph, and the providers with their options.
+    """
 
     device: str
     provider: str
     graphs: tuple[str, ...]
     obstacles: Callable[[], Iterator[Obstacle]]
+    setups: Callable[[Bundle, Path], Iterator[tuple[Path, list[Provider]]]]
 
 
+def _on_cuda(_bundle: Bundle, graph: Path) -> Iterator[tuple[Path, list[Provider]]]:
+    yield graph, [CUDA]
+
+
+def _on_cpu(_bundle: Bundle, graph: Path) -> Iterator[tuple[Path, list[Provider]]]:
+    yield graph, [CPU_PROVIDER]
+
+
+CPU_PROVIDER = "CPUExecutionProvider"
 CANDIDATES = (
-    Candidate("tensorrt", "TensorrtExecutionProvider", (ONNX, ONNX_INT8), tensorrt_obstacles),
-    Candidate("cuda", "CUDAExecutionProvider", (ONNX, ONNX_INT8), cuda_obstacles),
-    Candidate(CPU, "CPUExecutionProvider", (ONNX_INT8, ONNX), lambda: iter(())),
+    # Not int8: its graph takes the pixels as quantized values, which TensorRT wants signed.
+    Candidate("tensorrt", TENSORRT, (ONNX_FP16, ONNX), tensorrt_obstacles, tensorrt_setups),
+    Candidate("cuda", CUDA, (ONNX_FP16, ONNX, ONNX_INT8), cuda_obstacles, _on_cuda),
+    Candidate(CPU, CPU_PROVIDER, (ONNX_INT8, ONNX, ONNX_FP16), lambda: iter(()), _on_cpu),
 )
 
 
@@ -128,7 +147,30 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
 
 
 def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.InferenceSession, Path] | Obstacle:
-    graph = choose_graph(bundle, candidate.graphs)
+    graph = _graph_for(bundle, candidate)
+    if isinstance(graph, Obstacle):
+        return graph
+    opened: tuple[ort.InferenceSession, Path] | Obstacle = Obstacle("nothing to open", "flowers doctor")
+    for file, providers in candidate.setups(bundle, graph):
+        opened = _try(file, providers, _options(threads))
+        if not isinstance(opened, Obstacle):
+            break
+    return opened
+
+
+def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
+    """Return the graph for a candidate; that the bundle has others only is a reason against the candidate."""
+    listed = bundle.section["files"]
+    known = {name for other in CANDIDATES for name in other.graphs}
+    if not bundle.is_lone_onnx and known & listed.keys() and not listed.keys() & set(candidate.graphs):
+        fix = f"flowers export {bundle.path} --fp16"
+        if WEIGHTS not in listed:
+            fix = "flowers train --data DIR   (this model comes without the weights that one is made from)"
+        return Obstacle(f"the model has no {' or '.join(candidate.graphs)}", fix)
+    return choose_graph(bundle, candidate.graphs)
+
+
+def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -138,13 +180,20 @@ def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.Infer
         options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that spin while idle take the core from the one that decodes the next picture.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _try(
+    graph: Path, providers: list[Provider], options: ort.SessionOptions
+) -> tuple[ort.InferenceSession, Path] | Obstacle:
     try:
         # Its own way to fall back prints on stdout and hides what went wrong.
-        session = ort.InferenceSession(graph, options, providers=[candidate.provider], enable_fallback=0)
+        session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
         return Obstacle(str(error).splitlines()[0], "flowers doctor")
+    first = providers[0]
     used = session.get_providers()
-    if used[0] != candidate.provider:
+    if used[0] != (first if isinstance(first, str) else first[0]):
         return Obstacle(f"onnxruntime fell back to {used[0]}", "flowers doctor")
     return session, graph
 

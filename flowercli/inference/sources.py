@@ -14,9 +14,25 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".ppm",
+        ".heic",
+        ".heif",
+    }
 )
 STDIN = "-"
+NUL = "\0"
 
 
 def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
@@ -25,7 +41,7 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
     A folder gives its pictures (by suffix) and those of its subfolders, sorted; hidden ones are
     left out. A glob (``*``, ``?``, ``[…]``, ``**``) that the shell did not expand is expanded
     here; one that matches nothing is passed on, so that it is reported like any missing file.
-    ``-`` reads paths from ``stdin``, one a line.
+    ``-`` reads paths from ``stdin``, one a line or, as ``find -print0`` writes them, with a NUL after each.
     """
     for argument in arguments:
         if argument == STDIN:
@@ -72,7 +88,17 @@ def _expand_glob(pattern: str) -> Iterator[str]:
 
 
 def _lines(stdin: TextIO) -> Iterator[str]:
+    return (path for path in _separated(stdin) if path and path != STDIN)
+
+
+def _separated(stdin: TextIO) -> Iterator[str]:
+    """Yield each line as it comes; from the first NUL on, what stands between NULs, which may hold line ends."""
+    by_nul, rest = False, ""
     for line in stdin:
-        path = line.rstrip("\r\n")
-        if path and path != STDIN:
-            yield path
+        by_nul = by_nul or NUL in line
+        if by_nul:
+            *whole, rest = (rest + line).split(NUL)
+            yield from whole
+        else:
+            yield line.rstrip("\r\n")
+    yield rest

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 
 from flowercli import bundle as bundles
-from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, Bundle, without_local_paths
+from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
 from flowercli.models import FOLDER
 
-SHIPPED = (ONNX_INT8, CARD, MANIFEST)
+SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
 
 def ship(source: Path, target: Path) -> Bundle:

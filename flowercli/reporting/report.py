@@ -12,7 +12,8 @@ from flowercli.reporting import page
 from flowercli.reporting.figures import answer_plots, history_plots
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
 from flowercli.reporting.plot_style import percent
-from flowercli.training.card import SPLIT_WORDS, interval
+from flowercli.training.card import SPLIT_WORDS
+from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +99,7 @@ def _header(evaluation: Evaluation, data: BundleData) -> Iterator[str]:
     variant, metrics = _shown(evaluation)
     photos, split = metrics["photos"], SPLIT_WORDS[evaluation.split]
     said = f"The {variant} model names {metrics['right']:,} of {photos:,} {split} photographs rightly"
-    yield page.paragraph(f"{said}: {interval(metrics['accuracy'])}.", "lead")
+    yield page.paragraph(f"{said}: {share_text(metrics['accuracy'], 1)}.", "lead")
     yield page.facts(
         [
             ("Bundle", evaluation.bundle.name),
@@ -118,20 +119,20 @@ def _metrics(evaluation: Evaluation) -> str:
         for key, name, share, meaning in METRICS
     ]
     baseline = next(iter(variants.values()))["baseline"]
-    always = [interval(baseline["accuracy"])] * len(variants)
+    always = [share_text(baseline["accuracy"], 1)] * len(variants)
     rows.append((f"Always “{baseline['class']}”", *always, "The accuracy of naming the most frequent class each time."))
     columns = ("Metric", *variants, "Meaning")
     return page.section("Metrics", page.table("95 % intervals in brackets", columns, rows, last_is_text=True))
 
 
 def _value(value: Mapping[str, float], *, share: bool) -> str:
-    return interval(value) if share else f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
+    return share_text(value, 1) if share else number_text(value)
 
 
 def _classes(evaluation: Evaluation) -> str:
     variant, metrics = _shown(evaluation)
     rows = [
-        (name, interval(row["precision"]), interval(row["recall"]), percent(row["f1"]), row["support"])
+        (name, share_text(row["precision"], 1), share_text(row["recall"], 1), percent(row["f1"]), row["support"])
         for name, row in metrics["per_class"].items()
     ]
     columns = ("Class", "Precision", "Recall", "F1", "Photographs")

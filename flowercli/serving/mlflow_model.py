@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import pandas as pd
+import pandas as pd  # noqa: TC002  (MLflow looks the type of `model_input` up)
 from mlflow.exceptions import MlflowException
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import Classifier
+from flowercli.inference.cpu import available_cores
 from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -26,17 +29,27 @@ if TYPE_CHECKING:
 COLUMN = "image"
 # Of one request; the pixels of a picture are limited where it is decoded.
 MAX_PICTURES = 256
+# What a browser's FileReader puts before the base64 text of a file.
+DATA_PREFIX = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
 
 
 class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow has no types here
     """Answers about pictures in a column of base64 text, as ``flowers classify --json`` does."""
 
     def load_context(self, context: Any) -> None:
-        """Open the bundle, a lone ``.onnx``."""
+        """Open the bundle, a lone ``.onnx``, and start a thread a core."""
         self.classifier = Classifier.open(Bundle.load(Path(context.artifacts["bundle"])))
+        self.threads = ThreadPoolExecutor(available_cores())
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """Return one row of answers a picture.
+    def predict(
+        self,
+        context: Any,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return an object a picture: that of ``flowers classify --json`` without the path.
+
+        A picture that cannot be read has ``{"error": {"code": …, "message": …}}`` in its place.
 
         Args:
             context: MLflow's, unused.
@@ -44,29 +57,31 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
             params: ``top_k``, the number of classes in ``all_predictions``; 0 for all.
 
         Raises:
-            MlflowException: with the code of a bad request: a picture cannot be read, or there are too many.
+            MlflowException: with the code of a bad request: too many pictures, or a ``top_k`` below 0.
         """
         top_k = _top_k(params or {})
         if len(model_input) > MAX_PICTURES:
             raise _bad_request(f"{len(model_input)} pictures in one request: at most {MAX_PICTURES}.")
-        answers = [self._answer(row, text, top_k) for row, text in enumerate(model_input[COLUMN])]
-        return pd.DataFrame(answers)
+        return list(self.threads.map(lambda text: self._answer(text, top_k), model_input[COLUMN]))
 
-    def _answer(self, row: int, text: object, top_k: int | None) -> dict[str, Any]:
+    def _answer(self, text: object, top_k: int | None) -> dict[str, Any]:
         try:
             return self.classifier.classify(_decode(text), top_k).as_dict()
         except ImageError as error:
-            raise _bad_request(f"Picture {row}: {error.code}: {error.message}") from None
+            return {"error": {"code": error.code, "message": error.message}}
 
 
 def _decode(text: object) -> bytes:
-    """Decode base64 text.
+    """Decode base64 text, with or without ``data:image/…;base64,`` before it.
 
     Raises:
         ImageError: it is not base64, or holds too much.
     """
     if not isinstance(text, str):
         raise ImageError("not_base64", "It is not the base64 text of a file.")
+    prefix = DATA_PREFIX.match(text[:100])
+    if prefix:
+        text = text[prefix.end() :]
     if len(text) > MAX_BYTES * 4 // 3 + 4:
         raise ImageError("too_large", f"It is larger than {MAX_BYTES // 2**20} MiB.")
     try:

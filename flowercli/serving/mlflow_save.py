@@ -38,21 +38,41 @@ def save_mlflow_model(onnx: Path, target: Path) -> None:
             )
 
 
+def save_for_this_environment(onnx: Path, target: Path) -> None:
+    """Write an MLflow model into the new folder ``target`` that is loaded here, at once, and then thrown away.
+
+    It runs this package's own code, and lists no requirements: MLflow spends a second on comparing them.
+    """
+    import_mlflow().pyfunc.save_model(
+        str(target),
+        python_model=str(Path(__file__).with_name("mlflow_model.py")),
+        artifacts={"bundle": str(onnx)},
+        signature=signature(),
+        pip_requirements=[],
+    )
+
+
 def signature() -> Any:
-    """Return what the model takes and gives: the columns of ``flowers classify --json`` without the path."""
+    """Return what the model takes and gives: the keys of ``flowers classify --json`` without the path.
+
+    Either ``error`` is there or all of the others.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import Map, Object, Property
 
-    outputs = [
-        ColSpec(DataType.string, "predicted_class"),
-        ColSpec(DataType.long, "class_index"),
-        ColSpec(DataType.double, "confidence"),
-        ColSpec(Map(DataType.double), "all_predictions"),
-        ColSpec(DataType.boolean, "rejected"),
-    ]
+    error = Object([Property("code", DataType.string), Property("message", DataType.string)])
+    outputs = {
+        "predicted_class": DataType.string,
+        "class_index": DataType.long,
+        "confidence": DataType.double,
+        "all_predictions": Map(DataType.double),
+        "rejected": DataType.boolean,
+        "error": error,
+    }
+    columns = [ColSpec(kind, name, required=False) for name, kind in outputs.items()]
     params = ParamSchema([ParamSpec("top_k", "integer", 0)])
-    return ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs), params)
+    return ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(columns), params)
 
 
 def input_example() -> Any:

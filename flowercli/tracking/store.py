@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"
 
 
@@ -84,6 +85,17 @@ class Store:
             message = f"The experiment '{experiment}' of {self.shown} is deleted."
             raise TrackingError(message, hint="Record into another one: tracking.experiment=NAME")
 
+    def require_records(self) -> None:
+        """See that a store in a file is there; MLflow would make an empty one.
+
+        Raises:
+            TrackingError: it is not.
+        """
+        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
+            message = f"There are no records of runs at {self.uri}."
+            hint = "flowers train makes some; another folder of runs: --runs FOLDER, another store: --tracking-uri URI"
+            raise TrackingError(message, hint=hint)
+
     def _how_to_get_it(self) -> str:
         parts = urlsplit(self.uri)
         if parts.hostname not in {"127.0.0.1", "localhost"}:
@@ -102,7 +114,7 @@ def reason(error: Exception) -> str:
 
 
 def _sqlite(path: Path) -> str:
-    return f"sqlite:///{path.as_posix()}"
+    return f"{SQLITE}{path.as_posix()}"
 
 
 def _without_password(uri: str) -> str:

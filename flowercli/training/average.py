@@ -18,6 +18,7 @@ from flowercli.inference.novelty import Novelty
 from flowercli.training.dataset import PhotoDataset
 from flowercli.training.model import load_bundle_model
 from flowercli.training.predict import predict
+from flowercli.training.reference import add_validation
 from flowercli.training.save import calibrated, write_bundle
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
         "provenance": {**first["provenance"], "accept": accept, "averaged": [_origin(bundle) for bundle in bundles]},
     }
     with new_folder(target) as folder:
-        write_bundle(folder, {**bundles[0].config, "flowers": section}, model.backbone.state_dict(), data.manifest)
+        description = {**bundles[0].config, "flowers": section}
+        made = write_bundle(folder, description, model.backbone.state_dict(), data.manifest)
+        add_validation(made, data.root, data.manifest, val)
     return Bundle.load(target)
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest, missing_photos
-from flowercli.errors import DataError
+from flowercli.errors import BundleError, DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowercli.data.manifest import Entry
 
 
@@ -34,6 +36,17 @@ class BundleData:
             message = f"{len(missing)} of the {len(photos)} photographs of '{split}' are not in {self.root}"
             raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --data DIR")
         return photos
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Hold the classes of a bundle to those of the dataset.
+
+        Raises:
+            UsageError: they differ, in names or in order.
+        """
+        if list(self.manifest.class_names) != list(class_names):
+            wanted, found = ", ".join(class_names), ", ".join(self.manifest.class_names)
+            message = f"The bundle knows {wanted}; its manifest has {found}."
+            raise UsageError(message, hint="Fetch or train it again.")
 
     def check_unchanged(self, split: str) -> None:
         """Compare the photographs of a split with the hashes of the manifest.
@@ -60,6 +73,10 @@ def bundle_data(bundle: Bundle, data: Path | None) -> BundleData:
         BundleError: the bundle has no manifest.
         DataError: the dataset is not there.
     """
+    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
+        lacking = "is a lone .onnx" if bundle.is_lone_onnx else f"has no {MANIFEST}"
+        message = f"{bundle.path} {lacking}: it does not say which photographs it was trained on."
+        raise BundleError(message, hint="Give the bundle folder that flowers train wrote.")
     manifest = Manifest.read(bundle.file(MANIFEST))
     recorded = bundle.section.get("provenance", {}).get("data_path")
     if data is None and recorded is None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowercli.bundle import MACHINE_BOUND
+from flowercli.training.intervals import number_text, share_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -72,9 +75,9 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "|---" * len(titles) + "|"
     for split, variants in metrics.items():
         for variant, values in variants.items():
-            columns = [interval(values["accuracy"]), interval(values["macro_f1"])]
+            columns = [share_text(values["accuracy"], 1), share_text(values["macro_f1"], 1)]
             columns += [_loss(values.get(key)) for key in losses]
-            columns.append(interval(values["baseline"]["accuracy"]))
+            columns.append(share_text(values["baseline"]["accuracy"], 1))
             yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} |"
     yield ""
     if "test" in metrics:
@@ -87,12 +90,14 @@ def _per_class(variant_and_metrics: tuple[str, Mapping[str, Any]]) -> Iterator[s
     yield "| class | precision | recall | F1 | photographs |"
     yield "|---|---|---|---|---|"
     for name, row in metrics["per_class"].items():
-        figures = f"{interval(row['precision'])} | {interval(row['recall'])} | {100 * row['f1']:.1f} %"
+        figures = f"{share_text(row['precision'], 1)} | {share_text(row['recall'], 1)} | {100 * row['f1']:.1f} %"
         yield f"| {name} | {figures} | {row['support']} |"
     yield ""
 
 
 def _exports(exports: Mapping[str, Any]) -> Iterator[str]:
+    # An engine stays on the machine that it was built for, and the card goes elsewhere.
+    exports = {name: check for name, check in exports.items() if name not in MACHINE_BOUND}
     if not exports:
         return
     yield "## Exports\n"
@@ -143,15 +148,10 @@ def _limits(description: Mapping[str, Any]) -> str:
     )
 
 
-def interval(value: Mapping[str, float]) -> str:
-    """Return ``97.5 % (92.8–99.1)``."""
-    return f"{100 * value['value']:.1f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
-
-
 def _loss(value: Mapping[str, float] | float | None) -> str:
     """Return ``0.072 (0.031–0.124)``; older bundles hold the log loss without an interval and no calibration error."""
     if value is None:
         return "–"
     if isinstance(value, float | int):
         return f"{value:.3f}"
-    return f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})"
+    return number_text(value)

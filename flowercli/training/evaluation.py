@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowercli.bundle import CARD, Bundle, add_files
-from flowercli.errors import UsageError
+from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.models import FOLDER as SHIPPED
 from flowercli.training.answers import Answers, ask, variants_of
 from flowercli.training.card import model_card
@@ -46,12 +45,11 @@ def evaluate_bundle(
         advance: called after each photograph with the variant and the number of photographs.
 
     Raises:
+        UsageError: the classes are not those of the manifest.
         DataError: photographs are missing, or are not those of the manifest.
         BundleError: the bundle has nothing to evaluate.
     """
-    if list(data.manifest.class_names) != bundle.class_names:
-        wanted, found = ", ".join(bundle.class_names), ", ".join(data.manifest.class_names)
-        raise UsageError(f"The bundle knows {wanted}; the dataset has {found}.")
+    data.check_classes(bundle.class_names)
     data.check_unchanged(split)
     photos = data.photos(split)
     answers = {variant: ask(bundle, variant, data.root, photos, advance) for variant in variants_of(bundle)}
@@ -63,8 +61,9 @@ def evaluate_bundle(
 
 
 def can_record(bundle: Bundle) -> bool:
-    """Whether the bundle is a folder that this user may write to; the shipped ones are the package's."""
-    return not bundle.is_lone_onnx and SHIPPED not in bundle.path.parents and os.access(bundle.path, os.W_OK)
+    """Whether the bundle is a folder to write to: not one that ships, nor a delivery, which has checksums."""
+    ours = SHIPPED not in bundle.path.parents and not (bundle.path / CHECKSUMS).exists()
+    return not bundle.is_lone_onnx and ours and os.access(bundle.path, os.W_OK)
 
 
 def record(evaluation: Evaluation, scratch: Path) -> Bundle:

@@ -1,8 +1,12 @@
-"""A share and how sure it is: Wilson's interval, and the form that JSON holds; no scikit-learn."""
+"""A figure and how sure it is: Wilson's interval, as JSON holds it and as people read it; no scikit-learn."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Z_95 = 1.959963984540054
 DIGITS = 6
@@ -25,3 +29,13 @@ def interval(value: float, low: float, high: float) -> dict[str, float]:
 def share(right: int, total: int) -> dict[str, float]:
     """Return a share with its interval as JSON holds them."""
     return interval(right / total, *wilson(right, total))
+
+
+def share_text(value: Mapping[str, float], digits: int = 2) -> str:
+    """Return a share and its interval in words: ``97.46 % (92.8–99.1)``."""
+    return f"{100 * value['value']:.{digits}f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
+
+
+def number_text(value: Mapping[str, float], digits: int = 3) -> str:
+    """Return another figure and its interval in words: ``0.072 (0.031–0.124)``."""
+    return f"{value['value']:.{digits}f} ({value['low']:.3f}–{value['high']:.3f})"

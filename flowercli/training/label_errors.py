@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from flowercli.bundle import WEIGHTS
-from flowercli.errors import BundleError, DataError, UsageError
+from flowercli.errors import BundleError, DataError
 from flowercli.training.answers import ask
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def label_error_rows(
 
 def _checked_photos(bundle: Bundle, data: BundleData) -> list[Entry]:
     photos = list(data.manifest.photos)
-    if list(data.manifest.class_names) != bundle.class_names:
-        raise UsageError("The bundle and its manifest name different classes.", hint="Fetch or train it again.")
+    data.check_classes(bundle.class_names)
     counts = Counter(photo.class_name for photo in photos)
     for name in bundle.class_names:
         if counts[name] < FOLDS:

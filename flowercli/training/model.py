@@ -75,8 +75,15 @@ class PixelClassifier(nn.Module):
         Returns:
             Logits ``[N, C]`` and embedding ``[N, D]``.
         """
-        normalised = (pixels.float() - self.mean) * self.scale
-        features = self.backbone.forward_features(normalised.contiguous(memory_format=torch.channels_last))
+        return self.answer(self.normalised(pixels).contiguous(memory_format=torch.channels_last))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Return pixels ``[N, 3, H, W]`` as the backbone takes them."""
+        return (pixels.float() - self.mean) * self.scale
+
+    def answer(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``[N, C]`` and embedding ``[N, D]`` of normalised pixels, whatever their order in memory."""
+        features = self.backbone.forward_features(normalised)
         embedding = self.backbone.forward_head(features, pre_logits=True)
         return self.classifier(embedding), embedding
 

@@ -23,6 +23,7 @@ from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
 from flowercli.training.predict import Outputs, predict
 from flowercli.training.randomness import seed_all
+from flowercli.training.reference import add_validation
 from flowercli.training.run_folder import BEST, RunFolder
 from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
@@ -129,7 +130,8 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
         fitted = _best(run, setup, progress)
         novelty = fit_novelty(run.config, run.manifest, fitted)
         with new_folder(run.target) as folder:
-            save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+            bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+            add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
     except KeyboardInterrupt as error:
         message = "Interrupted. Everything is saved."
         raise TrainingInterrupted(message, hint=f"Go on with: flowers train --resume {run.path}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.atomic import PARTIAL_PREFIX
 from flowercli.bundle import Bundle
-from flowercli.data.packing import pack, size_below, unpack
+from flowercli.data.packing import pack, size_below, unpack_over
 from flowercli.data.scan import scan_dataset
 from flowercli.data.versions.dvc_quietly import locked, running_dvc
+from flowercli.data.versions.objects import fetch_objects
 from flowercli.data.versions.remote import Remote
 from flowercli.data.versions.repository import open_repo
 from flowercli.data.versions.tracked import (
@@ -30,11 +29,14 @@ from flowercli.data.versions.tracked import (
     shown,
     statuses,
 )
-from flowercli.data.versions.upload import PART, Target, send
-from flowercli.errors import DataError, UsageError
+from flowercli.data.versions.upload import Target, send
+from flowercli.errors import DataError, UsageError, WrongContentError
+from flowercli.transfer.place import check_space
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+    from flowercli.data.get_dataset import DatasetListener
 
 # Called with what is being done, its bytes in all, and those that are done since.
 Advance = Callable[[str, int, int], None]
@@ -94,20 +96,14 @@ def push(path: Path, advance: Advance) -> Pushed:
     return Pushed(folder, kind, thing.md5, thing.size, sent, commit)
 
 
-def pull(
-    path: Path | None,
-    *,
-    force: bool = False,
-    anonymous: bool = False,
-    say: Callable[[str], None] = lambda _message: None,
-) -> list[Pulled]:
+def pull(path: Path | None, listener: DatasetListener, *, force: bool = False, anonymous: bool = False) -> list[Pulled]:
     """Fetch what the ``.dvc`` files of the repository name, and unpack datasets beside their archives.
 
     Args:
         path: one of them; ``None`` is all.
+        listener: told of the progress.
         force: replace folders that hold something else.
         anonymous: read a public bucket without credentials.
-        say: called with what is being done.
 
     Raises:
         UsageError: there is no repository, or no remote.
@@ -129,7 +125,7 @@ def pull(
         if wanted:
             remote.check()
         for thing in wanted:
-            _fetch(repo, remote, thing, say)
+            _fetch(repo, remote, thing, listener)
     return [Pulled(thing.path, thing.kind, thing.md5, thing in wanted) for thing in things]
 
 
@@ -159,7 +155,7 @@ def _track(repo: Repo, folder: Path, kind: str, advance: Advance) -> Tracked:
     target = folder
     if kind == DATASET:
         size = size_below(folder)
-        _check_space(folder.parent, size)
+        check_space(folder.parent, size)
         target = folder.with_name(folder.name + ARCHIVE)
         pack(folder, target, lambda done: advance("Packing", size, done))
     with _linked(repo, target):
@@ -186,7 +182,7 @@ def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
     return sent + int(repo.push(targets=[str(thing.file)]))
 
 
-def _fetch(repo: Repo, remote: Remote, thing: Tracked, say: Callable[[str], None]) -> None:
+def _fetch(repo: Repo, remote: Remote, thing: Tracked, listener: DatasetListener) -> None:
     """Fetch one thing into the cache and from there into its place.
 
     Raises:
@@ -197,22 +193,31 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, say: Callable[[str], None
             message = f"{remote.where} does not hold this version of {shown(thing.path)} ({thing.md5[:12]}…)."
             hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
             raise DataError(message, hint=hint)
-        _check_space(Path(repo.root_dir), 2 * thing.size)
-        say(f"Fetching {shown(thing.path)}, {thing.size / 1e6:.1f} MB")
-    repo.fetch(targets=[str(thing.file)])
-    if thing.out.changed_cache():  # DVC has thrown away what does not have its hash, without a word.
-        message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
-        raise DataError(
-            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
-        )
+        check_space(Path(repo.root_dir), 2 * thing.size)
+    _fetch_into_cache(repo, remote, thing, listener)
     with _linked(repo, Path(thing.out.fs_path)):
         repo.checkout(targets=[str(thing.file)], force=True)
     if thing.is_packed:
-        _unpack_over(Path(thing.out.fs_path), thing.path)
+        unpack_over(Path(thing.out.fs_path), thing.path, listener)
         if not repo.config["core"].get("no_scm"):
             repo.scm_context.ignore(str(thing.path))
     elif thing.kind == MODEL:
         Bundle.load(thing.path).verify()
+
+
+def _fetch_into_cache(repo: Repo, remote: Remote, thing: Tracked, listener: DatasetListener) -> None:
+    try:
+        if thing.out.hash_name == repo.cache.local.hash_name:  # Versions before DVC 3 keep theirs in another place.
+            fetch_objects(repo, remote, thing, listener)
+        repo.fetch(targets=[str(thing.file)])
+        wrong = thing.out.changed_cache()  # DVC throws away what does not have its hash, without a word.
+    except WrongContentError:
+        wrong = True
+    if wrong:
+        message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
+        raise DataError(
+            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
+        )
 
 
 @contextmanager
@@ -226,24 +231,3 @@ def _linked(repo: Repo, target: Path) -> Iterator[None]:
         yield
     finally:
         cache.cache_types = before
-
-
-def _unpack_over(archive: Path, folder: Path) -> None:
-    """Unpack beside the folder and rename, so that it is whole at every moment but the one between two renames."""
-    fresh = folder.with_name(f"{PARTIAL_PREFIX}new-{folder.name}")
-    old = folder.with_name(f"{PARTIAL_PREFIX}old-{folder.name}")
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    fresh.mkdir()
-    unpack(archive, fresh)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + PART:
-        message = f"The disk of {folder} has {free / 1e6:.0f} MB left; this needs {needed / 1e6:.0f} MB."
-        raise DataError(message, hint="Free some space and run the command again.")

@@ -35,7 +35,7 @@ class Service:
         self.metrics = Metrics(classifier.bundle.class_names)
         self.metrics.describe(classifier.bundle, classifier.runtime)
         self.bodies = Bodies(settings.limits)
-        self.observers = Observers([make(classifier.bundle) for make in settings.observers])
+        self.observers = Observers([make(classifier) for make in settings.observers])
         self.workers = Workers(
             classifier,
             threads=settings.threads,

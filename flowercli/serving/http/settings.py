@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowercli.bundle import Bundle
+    from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.observers import Observer
     from flowercli.serving.http.static import StaticFile
 
@@ -45,8 +46,9 @@ class Limits:
 class Settings:
     """How a server process is set up.
 
-    ``page`` and ``observers`` are functions, which each process calls with its bundle: the files of the page by URL
-    path, and those who look at every answer. They are module-level functions or ``functools.partial`` of these.
+    ``page`` and ``observers`` are functions, which each process calls with its bundle and its classifier: the files of
+    the page by URL path, and those who look at every answer. They are module-level functions, or ``functools.partial``
+    of these.
     """
 
     model: str | None = None
@@ -58,7 +60,7 @@ class Settings:
     access_log: bool = True
     drain_seconds: float = 30.0
     page: Callable[[Bundle], Mapping[str, StaticFile]] | None = None
-    observers: tuple[Callable[[Bundle], Observer], ...] = ()
+    observers: tuple[Callable[[Classifier], Observer], ...] = ()
 
 
 def check_settings(settings: Settings) -> None:

@@ -1,0 +1,88 @@
+"""``flowers drift``: whether what a model is asked about still is what it was made for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def drift(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="A log that `flowers classify --log` or a server wrote.")],
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUNDLE", help="The model that answered: a bundle folder or a name from `flowers models`."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only answers from then on: 2026-11-24T08:00, or 12h or 7d ago.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="N", help="Judge the latest N answers, and earlier ones in windows of N.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the comparison: a file that ends in .svg or .png.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option("--export-parquet", metavar="FILE", help="Only write the log as Parquet, there.")
+    ] = None,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="Exit with 5 if the answers are drifting.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare the answers in a log with those about the model's own validation photographs.
+
+    Confidence, distance from known flowers, embedding, brightness, size and the mix of classes are compared, each by a
+    permutation test. The verdict is stable, drifting, or not enough data to tell.
+    """
+    from flowercli.cli.drift_report import show_verdict
+    from flowercli.cli.output import note, print_json
+    from flowercli.errors import EXIT_DRIFT
+    from flowercli.models import load_model
+    from flowercli.monitoring.drift import DRIFTING
+    from flowercli.monitoring.history import judge, parse_since
+
+    if parquet is not None:
+        _export(log, parquet)
+        return
+    if plot is not None:
+        _check_plot(plot)
+    start = 0.0 if since is None else parse_since(since, time.time())
+    verdict = judge(log, load_model(reference), since=start, window=window)
+    for said in verdict.notes:
+        note(said)
+    if json_output:
+        print_json(verdict.as_dict())
+    else:
+        show_verdict(verdict)
+    if plot is not None:
+        from flowercli.reporting.drift_plot import write_plot
+
+        write_plot(verdict, plot)
+    if fail_on_drift and verdict.now.comparison.verdict == DRIFTING:
+        raise typer.Exit(EXIT_DRIFT)
+
+
+def _export(log: Path, target: Path) -> None:
+    from flowercli.cli.output import note
+    from flowercli.errors import needs_extra
+
+    with needs_extra("serve"):
+        from flowercli.monitoring.parquet import write_parquet
+    note(f"{write_parquet(log, target)} answers in {target}")
+
+
+def _check_plot(plot: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    from flowercli.errors import UsageError, needs_extra
+
+    if plot.suffix not in {".svg", ".png"}:
+        raise UsageError(f"--plot {plot}: a file that ends in .svg or .png.")
+    if not plot.parent.is_dir():
+        raise UsageError(f"--plot {plot}: {plot.parent} is no folder.")
+    with needs_extra("train"):
+        import flowercli.reporting.drift_plot  # noqa: F401

@@ -1,0 +1,43 @@
+"""``flowers reference``: what a bundle says of its own photographs, for `flowers drift` to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def reference(
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="A bundle folder, or the name of a downloaded model.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
+    ] = None,
+) -> None:
+    """Add to a bundle what its model says of validation photographs, which `flowers drift` compares logs with.
+
+    Training writes it too; this is for bundles from before, and for a graph that was exported since.
+    """
+    from flowercli.bundle import REFERENCE
+    from flowercli.cli.output import note, progress_bar
+    from flowercli.errors import UsageError
+    from flowercli.inference.classifier import Classifier
+    from flowercli.models import FOLDER, load_model
+    from flowercli.monitoring.sampling import add_reference, choose
+    from flowercli.training.bundle_data import bundle_data
+
+    source = load_model(bundle)
+    if source.is_lone_onnx or FOLDER in source.path.resolve().parents:
+        raise UsageError(f"{source.path} is not to be changed: a lone .onnx, or a model of the package.")
+    found = bundle_data(source, data)
+    found.check_unchanged("val")
+    photos = choose(found.manifest)
+    classifier = Classifier.open(source, device)
+    with progress_bar("Asking about validation photographs") as progress:
+        task = progress.add_task("ask", total=len(photos))
+        add_reference(classifier, found.root, photos, lambda: progress.advance(task))
+    note(f"{len(photos)} photographs, {classifier.runtime.graph}: {source.path / REFERENCE}")

@@ -1,0 +1,84 @@
+"""``flowers serve-mlflow``: MLflow's own server, for a model or for the records of runs."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    from flowercli.tracking.store import Store
+
+HOST, PORT = "127.0.0.1", 8080
+
+
+def serve_mlflow(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name from `flowers models`, a bundle, an MLflow model's folder or URI (runs:/…, models:/…).",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = PORT,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model.")] = 1,
+    tracking: Annotated[
+        bool, typer.Option("--tracking", help="Serve the records of runs instead, with MLflow's pages about them.")
+    ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's store of runs; what MLFLOW_TRACKING_URI says, or the file in --runs."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where `flowers train` puts its runs.")] = Path("runs"),
+) -> None:
+    """Serve a model with MLflow's scoring server, or the records of runs with its tracking server.
+
+    POST /invocations takes pictures as base64 text and answers as `flowers classify --json` does. GET /ping answers
+    when the model is loaded and warm. Nothing but this machine reaches either server unless --host says so.
+    """
+    from flowercli.errors import UsageError, needs_extra
+
+    if tracking and (model is not None or workers != 1):
+        raise UsageError("--model and --workers do not go with --tracking.")
+    with needs_extra("serve"):
+        if find_spec("mlflow") is None:  # Importing it would take a second, of a process that has no use for it.
+            raise ModuleNotFoundError(name="mlflow")
+        from flowercli.serving.mlflow_server import stopping_cleanly, take_port
+        from flowercli.tracking.store import URI_VARIABLE, Store
+    uri = tracking_uri or os.environ.get(URI_VARIABLE)
+    store = Store.named(uri, runs) if uri else Store.beside(runs)
+    with stopping_cleanly(), take_port(host, port) as taken:
+        if tracking:
+            _serve_runs(store, taken)
+        else:
+            _serve_model(model, store, taken, workers)
+
+
+def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int) -> None:
+    from flowercli.cli.output import note
+    from flowercli.serving.mlflow_server import serve, url
+    from flowercli.serving.mlflow_source import is_uri, served
+
+    if is_uri(model):
+        store.require_records()
+    with served(model, store.uri) as (path, name):
+        address = url(taken)
+        serve(path, taken, workers, lambda: note(f"Serving {name} at {address}/invocations"))
+    note("Stopped.")
+
+
+def _serve_runs(store: Store, taken: socket.socket) -> None:
+    from flowercli.cli.output import note
+    from flowercli.serving.mlflow_server import url
+    from flowercli.tracking.server import serve_tracking
+
+    store.require_records()
+    address = url(taken)
+    serve_tracking(store, taken, lambda: note(f"The runs of {store.shown} are at {address}"))

@@ -1,0 +1,111 @@
+"""The description of a bundle, ``config.json``: read from its folder or from a lone ``.onnx``, and checked.
+
+A bundle may come from anywhere: what is missing, damaged or of another format is refused with what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from flowercli.errors import BundleError
+
+FORMAT_VERSION = 1
+# The key under which a lone .onnx carries config.json in its metadata.
+ONNX_METADATA_KEY = "config.json"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the ``config.json`` of a folder.
+
+    Raises:
+        BundleError: it is not there, cannot be read, or is no JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = f"{path.parent} is not a model bundle: it has no {path.name}."
+        raise BundleError(message, hint="flowers train --data DIR makes one.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} cannot be read: {error}.") from error
+    return parse(text, path)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the description that a lone ``.onnx`` carries in its metadata.
+
+    Raises:
+        BundleError: the file is no ONNX, or does not say what it is.
+    """
+    # Only a lone file needs its description before its session exists; graph optimisation is off
+    # because this session is thrown away.
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no common base but Exception.
+        hint = (
+            f"It loads a TensorRT engine: give its folder, {path.parent}" if path.name.endswith(".trt.onnx") else None
+        )
+        raise BundleError(f"{path} is not a readable ONNX file.", hint=hint) from error
+    text = session.get_modelmeta().custom_metadata_map.get(ONNX_METADATA_KEY)
+    if text is None:
+        message = f"{path} does not say what it is: its metadata has no {ONNX_METADATA_KEY}."
+        raise BundleError(message, hint="Export it with: flowers export BUNDLE --onnx")
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """Parse the text of a description; ``path`` is what an error names.
+
+    Raises:
+        BundleError: it is no JSON object.
+    """
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleError(f"The description in {path} is damaged: {error}.") from error
+    if not isinstance(config, dict):
+        raise BundleError(f"The description in {path} is damaged: it is not an object.")
+    return config
+
+
+def check(config: dict[str, Any], path: Path) -> None:
+    """Check what a bundle says of itself, field by field.
+
+    Raises:
+        BundleError: it is a plain timm model, of another format, incomplete or damaged.
+    """
+    section = config.get("flowers")
+    if not isinstance(section, dict):
+        message = f"{path} is a timm model, not a flowers bundle: its {ONNX_METADATA_KEY} has no 'flowers' section."
+        raise BundleError(message, hint=f"Fine-tune it: flowers train --data DIR model.weights={path}")
+    version = section.get("format_version")
+    if version != FORMAT_VERSION:
+        message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."
+        raise BundleError(message, hint="pip install --upgrade flowercli")
+    wanted = {"architecture", "num_classes", "label_names", "pretrained_cfg"}
+    missing = sorted(wanted - config.keys())
+    missing += sorted({"temperature", "rejection_threshold", "files"} - section.keys())
+    if missing:
+        raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
+    _check_fields(config, path)
+
+
+def _check_fields(config: dict[str, Any], path: Path) -> None:
+    names, section = config["label_names"], config["flowers"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BundleError(f"The description in {path} is damaged: label_names is not a list of names.")
+    if len(names) != config["num_classes"]:
+        raise BundleError(f"{path} names {len(names)} classes but has {config['num_classes']}.")
+    for key in ("temperature", "rejection_threshold"):
+        if not isinstance(section[key], int | float) or not math.isfinite(section[key]):
+            raise BundleError(f"The description in {path} is damaged: {key} is not a number.")
+    for name in section["files"]:
+        if Path(name).name != name:
+            raise BundleError(f"The description in {path} lists '{name}', which is no plain file name.")

@@ -1,0 +1,66 @@
+"""A log as a Parquet file, for other programs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowercli.atomic import replace_file
+from flowercli.monitoring.features import STORED_DTYPE
+from flowercli.monitoring.log_file import open_to_read
+
+ROWS = 20_000
+QUERY = (
+    "SELECT time, request, identity, name, graph, class_index, class_names, confidence, rejected, novelty, embedding,"
+    " width, height, brightness FROM answers JOIN models ON models.id = answers.model ORDER BY answers.id"
+)
+SCHEMA = pa.schema(
+    [
+        ("time", pa.timestamp("us", tz="UTC")),
+        ("request", pa.string()),
+        ("model_identity", pa.string()),
+        ("model_name", pa.string()),
+        ("graph", pa.string()),
+        ("class_index", pa.int32()),
+        ("class_name", pa.string()),
+        ("confidence", pa.float64()),
+        ("rejected", pa.bool_()),
+        ("novelty", pa.float64()),
+        ("embedding", pa.list_(pa.float32())),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("brightness", pa.float64()),
+    ]
+)
+
+
+def write_parquet(log: Path, target: Path) -> int:
+    """Write all answers of a log, of every model, into a Parquet file, and return their number.
+
+    Raises:
+        LogError: there is no such log.
+    """
+    written = 0
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder, open_to_read(log) as connection:
+        whole = Path(folder) / target.name
+        with pq.ParquetWriter(whole, SCHEMA, compression="zstd") as writer:
+            cursor = connection.execute(QUERY)
+            while rows := cursor.fetchmany(ROWS):
+                writer.write_table(pa.Table.from_pylist([_named(row) for row in rows], SCHEMA))
+                written += len(rows)
+        replace_file(whole, target)
+    return written
+
+
+def _named(row: tuple[Any, ...]) -> dict[str, Any]:
+    time, request, identity, name, graph, index, names, confidence, rejected, novelty, place, *rest = row
+    known = (round(time * 1e6), request, identity, name, graph, index, json.loads(names)[index], confidence)
+    coordinates = np.frombuffer(place or b"", STORED_DTYPE).astype(np.float32)
+    values = (*known, bool(rejected), novelty, coordinates.tolist(), *rest)
+    return dict(zip(SCHEMA.names, values, strict=True))

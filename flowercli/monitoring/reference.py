@@ -1,0 +1,93 @@
+"""What a model says of its own validation photographs: the small sample in a bundle that a log is compared with.
+
+Of validation alone: of what it was trained on a model is surer than of anything new, and parts of a merged dataset may
+be split by other ratios, so that even the mix of classes differs. Those of test stay out of everything but a report.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from flowercli.atomic import write_bytes
+from flowercli.bundle import REFERENCE
+from flowercli.errors import BundleError
+from flowercli.monitoring.features import STORED_DTYPE, Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from flowercli.bundle import Bundle
+
+VERSION = 1
+PHOTOS = 1000
+# A file of a stranger's bundle is read whole: 1,000 photographs take 60 kB.
+MOST_BYTES = 4 * 2**20
+STORED = {
+    "class_index": np.dtype("<u2"),
+    "confidence": np.dtype("<f4"),
+    "novelty": np.dtype("<f4"),
+    "brightness": np.dtype("<f4"),
+    "width": np.dtype("<u4"),
+    "height": np.dtype("<u4"),
+    "coordinates": STORED_DTYPE,
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The sample, and what answered: the file name of a graph, or ``torch``."""
+
+    sample: Sample
+    graph: str
+
+    def write(self, path: Path) -> None:
+        """Write the file; the same reference always gives the same bytes."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            name: getattr(self.sample, name).astype(dtype) for name, dtype in STORED.items()
+        }
+        facts = {"version": np.array(VERSION), "graph": np.array(self.graph)}
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **facts, **arrays)
+        write_bytes(path, file.getvalue())
+
+    @classmethod
+    def read(cls, bundle: Bundle) -> Self:
+        """Read the reference of a bundle.
+
+        Raises:
+            BundleError: it has none, or a damaged one.
+        """
+        if bundle.is_lone_onnx:
+            message = f"{bundle.path} is a lone .onnx: it holds no reference to compare a log with."
+            raise BundleError(message, hint="Name the bundle that it was exported from: --reference BUNDLE")
+        path = bundle.file(REFERENCE)
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(f"{path} is too large for a reference.")
+        try:
+            # Opened here: numpy leaves a file open that is no archive.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return cls._checked({name: file[name] for name in file.files}, bundle)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            hint = f"flowers reference {bundle.path}"
+            raise BundleError(f"The reference {path} is damaged: {error}.", hint=hint) from error
+
+    @classmethod
+    def _checked(cls, arrays: dict[str, npt.NDArray[Any]], bundle: Bundle) -> Self:
+        if arrays["version"] != VERSION:
+            message = f"The reference of {bundle.path} has format {arrays['version']}; this version reads {VERSION}."
+            raise BundleError(message, hint="pip install --upgrade flowercli")
+        sample = Sample.of({name: arrays[name] for name in STORED})
+        index = sample.class_index
+        shapes = {values.shape for name, values in vars(sample).items() if name != "coordinates"}
+        if shapes != {(len(index),)} or len(sample.coordinates) != len(index) or sample.coordinates.ndim != 2:  # noqa: PLR2004
+            raise ValueError("its columns differ in length")
+        if not len(index) or index.max() >= len(bundle.class_names):
+            raise ValueError("it does not fit the model")
+        return cls(sample, str(arrays["graph"]))

@@ -1,0 +1,117 @@
+"""Make the reference of a bundle: ask its model about photographs that it knows the origin of."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowercli.bundle import REFERENCE, add_files
+from flowercli.errors import ImageError
+from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import ordered_map
+from flowercli.inference.preprocess import load_picture
+from flowercli.monitoring.features import describe, novelty_of
+from flowercli.monitoring.reference import PHOTOS, Reference
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from flowercli.bundle import Bundle
+    from flowercli.data.manifest import Entry, Manifest
+    from flowercli.inference.classifier import Classifier, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One answer and what it was made from; see :class:`flowercli.monitoring.features.Answered`."""
+
+    answer: Prediction
+    embedding: npt.NDArray[np.float32]
+    width: int
+    height: int
+    brightness: float
+
+
+def observe(classifier: Classifier, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Observed:
+    """Answer about one picture, and keep what a log wants to know.
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    picture = load_picture(source, classifier.spec)
+    probabilities, embedding = classifier.run(picture.pixels[np.newaxis])
+    answer = classifier.prediction(probabilities[0], embedding[0], top_k)
+    return Observed(answer, embedding[0], picture.width, picture.height, float(picture.pixels.mean()))
+
+
+class LoggedClassifier:
+    """A classifier whose every answer is told to somebody."""
+
+    def __init__(self, classifier: Classifier, tell: Callable[[Observed], None]) -> None:
+        self._classifier, self._tell = classifier, tell
+
+    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Prediction:
+        """Answer about one picture.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        observed = observe(self._classifier, source, top_k)
+        self._tell(observed)
+        return observed.answer
+
+
+def choose(manifest: Manifest, photos: int = PHOTOS) -> list[Entry]:
+    """Return the photographs for a reference: those of validation, or as many of them, spread evenly."""
+    unseen = manifest.of_split("val")
+    return unseen[:: -(-len(unseen) // photos)]
+
+
+def make_reference(
+    classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Callable[[], None] = lambda: None
+) -> Reference:
+    """Ask a model about photographs of its manifest.
+
+    Args:
+        classifier: the model as it will answer, so the very graph.
+        root: the dataset.
+        photos: of :func:`choose`.
+        advance: called after each photograph.
+
+    Raises:
+        ImageError: a photograph cannot be read.
+    """
+
+    def ask(path: str) -> Observed:
+        try:
+            return observe(classifier, path)
+        except ImageError as error:
+            raise ImageError(error.code, f"{path}: {error.message}") from error
+
+    observed = []
+    for one in ordered_map(ask, [str(root / photo.path) for photo in photos], available_cores()):
+        observed.append(one)
+        advance()
+    return Reference(describe(observed, novelty_of(classifier.bundle)), classifier.runtime.graph)
+
+
+def add_reference(
+    classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Callable[[], None] = lambda: None
+) -> Bundle:
+    """Make the reference of a bundle folder, as :func:`make_reference` does, and put it there."""
+    return put_into(classifier.bundle, make_reference(classifier, root, photos, advance))
+
+
+def put_into(bundle: Bundle, reference: Reference) -> Bundle:
+    """Add a reference to a bundle folder, or replace the one there."""
+    with tempfile.TemporaryDirectory(prefix="flowers-reference-") as folder:
+        file = Path(folder) / REFERENCE
+        reference.write(file)
+        return add_files(bundle, {REFERENCE: file})

@@ -1,0 +1,70 @@
+"""What each worker of ``flowers serve-mlflow`` runs: MLflow's scoring server with a model, warm, behind the gate."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from uvicorn.config import STARTUP_FAILURE
+
+from flowercli.mlflow_quietly import import_mlflow
+from flowercli.serving.mlflow_gate import Gate
+from flowercli.serving.mlflow_save import input_example, save_for_this_environment
+
+# MLflow's own variable for the model of its scoring server.
+MODEL_VARIABLE = "__pyfunc_model_path__"
+
+
+def create() -> Gate:
+    """Return the application. A worker that cannot load its model ends with the code that ends the server."""
+    _end_with_parent()
+    try:
+        return _create(Path(os.environ[MODEL_VARIABLE]))
+    except Exception as error:  # noqa: BLE001  (the code of a model raises anything)
+        reason = (str(error).splitlines() or [""])[0]
+        logging.getLogger("uvicorn.error").error("The model cannot be loaded: %s: %s", type(error).__name__, reason)  # noqa: TRY400
+        sys.exit(STARTUP_FAILURE)
+
+
+def _create(path: Path) -> Gate:
+    import_mlflow()
+    from mlflow.pyfunc import scoring_server
+
+    from flowercli.serving.mlflow_model import MAX_PICTURES
+
+    model = _load(path)
+    # The first picture takes longer: no client has to wait for it.
+    model.predict(input_example())
+    return Gate(scoring_server.init(model), MAX_PICTURES)
+
+
+def _load(path: Path) -> Any:
+    """Load an MLflow model, or a lone ``.onnx``, which becomes one for the moment of loading."""
+    from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config
+
+    if path.is_dir():
+        return load_model_with_mlflow_config(str(path))
+    with tempfile.TemporaryDirectory(prefix="flowers-mlflow-") as temporary:
+        folder = Path(temporary) / "model"
+        save_for_this_environment(path, folder)
+        return load_model_with_mlflow_config(str(folder))
+
+
+def _end_with_parent() -> None:
+    """Stop this worker if the process that looks after it is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,126 @@
+"""Run MLflow's scoring server: take the port, start the workers, replace those that die, stop them all."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import http.client
+import os
+import signal
+import socket
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE, Config
+from uvicorn.supervisors import Multiprocess
+
+from flowercli.errors import ServingError
+from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
+from flowercli.serving.mlflow_app import MODEL_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+APPLICATION = "flowercli.serving.mlflow_app:create"
+# For requests that are in work when the server is told to stop.
+DRAIN_SECONDS = 30
+POLL_SECONDS = 0.05
+# How to reach what listens everywhere.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not bound to)
+
+
+@contextmanager
+def stopping_cleanly() -> Iterator[None]:
+    """Have SIGTERM end the block as an exception would, so that temporary folders are deleted."""
+
+    def leave(*_: object) -> None:
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Bind a socket, so that nothing is loaded for a port that is taken. Nothing listens on it yet.
+
+    Raises:
+        ServingError: it cannot be bound.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.ExitStack() as failed:
+            taken = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            if os.name == "posix":  # Elsewhere this would allow two servers on one port.
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+            failed.pop_all()
+    except OSError as error:
+        message = f"Port {port} of {host} cannot be used: {error.strerror}."
+        raise ServingError(message, hint="flowers serve-mlflow --port OTHER") from error
+    return taken
+
+
+def url(taken: socket.socket) -> str:
+    """Return the address of a bound socket, as clients on this machine write it."""
+    host, port = taken.getsockname()[:2]
+    host = LOOPBACK.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(model: Path, taken: socket.socket, workers: int, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then let the workers finish what they have begun.
+
+    Args:
+        model: the folder of an MLflow model, or a lone ``.onnx``.
+        taken: the bound socket; closed at the end.
+        workers: processes, each with the model.
+        ready: called when the first worker answers.
+
+    Raises:
+        ServingError: a worker cannot load the model; it has said why.
+    """
+    os.environ[MODEL_VARIABLE] = str(model)
+    os.environ.setdefault(THREADS_VARIABLE, str(max(1, available_cores() // workers)))
+    config = Config(
+        APPLICATION,
+        factory=True,
+        workers=workers,
+        log_config=_log_to_stderr(),
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        server_header=False,
+    )
+    supervisor = Multiprocess(config, [taken])
+    tell_when_answering(f"{url(taken)}/ping", ready, supervisor.should_exit)
+    with taken:
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise ServingError("The server did not start: the line above says why.")
+
+
+def _log_to_stderr() -> dict[str, Any]:
+    """Return uvicorn's configuration of logging, with what is asked on stderr too, and without its own life."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    config["loggers"]["uvicorn.error"]["level"] = "WARNING"
+    return config
+
+
+def tell_when_answering(address: str, ready: Callable[[], None], stop: threading.Event) -> None:
+    """Call ``ready``, on a thread of its own, once an address answers; never if ``stop`` is set before."""
+    # Not through a proxy that the environment may name.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def poll() -> None:
+        while not stop.wait(POLL_SECONDS):
+            with contextlib.suppress(OSError, http.client.HTTPException), opener.open(address, timeout=5):
+                ready()
+                return
+
+    threading.Thread(target=poll, daemon=True).start()

@@ -1,0 +1,89 @@
+"""The files of the page, by URL path: for ``flowers serve``, and for a static site."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, to_json
+from flowercli.inference.session import choose_graph
+from flowercli.serving.page import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowercli.bundle import Bundle
+
+SITE = Path(__file__).with_name("site")
+MODEL = "/model"
+VENDOR = "/vendor"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".onnx": "application/octet-stream",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+}
+# Of the section 'flowers' of config.json; the rest is for people and for training, and half of the file.
+NEEDED = ("format_version", "temperature", "rejection_threshold", "novelty", "embedding_size")
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """One file of the page: its bytes, and the value of its ``Content-Type``."""
+
+    content: bytes
+    media_type: str
+
+
+def page_files(bundle: Bundle, *, server: bool = True) -> Mapping[str, PageFile]:
+    """Return the files of the page for a bundle by URL path; ``/`` is the page itself.
+
+    Args:
+        bundle: a folder or a lone ``.onnx``; the page runs its int8 graph, or else its fp32 one.
+        server: whether they are served beside ``/v1/classify``, so that the page may offer it.
+
+    Raises:
+        BundleError: the bundle has no graph, or an altered one.
+    """
+    graph = choose_graph(bundle, (ONNX_INT8, ONNX))
+    name = ONNX if bundle.is_lone_onnx else graph.name
+    contents = {f"/{path.name}": path.read_bytes() for path in sorted(SITE.iterdir())}
+    contents["/"] = contents.pop("/index.html")
+    contents[f"{MODEL}/{name}"] = graph.read_bytes()
+    contents[f"{MODEL}/{CONFIG}"] = to_json(page_config(bundle)).encode()
+    if runtime.is_there():
+        contents |= _runtime_files()
+    contents["/page.json"] = json.dumps(_settings(contents, f"{MODEL}/{name}", server=server), indent=2).encode()
+    return {path: PageFile(content, _media_type(path)) for path, content in contents.items()}
+
+
+def page_config(bundle: Bundle) -> dict[str, Any]:
+    """Return the part of ``config.json`` that answering needs."""
+    return {**bundle.config, "flowers": {key: bundle.section[key] for key in NEEDED if key in bundle.section}}
+
+
+def _runtime_files() -> dict[str, bytes]:
+    plain = {name: (runtime.FOLDER / name).read_bytes() for name in (runtime.SCRIPT, runtime.LICENSE)}
+    return {f"{VENDOR}/{name}": content for name, content in {**plain, runtime.WASM: runtime.wasm()}.items()}
+
+
+def _settings(contents: Mapping[str, bytes], graph: str, *, server: bool) -> dict[str, Any]:
+    """Return what the page must know before it loads anything: addresses relative to its own, and sizes."""
+    wasm, script = f"{VENDOR}/{runtime.WASM}", f"{VENDOR}/{runtime.SCRIPT}"
+    available = wasm in contents
+    return {
+        "server": server,
+        "config": f".{MODEL}/{CONFIG}",
+        "graph": {"url": f".{graph}", "bytes": len(contents[graph])},
+        "runtime": {"script": f".{script}", "wasm": f".{wasm}", "bytes": len(contents[wasm])} if available else None,
+    }
+
+
+def _media_type(path: str) -> str:
+    return MEDIA_TYPES.get(Path(path).suffix, MEDIA_TYPES[".html"] if path == "/" else "text/plain; charset=utf-8")

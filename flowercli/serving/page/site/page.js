@@ -1,0 +1,19 @@
+/** The page: where pictures come from, what answers, and where the answers go. */
+
+import { Engine } from './engine.js';
+import { announce, byId } from './elements.js';
+import { listen } from './intake.js';
+import { Pictures } from './pictures.js';
+import { words } from './strings.js';
+
+byId('not-started').remove();
+
+const engine = new Engine();
+const pictures = new Pictures((file, found) => engine.classify(file, found));
+
+listen(byId('intake'), [byId('choose'), byId('photograph')], (files) => {
+  if (files.length > 0) pictures.add(files);
+  else announce(words.nothingDropped);
+});
+
+engine.start();

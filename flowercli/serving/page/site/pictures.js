@@ -1,0 +1,84 @@
+/** The pictures on the page: added, answered one after the other, removed; and what a screen reader hears of it. */
+
+import { Card } from './card.js';
+import { announce, byId } from './elements.js';
+import { inspect } from './inspect.js';
+import { Queue } from './queue.js';
+import { words } from './strings.js';
+
+// The worker takes one at a time; the second is there when it is free.
+const AT_ONCE = 2;
+// Up to here each answer is read out; of more, their number.
+const READ_OUT = 3;
+
+export class Pictures {
+  #cards = [];
+  #queue = new Queue(AT_ONCE);
+  #round = [];
+
+  /** @param {(file: File, found: object) => Promise<object>} classify gives the answer for a picture. */
+  constructor(classify) {
+    this.classify = classify;
+    byId('clear').addEventListener('click', () => this.#clear());
+  }
+
+  /** @param {File[]} files */
+  add(files) {
+    if (this.#queue.idle) this.#round = [];
+    const cards = files.map((file) => new Card(file, (card) => this.#remove(card)));
+    byId('pictures').prepend(...cards.map((card) => card.element));
+    this.#cards.unshift(...cards);
+    this.#showCount();
+    announce(words.saidStart(cards.length));
+    for (const card of cards) card.cancel = this.#queue.add(() => this.#work(card));
+  }
+
+  async #work(card) {
+    try {
+      const found = await inspect(card.file);
+      card.look();
+      this.#done(card, card.answer(await this.classify(card.file, found)), false);
+    } catch (error) {
+      this.#done(card, card.fail(error.code ?? 'failed', error.details), true);
+    }
+  }
+
+  #done(card, said, failed) {
+    this.#round.push({ said: words.saidAnswer(card.file.name, said), failed });
+    const left = this.#cards.some(({ element }) => element.classList.contains('waiting'));
+    if (left) return;
+    const problems = this.#round.filter((entry) => entry.failed).length;
+    const few = this.#round.length <= READ_OUT;
+    announce(few ? this.#round.map((entry) => entry.said).join(' ') : words.saidMany(this.#round.length, problems));
+    this.#round = [];
+  }
+
+  #remove(card) {
+    const place = this.#cards.indexOf(card);
+    card.cancel();
+    card.discard();
+    this.#cards.splice(place, 1);
+    this.#showCount();
+    // Where the focus was is gone: to what took its place, or back to the beginning.
+    const next = this.#cards[Math.min(place, this.#cards.length - 1)];
+    (next?.button ?? byId('choose')).focus();
+    announce(words.saidRemoved(card.file.name));
+  }
+
+  #clear() {
+    for (const card of this.#cards) {
+      card.cancel();
+      card.discard();
+    }
+    this.#cards = [];
+    this.#showCount();
+    byId('choose').focus();
+    announce(words.saidCleared);
+  }
+
+  #showCount() {
+    const any = this.#cards.length > 0;
+    byId('answers').hidden = !any;
+    document.body.classList.toggle('busy', any);
+  }
+}

@@ -1,0 +1,44 @@
+/** What the page says about itself: how far the model is, what answers, where pictures go. */
+
+import { announce, byId } from './elements.js';
+import { words } from './strings.js';
+
+// As many names fit on a line; of more, the number, and the names on demand.
+const FEW = 6;
+
+export function classes(names) {
+  const few = names.length <= FEW;
+  byId('knows').hidden = !few;
+  byId('knows-many').hidden = few;
+  byId('knows').textContent = words.knows(names);
+  byId('knows-count').textContent = words.knowsMany(names);
+  byId('knows-names').textContent = words.names(names);
+}
+
+/** @param {number} part of the model that has arrived, 0…1. */
+export function progress(part) {
+  byId('progress').value = part;
+  byId('state').textContent = part < 1 ? words.getting(part) : words.opening;
+}
+
+/** Offer what there is. @param {string | null} problem why the device is not there. */
+export function engines(device, server, problem) {
+  byId('progress').hidden = true;
+  byId('server').hidden = !server;
+  byId('use-server').checked = !device && Boolean(server);
+  byId('use-server').disabled = !device;
+  if (device) return;
+  byId('notice').hidden = false;
+  byId('notice').textContent = [words.cannotBecause[problem], server && words.serverInstead].filter(Boolean).join(' ');
+}
+
+/** Say what answers now, and what that means for the pictures. */
+export function choice(chosen, server) {
+  const sent = Boolean(chosen) && chosen === server;
+  const ready = sent ? words.readyOnServer : words.ready;
+  byId('state').textContent = chosen ? ready : words.cannot;
+  byId('privacy').hidden = !chosen;
+  byId('privacy').classList.toggle('sent', sent);
+  byId('privacy-words').textContent = sent ? words.onServer(location.host) : words.onDevice;
+  announce(`${byId('state').textContent} ${chosen ? byId('privacy-words').textContent : ''}`.trim());
+}

@@ -1,0 +1,79 @@
+/** Every word that the page says, in one place. */
+
+const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const list = new Intl.ListFormat('en', { type: 'conjunction' });
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+
+/** A share as a percentage that claims neither certainty nor impossibility. */
+export function share(value) {
+  if (value > 0.999) return `>${percent.format(0.999)}`;
+  return value < 0.001 ? `<${percent.format(0.001)}` : percent.format(value);
+}
+
+/** A class name as people write it: `lily_of_the_valley` is three spaces away. */
+export const flower = (name) => name.replaceAll('_', ' ');
+
+export const title = (name) => flower(name).replace(/^./, (first) => first.toUpperCase());
+
+export const words = {
+  getting: (part) => `Getting the model: ${percent.format(Math.floor(part * 100) / 100)}`,
+  opening: 'Getting the model ready…',
+  ready: 'Ready.',
+  readyOnServer: 'Ready, on the server.',
+  knows: (names) => `It knows ${list.format(names.map(flower))}.`,
+  knowsMany: (names) => `It knows ${names.length} flowers`,
+  names: (names) => list.format(names.map(flower)),
+  onDevice: 'Pictures stay on this device.',
+  onServer: (host) => `Each picture is sent to ${host}, which answers and does not keep it.`,
+  serverInstead: 'The server answers instead.',
+  cannot: 'Not ready.',
+  cannotBecause: {
+    not_installed: 'This page came without the part that answers on your device.',
+    not_loaded: 'The model could not be fetched. Reload the page to try again.',
+    failed: 'This browser cannot run the model. A newer one may.',
+  },
+
+  waiting: 'Waiting…',
+  looking: 'Looking…',
+  sure: (value) => `${share(value)} sure`,
+  unsure: 'Not sure',
+  unsureMore: (name) => `It is most like ${flower(name)}, but not enough to say so.`,
+  unknown: 'Not a flower I know',
+  unknownMore: (name) => `It looks unlike the photographs I learned from. The closest is ${flower(name)}.`,
+  more: (count) => `${count} more`,
+  problem: 'No answer',
+  remove: (name) => `Remove ${name}`,
+  photograph: (name) => `The picture ${name}`,
+  pasted: (number) => `pasted picture ${number}`,
+
+  saidAnswer: (file, answer) => `${file}: ${answer.replace(/\.$/, '')}.`,
+  saidMany: (count, problems) => `${count} pictures answered${problems ? `, ${problems} of them could not be read` : ''}.`,
+  saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),
+  saidRemoved: (name) => `${name} removed.`,
+  saidCleared: 'All pictures removed.',
+  nothingDropped: 'There was no picture in that.',
+};
+
+/** Why a picture has no answer, by the code that `flowers classify --json` would give, or one of the page's own. */
+const PROBLEMS = {
+  empty: () => 'It is empty: 0 bytes.',
+  not_an_image: () => 'It is not a picture in a format that can be read.',
+  truncated: () => 'It is cut off: the end of the file is missing. Copy or download it again.',
+  too_large: ({ megapixels, limit, megabytes }) => {
+    const size = megapixels ? `${whole.format(megapixels)} megapixels, the limit is ${whole.format(limit)}` : megabytes && `${whole.format(megabytes)} MB`;
+    return `It is too large${size ? `: ${size}` : ''}. A smaller copy will do.`;
+  },
+  unreadable: () => 'It is damaged and cannot be read.',
+  not_found: () => 'It is not there any more, or may not be read.',
+  not_supported: ({ kind }) => `This browser cannot read ${kind === 'heic' ? 'HEIC' : 'TIFF'} pictures. Save it as JPEG and try again.`,
+  failed: () => 'Something went wrong with this one.',
+  nothing: () => 'There is nothing here that could answer.',
+  out_of_memory: () => 'It needs more memory than there is.',
+  offline: () => 'The server cannot be reached.',
+  no_key: () => 'The server asks for a key, which this page does not have.',
+  refused: ({ message }) => message ?? 'The server refused it.',
+};
+
+export function problem(code, details = {}) {
+  return (PROBLEMS[code] ?? PROBLEMS[details.message ? 'refused' : 'failed'])(details);
+}

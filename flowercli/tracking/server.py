@@ -1,0 +1,73 @@
+"""MLflow's tracking server and its pages, on a store of runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from flowercli.errors import ServingError
+from flowercli.mlflow_quietly import SETTINGS
+from flowercli.serving.mlflow_server import tell_when_answering, url
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from flowercli.tracking.store import Store
+
+# Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
+QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+STOP_SECONDS = 10
+
+
+def serve_tracking(store: Store, taken: socket.socket, ready: Callable[[], None]) -> None:
+    """Run the server until it ends or an exception, which is what a signal is, ends this function.
+
+    Args:
+        store: a database; not a server.
+        taken: the bound socket of the address to serve at; closed before the server takes it over.
+        ready: called when it answers.
+
+    Raises:
+        ServingError: the store is a server itself, or the server ended by itself.
+    """
+    if store.uri.startswith(("http:", "https:")):
+        raise ServingError(f"{store.shown} is a tracking server already.", hint=f"Open it: {store.shown}")
+    address, (host, port) = url(taken), taken.getsockname()[:2]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store.uri]
+    if store.artifacts:
+        command += ["--artifacts-destination", store.artifacts]
+    taken.close()
+    stop = threading.Event()
+    # In a session of its own a Ctrl-C reaches it once, from here.
+    environment = {**SETTINGS, **os.environ, **QUIETLY}
+    process = subprocess.Popen(  # noqa: S603  (our own words)
+        command,
+        stdout=sys.stderr,  # Its log.
+        env=environment,
+        start_new_session=True,
+    )
+    tell_when_answering(f"{address}/health", ready, stop)
+    try:
+        code = process.wait()
+    finally:
+        stop.set()
+        _end(process)
+    raise ServingError(f"MLflow's tracking server ended by itself, with code {code}.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,63 @@
+"""What a model that was just trained says of its validation photographs, for ``flowers drift`` to compare with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowercli.inference.calibration import softmax
+from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import ordered_map
+from flowercli.inference.preprocess import PreprocessSpec, load_picture
+from flowercli.monitoring.features import STORED_DTYPE, Sample, novelty_of
+from flowercli.monitoring.reference import Reference
+from flowercli.monitoring.sampling import choose, put_into
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from flowercli.bundle import Bundle
+    from flowercli.data.manifest import Manifest
+    from flowercli.training.predict import Outputs
+
+TORCH = "torch"
+
+
+def add_validation(bundle: Bundle, root: Path, manifest: Manifest, val: Outputs) -> Bundle:
+    """Add the reference to a new bundle; exports that answer in its place replace it.
+
+    Args:
+        bundle: a folder with temperature and novelty.
+        root: the dataset.
+        manifest: its split.
+        val: the model's outputs for all photographs of validation, in the manifest's order.
+    """
+    place = {photo.path: position for position, photo in enumerate(manifest.of_split("val"))}
+    photos = choose(manifest)
+    chosen = [place[photo.path] for photo in photos]
+    probabilities, embeddings = softmax(val.logits[chosen] / bundle.temperature), val.embeddings[chosen]
+    novelty = novelty_of(bundle)
+    assert novelty is not None
+    columns = {
+        "class_index": probabilities.argmax(axis=1),
+        "confidence": probabilities.max(axis=1),
+        "novelty": novelty.distance(embeddings),
+        "coordinates": novelty.coordinates(embeddings).astype(STORED_DTYPE),
+    }
+    pictures = _pictures([str(root / photo.path) for photo in photos], bundle)
+    return put_into(bundle, Reference(Sample.of({**columns, **pictures}), TORCH))
+
+
+def _pictures(paths: list[str], bundle: Bundle) -> dict[str, npt.NDArray[np.float64]]:
+    """Return brightness, width and height of each photograph."""
+    spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
+
+    def look(path: str) -> tuple[float, int, int]:
+        picture = load_picture(path, spec)
+        return float(picture.pixels.mean()), picture.width, picture.height
+
+    rows = np.array(list(ordered_map(look, paths, available_cores())))
+    return dict(zip(("brightness", "width", "height"), rows.T, strict=True))

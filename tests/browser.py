@@ -1,0 +1,154 @@
+"""A real Chromium for the tests of the page, a host for its files, and what a visitor does."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import flowers
+
+from flowercli.serving.page import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+VARIABLE = "FLOWERS_BROWSER"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SECONDS = 30
+READY = re.compile("^Ready")
+MAKE_TRANSFER = """files => {
+  const transfer = new DataTransfer();
+  for (const { name, data } of files) {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, { type: name.endsWith('.jpg') ? 'image/jpeg' : '' }));
+  }
+  return transfer;
+}"""
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Start the browser that is installed; skip the test where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install --group browser")
+    found = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"no {' or '.join(NAMES[:3])} on PATH, and {VARIABLE} names none")
+    # Root, as in most containers, cannot have Chromium's sandbox.
+    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def export_site(target: Path, model: str = "flowers5") -> Path:
+    """Have the program write the page as a static site; skip the test where the build had no npm."""
+    if not runtime.is_there():
+        pytest.skip("this install was built without npm: it has no onnxruntime for browsers")
+    done = flowers("export", model, "--web", target)
+    assert done.code == 0, done.err
+    return target
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server to which a window that closes in the middle is nothing to speak of."""
+
+    def handle_error(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """The very server of ``python -m http.server``, without its log."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def host(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve a folder as ``python -m http.server`` does, with further headers if asked for; yield its address."""
+
+    class WithHeaders(Handler):
+        def end_headers(self) -> None:
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            super().end_headers()
+
+    server = Server(("127.0.0.1", 0), functools.partial(WithHeaders, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class Visit:
+    """One visit to the page: what it requested, what went wrong, and the hands of the visitor."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def open(self, url: str) -> None:
+        """Open the page and wait until it can answer."""
+        self.page.goto(url)
+        self.page.locator("#state", has_text=READY).wait_for(timeout=SECONDS * 1000)
+
+    def drop(self, files: Mapping[str, bytes]) -> None:
+        """Drop files on the page, given by name."""
+        self.page.dispatch_event("#intake", "drop", {"dataTransfer": self._transfer(files)})
+
+    def paste(self, files: Mapping[str, bytes]) -> None:
+        """Paste files into the page, given by name."""
+        self.page.evaluate(
+            "(clipboardData) => document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))",
+            self._transfer(files),
+        )
+
+    def _transfer(self, files: Mapping[str, bytes]) -> Any:
+        payload = [{"name": name, "data": base64.b64encode(data).decode()} for name, data in files.items()]
+        return self.page.evaluate_handle(MAKE_TRANSFER, payload)
+
+    def answers(self, count: int) -> dict[str, str]:
+        """Wait for that many answers or problems, and return the heading and the sentence of each by file name."""
+        self.page.locator(".picture:not(.waiting)").nth(count - 1).wait_for(timeout=SECONDS * 1000)
+        cards = self.page.locator(".picture").all()
+        texts = {card.locator(".file").inner_text(): card for card in cards}
+        return {
+            name: f"{card.locator('h3').inner_text()}: {card.locator('.detail').inner_text()}"
+            for name, card in texts.items()
+        }
+
+
+@contextmanager
+def visit(browser: Any, **options: Any) -> Iterator[Visit]:
+    """Open a window of its own."""
+    context = browser.new_context(**options)
+    opened = Visit(context.new_page())
+    context.on("request", lambda request: opened.requests.append(request.url))
+    context.on("requestfailed", lambda request: opened.faults.append(request.url))
+    opened.page.on("pageerror", lambda error: opened.faults.append(str(error)))
+    opened.page.on("console", lambda message: opened.faults.append(message.text) if message.type == "error" else None)
+    try:
+        yield opened
+    finally:
+        context.close()
+
+
+def contents(paths: Iterable[Path]) -> dict[str, bytes]:
+    """Return the bytes of files by name."""
+    return {path.name: path.read_bytes() for path in paths}

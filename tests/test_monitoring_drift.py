@@ -1,0 +1,348 @@
+"""``flowers drift`` and the reference: what they say, when they refuse, and what they write."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import ROOT, SAMPLES, command, flowers
+
+from flowercli.bundle import MANIFEST, REFERENCE, Bundle
+from flowercli.models import load_model
+from flowercli.monitoring.drift import DRIFTING, NOT_ENOUGH, STABLE, compare
+from flowercli.monitoring.features import Sample, identity
+from flowercli.monitoring.log_file import LoggedModel, append, models_in, open_to_write, read, to_rows
+from flowercli.monitoring.reference import Reference
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_model(None)
+
+
+@pytest.fixture(scope="module")
+def reference(bundle):
+    return Reference.read(bundle)
+
+
+def drawn(reference, count, seed=0, **changes):
+    """Return answers like those of the reference, but for the columns that are changed."""
+    places = np.random.default_rng(seed).integers(0, len(reference.sample), count)
+    columns = vars(reference.sample.take(places))
+    return Sample.of(columns | {name: change(columns[name]) for name, change in changes.items()})
+
+
+def write_log(path, bundle, sample, graph="model.int8.onnx", start=NOW, step=60.0):
+    connection = open_to_write(path)
+    times = [start + step * number for number in range(len(sample))]
+    rows = to_rows(times, [None] * len(times), [False] * len(times), sample)
+    append(connection, LoggedModel.of(bundle, graph), rows, 10**6)
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def usual(tmp_path, bundle, reference):
+    return write_log(tmp_path / "usual.db", bundle, drawn(reference, 300))
+
+
+@pytest.fixture
+def dark(tmp_path, bundle, reference):
+    return write_log(tmp_path / "dark.db", bundle, drawn(reference, 300, brightness=lambda old: old * 0.6))
+
+
+def test_usual_log_is_stable(run, usual):
+    done = run("drift", usual, "--reference", "flowers5", "--fail-on-drift")
+    assert done.code == 0
+    assert "Stable: nothing has changed by more than chance" in done.out
+    for name in ("confidence", "novelty", "embedding", "brightness", "megapixels", "class mix"):
+        assert re.search(rf"^ *{name} .* stable *$", done.out, re.MULTILINE), done.out
+
+
+def test_darker_pictures_are_drifting_by_their_brightness_alone(run, dark):
+    done = run("drift", dark)
+    assert done.code == 0
+    assert "Drifting: " in done.out
+    assert run("drift", dark, "--fail-on-drift").code == 5
+    said = json.loads(run("drift", dark, "--json", "--fail-on-drift").out)
+    verdicts = {feature["name"]: feature["verdict"] for feature in said["features"]}
+    assert said["verdict"] == "drifting"
+    assert verdicts.pop("brightness") == "large change"
+    assert set(verdicts.values()) == {"stable"}
+    brightness = next(feature for feature in said["features"] if feature["name"] == "brightness")
+    assert brightness["low"] <= brightness["index"] <= brightness["high"]
+    assert brightness["current_median"] < brightness["reference_median"]
+    assert sum(brightness["current"]) == pytest.approx(1, abs=1e-3)
+    assert len(brightness["bins"]) == len(brightness["reference"])
+
+
+def test_small_log_is_not_enough_and_the_rest_is_counted(run, tmp_path, bundle, reference):
+    log = write_log(tmp_path / "log.db", bundle, drawn(reference, 40))
+    said = json.loads(run("drift", log, "--json", "--fail-on-drift").out)
+    assert said["verdict"] == "not enough data"
+    done = run("drift", log)
+    assert done.code == 0
+    more = int(re.search(r"Not enough data: (\d+) more answers", done.out)[1])
+    assert more == said["needed"] - 40
+    whole = compare(reference, drawn(reference, 40 + more), bundle.class_names)
+    assert whole.verdict == STABLE
+    few = write_log(tmp_path / "few.db", bundle, drawn(reference, 9))
+    assert json.loads(run("drift", few, "--json").out)["features"] == []
+    assert "Not enough data" in run("drift", few).out
+
+
+def test_every_feature_can_be_the_one(bundle, reference):
+    def another_class(index):
+        return np.where(np.arange(len(index)) % 2 == 0, 1, index)
+
+    changes = {
+        "confidence": {"confidence": lambda old: old * 0.8},
+        "novelty": {"novelty": lambda old: old + 0.1},
+        "embedding": {"coordinates": lambda old: old + 0.1},
+        "megapixels": {"width": lambda old: old * 2, "height": lambda old: old * 2},
+        "class mix": {"class_index": another_class},
+    }
+    for name, change in changes.items():
+        comparison = compare(reference, drawn(reference, 300, **change), bundle.class_names)
+        assert comparison.verdict == DRIFTING
+        assert name in [feature.name for feature in comparison.changed]
+        assert len(comparison.changed) <= 2
+
+
+def test_same_log_gives_the_same_verdict(run, dark):
+    assert run("drift", dark, "--json").out == run("drift", dark, "--json").out
+
+
+def test_windows_tell_since_when(run, tmp_path, bundle, reference):
+    log = write_log(tmp_path / "log.db", bundle, drawn(reference, 450))
+    write_log(log, bundle, drawn(reference, 200, 1, brightness=lambda old: old * 0.5), start=NOW + 450 * 60)
+    said = json.loads(run("drift", log, "--window", 200, "--json").out)
+    assert [one["verdict"] for one in said["earlier"]] == ["stable", "stable"]
+    assert said["verdict"] == "drifting"
+    assert said["answers"] == 200
+    assert said["first"] > said["earlier"][-1]["last"] > said["earlier"][-1]["first"]
+    shown = run("drift", log, "--window", 200).out
+    assert "drifting: brightness" in shown
+    assert run("drift", log, "--window", 5).code == 2
+
+
+def test_since_leaves_the_past_out(run, tmp_path, bundle, reference):
+    log = write_log(tmp_path / "log.db", bundle, drawn(reference, 200, brightness=lambda old: old * 0.5), start=NOW)
+    write_log(log, bundle, drawn(reference, 250), start=time.time() - 250 * 60)
+    assert json.loads(run("drift", log, "--json").out)["verdict"] == "drifting"
+    for since in ("1w", "2026-11-01", "2026-11-01T00:00:00+00:00"):
+        said = json.loads(run("drift", log, "--since", since, "--json").out)
+        assert (said["verdict"], said["answers"]) == ("stable", 250)
+    done = run("drift", log, "--since", "1m")
+    assert (done.code, "no answers since then" in done.err) == (1, True)
+    done = run("drift", log, "--since", "yesterday")
+    assert (done.code, "that is no time" in done.err) == (2, True)
+
+
+def test_log_of_another_model_is_refused(run, usual):
+    done = run("drift", usual, "--reference", "garden18")
+    assert done.code == 1
+    assert "are of another model (flowers5) than the reference (garden18)" in done.err
+    assert "--reference flowers5" in done.err
+
+
+def test_answers_of_other_models_and_graphs_are_told_apart(run, usual, bundle, reference):
+    write_log(usual, load_model("garden18"), drawn(reference, 40))
+    write_log(usual, bundle, drawn(reference, 20), graph="model.onnx")
+    done = run("drift", usual, "--json")
+    assert json.loads(done.out)["answers"] == 320
+    assert "40 answers of other models are left out." in done.err
+    assert "The answers are of model.int8.onnx and model.onnx, the reference is of model.int8.onnx" in done.err
+
+
+def test_missing_and_empty_logs_are_told(run, tmp_path):
+    done = run("drift", tmp_path / "none.db")
+    assert done.code == 1
+    assert "flowers classify PICTURES --log" in done.err
+    (tmp_path / "empty.db").touch()
+    assert "nothing was logged yet" in run("drift", tmp_path / "empty.db").err
+    open_to_write(tmp_path / "new.db").close()
+    assert "has no answers yet" in run("drift", tmp_path / "new.db").err
+
+
+@pytest.fixture
+def copy(tmp_path, bundle):
+    return shutil.copytree(bundle.path, tmp_path / "bundle")
+
+
+def test_bundle_without_reference_says_how_to_make_one(run, usual, copy):
+    config = json.loads((copy / "config.json").read_text())
+    del config["flowers"]["files"][REFERENCE]
+    (copy / "config.json").write_text(json.dumps(config))
+    done = run("drift", usual, "--reference", copy)
+    assert done.code == 1
+    assert f"flowers reference {copy} --data DIR" in done.err
+
+
+@pytest.mark.parametrize("damage", ["bytes", "pickle", "lengths", "version", "classes"])
+def test_damaged_references_are_refused(run, usual, copy, reference, damage):
+    path = copy / REFERENCE
+    if damage == "bytes":
+        path.write_bytes(b"PK\x03\x04" + b"0" * 100)
+    else:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        changed = {
+            "pickle": {"confidence": np.array([{}] * len(reference.sample), dtype=object)},
+            "lengths": {"confidence": arrays["confidence"][:-1]},
+            "version": {"version": np.array(9)},
+            "classes": {"class_index": arrays["class_index"] + 9},
+        }[damage]
+        with path.open("wb") as file:
+            np.savez(file, **(arrays | changed))
+    done = run("drift", usual, "--reference", copy)
+    assert (done.code, "is not the file the bundle lists" in done.err) == (1, True)
+    list_again(copy)
+    done = run("drift", usual, "--reference", copy)
+    assert done.code == 1
+    assert re.search(r"is damaged|has format 9", done.err)
+    assert "Traceback" not in done.err
+
+
+def list_again(folder):
+    """Enter the reference's size and hash, as somebody would who makes bad bundles on purpose."""
+    from flowercli.bundle import describe
+
+    config = json.loads((folder / "config.json").read_text())
+    config["flowers"]["files"][REFERENCE] = describe(folder / REFERENCE)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_shipped_references_are_of_the_validation_split(bundle):
+    for shipped in (bundle, load_model("garden18")):
+        photos = json.loads(shipped.file(MANIFEST).read_text())["photos"]
+        found = Reference.read(shipped)
+        assert len(found.sample) == sum(photo["split"] == "val" for photo in photos)
+        assert found.graph == "model.int8.onnx"
+        assert shipped.file(REFERENCE).stat().st_size < 30_000
+
+
+def test_training_and_exporting_write_the_reference(trained, dataset, tmp_path, run):
+    bundle = Bundle.load(trained)
+    found = Reference.read(bundle)
+    assert found.graph == "model.int8.onnx"
+    assert found.sample.coordinates.shape == (len(found.sample), 16)
+    copy = shutil.copytree(trained, tmp_path / "bundle")
+    assert run("reference", copy, "--data", dataset).code == 0
+    # What is made anew from the same photographs is the same file.
+    assert (copy / REFERENCE).read_bytes() == (trained / REFERENCE).read_bytes()
+    Bundle.load(copy).verify()
+
+
+def test_small_validation_split_never_is_enough(trained, dataset, tmp_path, run):
+    log = tmp_path / "log.db"
+    assert run("classify", dataset / "blue", "--model", trained, "--log", log).code == 0
+    done = run("drift", log, "--reference", trained)
+    assert done.code == 0
+    assert "Drifting" in done.out or "validation split is so small" in done.out
+
+
+def test_reference_of_what_may_not_be_changed_is_refused(run):
+    done = run("reference", "flowers5")
+    assert done.code == 2
+    assert "not to be changed" in done.err
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_plot_is_drawn(run, tmp_path, dark, suffix):
+    pytest.importorskip("matplotlib", reason="needs the extra 'train'")
+    pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    target = tmp_path / f"drift{suffix}"
+    assert run("drift", dark, "--plot", target, "--window", 100).code == 0
+    if suffix == ".svg":
+        drawn = target.read_text()
+        for text in ("drifting", "brightness: large change", "validation photographs", "Over time", "class mix"):
+            assert text in drawn
+        assert "<script" not in drawn
+    else:
+        assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_of_a_log_that_is_too_small_is_drawn(run, tmp_path, bundle, reference):
+    pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    log = write_log(tmp_path / "log.db", bundle, drawn(reference, 5))
+    assert run("drift", log, "--plot", tmp_path / "drift.svg").code == 0
+    assert "not enough data" in (tmp_path / "drift.svg").read_text()
+
+
+@pytest.mark.parametrize("name", ["drift.gif", "missing/drift.svg"])
+def test_plots_that_cannot_be_are_refused_first(run, tmp_path, usual, name):
+    done = run("drift", usual, "--plot", tmp_path / name)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_plot_without_matplotlib_names_the_extra(usual, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ModuleNotFoundError('none here', name='matplotlib')")
+    arguments = ("drift", usual, "--plot", tmp_path / "drift.svg")
+    done = flowers(*arguments, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert done.code == 4
+    assert "flowercli[train]" in done.err
+
+
+def test_parquet_holds_the_log(run, tmp_path, usual, bundle):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'serve'")
+    target = tmp_path / "log.parquet"
+    done = run("drift", usual, "--export-parquet", target)
+    assert (done.code, done.out) == (0, "")
+    assert f"300 answers in {target}" in done.err
+    table = parquet.read_table(target)
+    logged = read(usual, identity(bundle))
+    assert table["confidence"].to_pylist() == logged.sample.confidence.tolist()
+    np.testing.assert_array_equal(np.stack(table["embedding"].to_pylist()), logged.sample.coordinates)
+    names = [bundle.class_names[index] for index in logged.sample.class_index]
+    assert table["class_name"].to_pylist() == names
+    assert table["time"][0].as_py().timestamp() == NOW
+
+
+def test_server_feeds_the_log(tmp_path):
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    log = tmp_path / "log.db"
+    arguments = command("serve", "--port", "0", "--log", log, "--no-access-log", "--workers", "2")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        address = next(line for line in server.stderr if line.startswith("Ready: ")).split()[1]
+        for path in sorted(SAMPLES.glob("*.jpg")):
+            request = urllib.request.Request(  # noqa: S310
+                f"{address}/v1/classify", path.read_bytes(), {"Content-Type": "image/jpeg"}
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                assert answer.status == 200
+        server.send_signal(signal.SIGTERM)
+        server.stderr.read()
+    (model,) = models_in(log)
+    assert (model.name, model.answers) == ("flowers5", 5)
+    assert sorted(read(log, model.identity).sample.class_index) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.photos
+def test_real_photographs(run, photos, bundle, tmp_path):
+    """Photographs of the model's kind are not called drifting; the same ones darkened, and cats, are."""
+    from PIL import Image, ImageEnhance
+
+    entries = json.loads(bundle.file(MANIFEST).read_text())["photos"]
+    paths = [photos / entry["path"] for entry in entries if entry["split"] == "test"]
+    (tmp_path / "dark").mkdir()
+    for number, path in enumerate(paths):
+        with Image.open(path) as image:
+            ImageEnhance.Brightness(image.convert("RGB")).enhance(0.6).save(tmp_path / "dark" / f"{number:03}.jpg")
+    assert run("classify", *paths, "--log", tmp_path / "test.db").code == 0
+    assert run("classify", tmp_path / "dark", "--log", tmp_path / "dark.db").code == 0
+    same = json.loads(run("drift", tmp_path / "test.db", "--json").out)
+    assert same["verdict"] == NOT_ENOUGH
+    assert {feature["verdict"] for feature in same["features"]} == {"stable"}
+    dark = json.loads(run("drift", tmp_path / "dark.db", "--json").out)
+    assert [one["name"] for one in dark["features"] if one["verdict"] != "stable"] == ["brightness"]

@@ -1,0 +1,78 @@
+"""The page of ``flowers serve``, in a real Chromium: on the device until the switch says otherwise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from browser import chromium, contents, visit
+from conftest import ROOT, SAMPLES
+
+from flowercli.serving.page import runtime
+
+pytest.importorskip("flowercli.serving.http.server", reason="needs the extra 'serve'")
+ROSE, DAISY = SAMPLES / "rose.jpg", SAMPLES / "daisy.jpg"
+# An install that was built where there was no npm.
+WITHOUT_RUNTIME = "import pathlib; from flowercli.serving.page import runtime; runtime.FOLDER = pathlib.Path('nowhere')"
+START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve', 'flowers5', '--port', '0']))"
+
+
+@contextmanager
+def server(*, with_runtime):
+    """Start the program; yield its address, and what stops it."""
+    script = START if with_runtime else f"{WITHOUT_RUNTIME}\n{START}"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield next(found[1] for line in process.stderr if (found := re.match(r"Ready: (\S+)", line))), process
+        finally:
+            process.terminate()
+            process.stderr.read()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
+def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
+    with server(with_runtime=True) as (url, _), visit(browser) as visitor:
+        visitor.open(url)
+        assert visitor.page.evaluate("crossOriginIsolated")
+        visitor.requests.clear()
+        visitor.drop(contents([ROSE]))
+        assert visitor.answers(1)["rose.jpg"].startswith("Rose: ")
+        assert sent(visitor) == []
+        assert "stay on this device" in visitor.page.locator("#privacy").inner_text()
+        visitor.page.get_by_role("switch", name="Use the server").check()
+        assert "is sent to 127.0.0.1" in visitor.page.locator("#privacy").inner_text()
+        visitor.drop({**contents([DAISY]), "notes.jpg": b"Buy bulbs\n"})
+        answers = visitor.answers(3)
+        assert answers["daisy.jpg"].startswith("Daisy: ")
+        assert answers["notes.jpg"].startswith("No answer: It is not a picture")
+        assert sent(visitor) == [f"{url.rstrip('/')}/v1/classify"]
+        assert visitor.faults == []
+
+
+def test_without_npm_at_build_time_the_server_answers_and_the_page_says_so(browser):
+    with server(with_runtime=False) as (url, process), visit(browser) as visitor:
+        visitor.open(url)
+        notice = visitor.page.locator("#notice").inner_text()
+        assert notice == "This page came without the part that answers on your device. The server answers instead."
+        assert visitor.page.get_by_role("switch", name="Use the server").is_disabled()
+        visitor.drop(contents([ROSE]))
+        assert visitor.answers(1)["rose.jpg"].startswith("Rose: ")
+        process.terminate()
+        process.stderr.read()
+        process.wait(30)
+        visitor.drop(contents([DAISY]))
+        assert visitor.answers(2)["daisy.jpg"] == "No answer: The server cannot be reached."
+
+
+def sent(visitor):
+    """Return what was requested, without thumbnails, which come from the browser's own memory."""
+    return [url for url in visitor.requests if not url.startswith("blob:")]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from serve_server import HTML
+
 from flowercli.serving.http.listening import bind, url_of
 from flowercli.serving.http.server import serve
 from flowercli.serving.http.settings import Settings
 from flowercli.serving.http.supervisor import supervise
-
-HTML = b"<!doctype html><title>flowers</title>"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ PICTURE = (SAMPLES / "rose.jpg").read_bytes()
 READY = re.compile(r"Ready: (http://\S+)")
 START_SECONDS = 60
 BOUNDARY = "boundary-of-the-tests"
+HTML = b"<!doctype html><title>flowers</title>"
 JPEG = {"Content-Type": "image/jpeg"}
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}

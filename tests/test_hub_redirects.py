@@ -34,16 +34,18 @@ def test_the_token_stays_with_the_hub(hub, fetch):
     hub.faults = [Fault("/stored/", cut_after=100_000)]
     done = fetch()
     assert done.code == 0, done.err
-    assert hub.tokens_at_storage == ["", ""]
-    # Each try asks the Hub anew, for an address that may hold for minutes only, and goes on from what is there.
+    # The graph in two parts, and the reference.
+    assert hub.tokens_at_storage == ["", "", ""]
+    # Each try asks the Hub anew, for an address that may hold for minutes only, and goes on from what is there;
+    # the last is the reference, stored too.
     ranges = [part for _, path, part in hub.requests if path.endswith(GRAPH) or "stored" in path]
-    assert ranges == [None, None, "bytes=100000-", "bytes=100000-"]
+    assert ranges == [None, None, "bytes=100000-", "bytes=100000-", None]
 
 
 def test_on_the_same_host_the_token_goes_along(hub, fetch):
     hub.storage = hub.endpoint
     assert fetch().code == 0
-    assert hub.tokens_at_storage == [TOKEN]
+    assert hub.tokens_at_storage == [TOKEN, TOKEN]
 
 
 @pytest.mark.parametrize(

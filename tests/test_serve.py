@@ -59,7 +59,7 @@ def test_a_bad_picture_among_several_has_its_error_in_its_place(server):
 
 def test_ready_line_and_access_log(tmp_path):
     with serving(tmp_path) as server:
-        for identity in ("my-id:1", 'bad "id"', "x" * 200):
+        for identity in ("my-id:1", 'bad "id', "x" * 200):
             assert server.classify(PICTURE, {**JPEG, "X-Request-ID": identity}).status == 200
         server.ask("GET", "/nothing?secret=1")
         assert server.end() == 0
@@ -67,7 +67,7 @@ def test_ready_line_and_access_log(tmp_path):
     first, second, third, fourth = server.lines()
     assert first["request_id"] == "my-id:1"
     assert len({second["request_id"], third["request_id"], fourth["request_id"]}) == 3
-    assert all(word not in server.text for word in ('bad "', r"bad \""))
+    assert "bad" not in server.text
     assert set(first) == {
         "time", "request_id", "client", "method", "path", "status", "ms", "bytes_in", "images", "bytes_out",
     }  # fmt: skip

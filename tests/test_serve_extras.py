@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES
 from PIL import Image
-from serve_extras import HTML
-from serve_server import JPEG, PICTURE, Server
+from serve_server import HTML, JPEG, PICTURE, Server
 
 KEYED = {**JPEG, "X-API-Key": "secret"}
 

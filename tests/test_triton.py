@@ -32,7 +32,7 @@ def written(run, tmp_path, *options, bundle="flowers5"):
 
 def read_configs(repository):
     """Parse every config.pbtxt as the message that the server reads."""
-    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: nox -s triton")
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -113,7 +113,7 @@ def test_tensorrt_repository_names_the_engine_of_each_gpu(run, tmp_path, with_pl
 
 
 def test_quotes_in_names_are_escaped():
-    pytest.importorskip("tritonclient.grpc", reason="needs tritonclient: nox -s triton")
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -199,6 +199,7 @@ def server(tmp_path_factory):
 @pytest.fixture(params=["http", "grpc"])
 def ask(request, server):
     """Return the function that asks the ensemble about files, over each protocol."""
+    pytest.importorskip("grpc", reason="needs tritonclient with gRPC: nox -s triton")
     module = pytest.importorskip(f"tritonclient.{request.param}", reason="needs tritonclient: nox -s triton")
 
     def call(*contents, classes=0):

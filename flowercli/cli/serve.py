@@ -22,12 +22,19 @@ LIMITS = "Limits, of each worker"
 def serve(
     bundle: Annotated[
         str | None,
-        typer.Argument(help="A name from `flowers models`, a bundle folder or a .onnx file.", show_default=False),
+        typer.Argument(
+            metavar="BUNDLE",
+            help="A name from `flowers models`, a bundle folder or a .onnx file.",
+            show_default=False,
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8000,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 for a free one.")
+    ] = 8000,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes. One uses all cores; more survive the death of one.")
+        int,
+        typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
     ] = 1,
     device: Annotated[
         str | None,
@@ -37,12 +44,15 @@ def serve(
         str | None,
         typer.Option(
             envvar="FLOWERS_API_KEY",
+            metavar="KEY",
             help="Key that requests must have. Others see a command line: prefer the variable.",
         ),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(help="Origin whose pages may ask, such as https://example.org; repeat for more."),
+        typer.Option(
+            metavar="ORIGIN", help="Origin whose pages may ask, such as https://example.org; repeat for more."
+        ),
     ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page for browsers at /.")] = True,
     access_log: Annotated[
@@ -58,22 +68,35 @@ def serve(
         int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
     ] = 100_000,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds that requests under way are given at the end.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Seconds that requests under way are given at the end.")
     ] = 30,
-    max_body: Annotated[float, typer.Option(min=0.001, help="MiB of a request.", rich_help_panel=LIMITS)] = 32,
+    max_body: Annotated[
+        float, typer.Option(min=0.001, metavar="MIB", help="MiB of a request.", rich_help_panel=LIMITS)
+    ] = 32,
     max_held: Annotated[
-        float, typer.Option(min=0.001, help="MiB of all requests under way.", rich_help_panel=LIMITS)
+        float, typer.Option(min=0.001, metavar="MIB", help="MiB of all requests under way.", rich_help_panel=LIMITS)
     ] = 256,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.01, help="Megapixels of a picture.", rich_help_panel=LIMITS)
+        float, typer.Option(min=0.01, metavar="N", help="Megapixels of a picture.", rich_help_panel=LIMITS)
     ] = 50,
-    max_images: Annotated[int, typer.Option(min=1, help="Pictures of a request.", rich_help_panel=LIMITS)] = 64,
-    max_queue: Annotated[int, typer.Option(min=1, help="Pictures that wait.", rich_help_panel=LIMITS)] = 64,
-    max_wait: Annotated[float, typer.Option(min=0.01, help="Seconds that one waits.", rich_help_panel=LIMITS)] = 5,
+    max_images: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pictures of a request.", rich_help_panel=LIMITS)
+    ] = 64,
+    max_queue: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pictures that wait.", rich_help_panel=LIMITS)
+    ] = 64,
+    max_wait: Annotated[
+        float, typer.Option(min=0.01, metavar="SECONDS", help="Seconds that one waits.", rich_help_panel=LIMITS)
+    ] = 5,
     upload_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that a request may take to arrive.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="Seconds that a request may take to arrive.", rich_help_panel=LIMITS
+        ),
     ] = 30,
-    max_connections: Annotated[int, typer.Option(min=1, help="Open connections.", rich_help_panel=LIMITS)] = 512,
+    max_connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Open connections.", rich_help_panel=LIMITS)
+    ] = 512,
 ) -> None:
     """Answer over HTTP: a page at /, /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
 

@@ -148,7 +148,8 @@ class Workers:
         try:
             outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job.top_k, started)
         except ImageError as error:
-            outcome = error
+            # The error itself holds, by its traceback, all that was decoded of the picture.
+            outcome = ImageError(error.code, error.message)
         except Exception:
             logger.exception("A picture could not be answered.")
             self._metrics.bad_picture()

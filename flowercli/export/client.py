@@ -5,13 +5,16 @@ Needs onnxruntime, numpy, pillow and the files beside it; what is done to a pict
 
 import base64
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from PIL import Image, ImageOps
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime sends reports to its makers unless told not to
+import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("config.json", "classes.json", "preprocessing.json")

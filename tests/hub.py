@@ -20,6 +20,7 @@ RESOLVE = re.compile(rf"/{REPO}/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 INFO = re.compile(rf"/api/models/{REPO}(/revision/(?P<revision>[^/]+))?")
 PREUPLOAD = re.compile(rf"/api/models/{REPO}/preupload/main")
 LFS_BATCH = re.compile(rf"/{REPO}\.git/info/lfs/objects/batch")
+OWN_QUESTION = "/api/agent-harnesses"
 STORED = re.compile(r"/stored/(?P<oid>[0-9a-f]{64})")
 LFS_OBJECT = re.compile(r"/lfs/(?P<oid>[0-9a-f]{64})")
 COMMIT = re.compile(rf"/api/models/{REPO}/commit/main")
@@ -81,6 +82,9 @@ class Hub:
 
     def fault(self, path):
         """Use up one of the faults for a request."""
+        # huggingface_hub asks for it once in a while, before what it is told to ask.
+        if OWN_QUESTION in path:
+            return None
         for fault in self.faults:
             if fault.times and re.search(fault.path, path):
                 fault.times -= 1

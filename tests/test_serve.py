@@ -67,7 +67,7 @@ def test_ready_line_and_access_log(tmp_path):
     first, second, third, fourth = server.lines()
     assert first["request_id"] == "my-id:1"
     assert len({second["request_id"], third["request_id"], fourth["request_id"]}) == 3
-    assert "bad" not in server.text
+    assert "bad " not in server.text
     assert set(first) == {
         "time", "request_id", "client", "method", "path", "status", "ms", "bytes_in", "images", "bytes_out",
     }  # fmt: skip

@@ -118,7 +118,7 @@ def remove(name: str) -> tuple[list[Installed], int]:
         if any(is_held(locked) for _, locked in started):
             message = f"Another process is downloading {name} now; nothing was removed."
             raise DataError(message, hint="Wait until it is done, or stop it with Ctrl-C there.")
-        freed = sum(_size(folder) for folder, _ in started)
+        freed = sum(size_of(folder) for folder, _ in started)
         folders = [entry.path for entry in gone if entry.where is None] + [folder for folder, _ in started]
         aside = [_put_aside(folder) for folder in folders if folder.exists()]
         _write([entry for entry in entries if entry.name != name])
@@ -130,7 +130,7 @@ def remove(name: str) -> tuple[list[Installed], int]:
 def unfinished() -> int:
     """Return the bytes that unfinished downloads take."""
     hub = (path for kind in ("model", "backbone") for path in folder_of(kind, "").glob(f"{PARTIAL_PREFIX}*@*"))
-    return sum(map(_size, (downloads(), *hub)))
+    return sum(map(size_of, (downloads(), *hub)))
 
 
 def _unfinished_of(name: str) -> Iterator[tuple[Path, Path]]:
@@ -145,7 +145,8 @@ def _unfinished_of(name: str) -> Iterator[tuple[Path, Path]]:
                 yield folder, locked
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
+    """Return the bytes of the files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

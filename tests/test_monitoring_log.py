@@ -20,10 +20,10 @@ from flowercli.errors import LogError
 from flowercli.inference.classifier import Classifier, Prediction
 from flowercli.models import load_model
 from flowercli.monitoring import request_log
-from flowercli.monitoring.features import identity, novelty_of
+from flowercli.monitoring.features import Observation, identity, novelty_of
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.request_log import RequestLog
-from flowercli.monitoring.sampling import Observed, observe
+from flowercli.monitoring.sampling import observe
 
 PICTURES = 5
 
@@ -43,7 +43,7 @@ def rows(path):
 def observed(classifier, number=0):
     answer = Prediction("rose", 2, 0.9, {"rose": 0.9}, rejected=False)
     embedding = np.random.default_rng(number).normal(size=classifier.bundle.section["embedding_size"])
-    return Observed(answer, embedding.astype(np.float32), 100 + number, 80, 120.5)
+    return Observation(answer, embedding.astype(np.float32), 100 + number, 80, 120.5)
 
 
 def test_log_holds_the_features_of_each_answer(run, tmp_path, classifier):

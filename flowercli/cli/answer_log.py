@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ if TYPE_CHECKING:
 
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Classifies
+    from flowercli.monitoring.features import Observation
     from flowercli.monitoring.request_log import RequestLog
-    from flowercli.monitoring.sampling import Observed
 
 
 @contextmanager
@@ -25,12 +24,14 @@ def logged(classifier: Classifier, path: Path | None, max_rows: int) -> Iterator
     if path is None:
         yield classifier
         return
+    import uuid
+
     from flowercli.monitoring.sampling import LoggedClassifier
 
     request = uuid.uuid4().hex
     with open_log(classifier, path, max_rows) as log:
 
-        def tell(observed: Observed) -> None:
+        def tell(observed: Observation) -> None:
             log.observe(observed, request)
 
         yield LoggedClassifier(classifier, tell)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
 from flowercli.errors import EXIT_BAD_INPUT
+from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,19 +34,9 @@ def classify(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."
-        ),
-    ] = None,
-    log_max_rows: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
-    ] = 100_000,
+    device: Device = None,
+    log: AnswerLog = None,
+    log_max_rows: AnswerLogRows = MAX_ROWS,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
 ) -> None:
     """Tell which flower is in each picture.

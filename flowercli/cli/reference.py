@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.options import Device
+
 
 def reference(
     bundle: Annotated[
         str, typer.Argument(metavar="BUNDLE", help="A bundle folder, or the name of a downloaded model.")
     ],
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Add to a bundle what its model says of validation photographs, which `flowers drift` compares logs with.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
+from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
     import socket
@@ -36,10 +38,7 @@ def serve(
         int,
         typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
     ] = 1,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
-    ] = None,
+    device: Device = None,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -58,15 +57,8 @@ def serve(
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Write a JSON line to stderr for each request.")
     ] = True,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."
-        ),
-    ] = None,
-    log_max_rows: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
-    ] = 100_000,
+    log: AnswerLog = None,
+    log_max_rows: AnswerLogRows = MAX_ROWS,
     drain_seconds: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Seconds that requests under way are given at the end.")
     ] = 30,

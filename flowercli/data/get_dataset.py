@@ -183,7 +183,7 @@ def _entry(source: DatasetSource, archive: Fetched, folder: Path, target: Path) 
         source=shown(source.files[0].url),
         revision=source.revision,
         sha256=archive.sha256,
-        size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        size=installed.size_of(folder),
         installed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         where=where,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.bundle import describe
-from flowercli.installed import Installed, folder_of, in_progress, record
+from flowercli.installed import Installed, folder_of, in_progress, record, size_of
 from flowercli.locks import alone
 from flowercli.transfer.fetch import fetch
 from flowercli.transfer.place import check_space, disk_faults
@@ -72,8 +72,7 @@ def install(
     source = snapshot.source
     partial, target = partial_folder(kind, source), folder_of(kind, source.repo_id)
     _reuse(files, target, partial)
-    arrived = sum(path.stat().st_size for path in partial.iterdir())
-    check_space(partial, sum(file.size for file in files) - arrived)
+    check_space(partial, sum(file.size for file in files) - size_of(partial))
     for file in files:
         listener.fetching(file.name)
         done = fetch(file.at(source), partial / file.name, listener, patience=patience)
@@ -84,10 +83,9 @@ def install(
             path.unlink()
     finish(partial)
     replace_folder(partial, target)
-    size = sum(path.stat().st_size for path in target.iterdir())
     weights = next((file.sha256 for file in files if kind == "backbone" and file.sha256), None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Installed(kind, source.repo_id, snapshot.url, snapshot.commit, weights, size, now)
+    entry = Installed(kind, source.repo_id, snapshot.url, snapshot.commit, weights, size_of(target), now)
     record(entry)
     return entry
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import binascii
 import errno
 import io
 import math
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,6 +45,18 @@ class Draft(NamedTuple):
     image: Image.Image
     orientation: int
     size: tuple[int, int]
+
+
+def from_base64(text: object) -> bytes:
+    """Return the bytes of a file from its base64 text, strictly: no other characters, no missing padding.
+
+    Raises:
+        ImageError: it is something else.
+    """
+    if isinstance(text, str):
+        with suppress(ValueError):
+            return binascii.a2b_base64(text, strict_mode=True)
+    raise ImageError("not_base64", "It is not the base64 text of a file.")
 
 
 def safe_formats() -> tuple[str, ...]:

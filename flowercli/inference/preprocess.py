@@ -99,6 +99,11 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def brightness(self) -> float:
+        """The mean of the pixels, 0…255."""
+        return float(self.pixels.mean())
+
 
 def load_picture(
     source: str | os.PathLike[str] | bytes, spec: PreprocessSpec, accepted: Accepted = ANYTHING

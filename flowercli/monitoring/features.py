@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -25,32 +25,19 @@ IDENTITY_OUTSIDE = ("architecture", "label_names", "pretrained_cfg")
 STORED_DTYPE = np.dtype("<f2")
 
 
-class Answered(Protocol):
-    """One answer and what it was made from.
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One answer and what it was made from, never the picture itself.
 
-    ``embedding`` is ``float32`` ``[D]``; ``width`` and ``height`` are those of the upright picture, in pixels;
-    ``brightness`` is the mean of the pixels that the model saw, 0…255.
+    ``embedding`` is ``float32`` ``[D]``; ``width`` and ``height`` are those of the upright picture as it was sent, in
+    pixels; ``brightness`` is the mean of the pixels that the model saw, 0…255.
     """
 
-    @property
-    def answer(self) -> Prediction:
-        """The answer."""
-
-    @property
-    def embedding(self) -> npt.NDArray[np.float32]:
-        """The embedding of the picture."""
-
-    @property
-    def width(self) -> int:
-        """Its width."""
-
-    @property
-    def height(self) -> int:
-        """Its height."""
-
-    @property
-    def brightness(self) -> float:
-        """Its brightness."""
+    answer: Prediction
+    embedding: npt.NDArray[np.float32]
+    width: int
+    height: int
+    brightness: float
 
 
 @dataclass(frozen=True)
@@ -88,15 +75,15 @@ class Sample:
         return type(self)(**{name: values[which] for name, values in vars(self).items()})
 
 
-def describe(answered: Sequence[Answered], novelty: Novelty | None) -> Sample:
+def describe(observed: Sequence[Observation], novelty: Novelty | None) -> Sample:
     """Return the features of some answers; the embeddings are shortened to their place in the subspace."""
     if novelty is None:
-        distances, coordinates = np.full(len(answered), np.nan), np.zeros((len(answered), 0), np.float32)
+        distances, coordinates = np.full(len(observed), np.nan), np.zeros((len(observed), 0), np.float32)
     else:
-        embeddings = np.stack([one.embedding for one in answered])
+        embeddings = np.stack([one.embedding for one in observed])
         distances, coordinates = novelty.distance(embeddings), novelty.coordinates(embeddings)
-    pictures = {name: [getattr(one, name) for one in answered] for name in ("brightness", "width", "height")}
-    answers = {name: [getattr(one.answer, name) for one in answered] for name in ("class_index", "confidence")}
+    pictures = {name: [getattr(one, name) for one in observed] for name in ("brightness", "width", "height")}
+    answers = {name: [getattr(one.answer, name) for one in observed] for name in ("class_index", "confidence")}
     return Sample.of({**answers, **pictures, "novelty": distances, "coordinates": coordinates.astype(STORED_DTYPE)})
 
 

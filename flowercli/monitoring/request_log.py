@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from flowercli.errors import LogError
+from flowercli.monitoring import MAX_ROWS
 from flowercli.monitoring.features import describe, novelty_of
 from flowercli.monitoring.log_file import LoggedModel, append, open_to_write, to_rows
 
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.bundle import Bundle
-    from flowercli.monitoring.features import Answered
+    from flowercli.monitoring.features import Observation
     from flowercli.monitoring.log_file import Row
 
-MAX_ROWS = 100_000
 # Answers that wait for the disk; 40 MB of embeddings at most. More are dropped.
 WAITING = 8192
 BATCH, SECONDS = 256, 0.5
@@ -30,7 +30,7 @@ BATCH, SECONDS = 256, 0.5
 class _Waiting(NamedTuple):
     time: float
     request: str | None
-    answered: Answered
+    observed: Observation
 
 
 class RequestLog:
@@ -66,9 +66,8 @@ class RequestLog:
         self._thread = Thread(target=self._work, name="flowers-log", daemon=True)
         self._thread.start()
 
-    def observe(self, observation: Answered, request: str | None = None) -> None:
+    def observe(self, observation: Observation, request: str | None = None) -> None:
         """Take an answer, without ever waiting."""
-        request = request or getattr(observation, "request_id", None)
         try:
             self._queue.put_nowait(_Waiting(time.time(), request, observation))
         except Full:
@@ -123,10 +122,10 @@ class RequestLog:
             self._failed = False
 
     def _rows(self, batch: list[_Waiting]) -> list[Row]:
-        answered = [item.answered for item in batch]
-        rejected = [one.answer.rejected for one in answered]
+        observed = [item.observed for item in batch]
+        rejected = [one.answer.rejected for one in observed]
         times, requests = [item.time for item in batch], [item.request for item in batch]
-        return to_rows(times, requests, rejected, describe(answered, self._novelty))
+        return to_rows(times, requests, rejected, describe(observed, self._novelty))
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection: a new one where there was none, or somebody has moved or deleted the file."""

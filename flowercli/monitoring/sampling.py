@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,32 +13,19 @@ from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import load_picture
-from flowercli.monitoring.features import describe, novelty_of
+from flowercli.monitoring.features import Observation, describe, novelty_of
 from flowercli.monitoring.reference import PHOTOS, Reference
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    import numpy.typing as npt
-
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.inference.classifier import Classifier, Prediction
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One answer and what it was made from; see :class:`flowercli.monitoring.features.Answered`."""
-
-    answer: Prediction
-    embedding: npt.NDArray[np.float32]
-    width: int
-    height: int
-    brightness: float
-
-
-def observe(classifier: Classifier, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Observed:
+def observe(classifier: Classifier, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Observation:
     """Answer about one picture, and keep what a log wants to know.
 
     Raises:
@@ -48,13 +34,13 @@ def observe(classifier: Classifier, source: str | os.PathLike[str] | bytes, top_
     picture = load_picture(source, classifier.spec)
     probabilities, embedding = classifier.run(picture.pixels[np.newaxis])
     answer = classifier.prediction(probabilities[0], embedding[0], top_k)
-    return Observed(answer, embedding[0], picture.width, picture.height, float(picture.pixels.mean()))
+    return Observation(answer, embedding[0], picture.width, picture.height, picture.brightness)
 
 
 class LoggedClassifier:
     """A classifier whose every answer is told to somebody."""
 
-    def __init__(self, classifier: Classifier, tell: Callable[[Observed], None]) -> None:
+    def __init__(self, classifier: Classifier, tell: Callable[[Observation], None]) -> None:
         self._classifier, self._tell = classifier, tell
 
     def classify(self, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Prediction:
@@ -89,7 +75,7 @@ def make_reference(
         ImageError: a photograph cannot be read.
     """
 
-    def ask(path: str) -> Observed:
+    def ask(path: str) -> Observation:
         try:
             return observe(classifier, path)
         except ImageError as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.mlflow_gate import Gate
 from flowercli.serving.mlflow_save import input_example, save_for_this_environment
+from flowercli.serving.parent import end_with_parent
 
 # MLflow's own variable for the model of its scoring server.
 MODEL_VARIABLE = "__pyfunc_model_path__"
@@ -24,7 +22,7 @@ MODEL_VARIABLE = "__pyfunc_model_path__"
 
 def create() -> Gate:
     """Return the application. A worker that cannot load its model ends with the code that ends the server."""
-    _end_with_parent()
+    end_with_parent()
     try:
         return _create(Path(os.environ[MODEL_VARIABLE]))
     except Exception as error:  # noqa: BLE001  (the code of a model raises anything)
@@ -55,16 +53,3 @@ def _load(path: Path) -> Any:
         folder = Path(temporary) / "model"
         save_for_this_environment(path, folder)
         return load_model_with_mlflow_config(str(folder))
-
-
-def _end_with_parent() -> None:
-    """Stop this worker if the process that looks after it is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -6,8 +6,6 @@ loaded by another version of Python tomorrow.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +19,7 @@ from flowercli.bundle import Bundle
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.decode import from_base64
 from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -77,17 +76,12 @@ def _decode(text: object) -> bytes:
     Raises:
         ImageError: it is not base64, or holds too much.
     """
-    if not isinstance(text, str):
-        raise ImageError("not_base64", "It is not the base64 text of a file.")
-    prefix = DATA_PREFIX.match(text[:100])
-    if prefix:
-        text = text[prefix.end() :]
-    if len(text) > MAX_BYTES * 4 // 3 + 4:
-        raise ImageError("too_large", f"It is larger than {MAX_BYTES // 2**20} MiB.")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ImageError("not_base64", "It is not the base64 text of a file.") from None
+    if isinstance(text, str):
+        if prefix := DATA_PREFIX.match(text[:100]):
+            text = text[prefix.end() :]
+        if len(text) > MAX_BYTES * 4 // 3 + 4:
+            raise ImageError("too_large", f"It is larger than {MAX_BYTES // 2**20} MiB.")
+    return from_base64(text)
 
 
 def _top_k(params: Mapping[str, Any]) -> int | None:

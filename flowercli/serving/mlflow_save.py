@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.serving.mlflow_request import COLUMN
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
@@ -72,7 +73,7 @@ def signature() -> Any:
     }
     columns = [ColSpec(kind, name, required=False) for name, kind in outputs.items()]
     params = ParamSchema([ParamSpec("top_k", "integer", 0)])
-    return ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(columns), params)
+    return ModelSignature(Schema([ColSpec(DataType.string, COLUMN)]), Schema(columns), params)
 
 
 def input_example() -> Any:
@@ -81,7 +82,7 @@ def input_example() -> Any:
 
     buffer = io.BytesIO()
     Image.new("RGB", EXAMPLE_SIZE, EXAMPLE_COLOUR).save(buffer, "PNG")
-    return pd.DataFrame({"image": [base64.b64encode(buffer.getvalue()).decode()]})
+    return pd.DataFrame({COLUMN: [base64.b64encode(buffer.getvalue()).decode()]})
 
 
 def requirements() -> list[str]:

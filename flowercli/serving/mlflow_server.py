@@ -7,7 +7,6 @@ import copy
 import http.client
 import os
 import signal
-import socket
 import sys
 import threading
 import urllib.request
@@ -19,9 +18,11 @@ from uvicorn.supervisors import Multiprocess
 
 from flowercli.errors import ServingError
 from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
+from flowercli.serving.listening import bound, http_url
 from flowercli.serving.mlflow_app import MODEL_VARIABLE
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -54,24 +55,16 @@ def take_port(host: str, port: int) -> socket.socket:
         ServingError: it cannot be bound.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with contextlib.ExitStack() as failed:
-            taken = failed.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            if os.name == "posix":  # Elsewhere this would allow two servers on one port.
-                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(address)
-            failed.pop_all()
+        return bound(host, port)
     except OSError as error:
         message = f"Port {port} of {host} cannot be used: {error.strerror}."
         raise ServingError(message, hint="flowers serve-mlflow --port OTHER") from error
-    return taken
 
 
 def url(taken: socket.socket) -> str:
     """Return the address of a bound socket, as clients on this machine write it."""
     host, port = taken.getsockname()[:2]
-    host = LOOPBACK.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url(LOOPBACK.get(host, host), port)
 
 
 def serve(model: Path, taken: socket.socket, workers: int, ready: Callable[[], None]) -> None:

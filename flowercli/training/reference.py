@@ -57,7 +57,7 @@ def _pictures(paths: list[str], bundle: Bundle) -> dict[str, npt.NDArray[np.floa
 
     def look(path: str) -> tuple[float, int, int]:
         picture = load_picture(path, spec)
-        return float(picture.pixels.mean()), picture.width, picture.height
+        return picture.brightness, picture.width, picture.height
 
     rows = np.array(list(ordered_map(look, paths, available_cores())))
     return dict(zip(("brightness", "width", "height"), rows.T, strict=True))

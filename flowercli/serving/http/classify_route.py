@@ -43,15 +43,10 @@ async def classify(service: Service, request: Request) -> Response:
     if not raw and kind not in {FORM, JSON}:
         known = f"image/*, {ANY_BYTES}, {FORM} or {JSON}"
         raise Problem(415, "unsupported_type", f"Send the picture as {known}.", {"Accept": known.replace(" or", ",")})
-    service.workers.check_room()
-    body = await service.bodies.read(request)
-    request.state.bytes_in = body.size
-    try:
-        names, inputs = await _inputs(service, kind, content_type, body.content)
+    async with service.receiving(request) as body:
+        names, inputs = await _inputs(service, kind, content_type, body)
         request.state.images = len(inputs)
         outcomes = await service.workers.answer(inputs, top_k)
-    finally:
-        body.release()
     results = [_as_dict(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if len(outcomes) == 1 and isinstance(outcomes[0], ImageError):
         raise bad_picture(outcomes[0])

@@ -63,16 +63,11 @@ async def infer(service: Service, request: Request) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in TYPES:
         raise Problem(415, "unsupported_type", f"Send the request as {' or '.join(TYPES[1:])}.")
-    service.workers.check_room()
-    body = await service.bodies.read(request)
-    request.state.bytes_in = body.size
-    try:
+    async with service.receiving(request) as body:
         length = request.headers.get(HEADER_LENGTH)
-        asked = await read_request(body.content, length, service.classifier.spec, service.limits.images)
+        asked = await read_request(body, length, service.classifier.spec, service.limits.images)
         request.state.images = len(asked.inputs)
         outcomes = await service.workers.answer(asked.inputs)
-    finally:
-        body.release()
     for place, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageError):
             raise bad_picture(outcome, place)

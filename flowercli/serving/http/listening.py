@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-import sys
 
 from flowercli.errors import FlowersError
+from flowercli.serving.listening import bound, http_url
 
 MAX_PORT = 65535
 
@@ -19,19 +19,9 @@ def bind(host: str, port: int) -> socket.socket:
         FlowersError: the port is taken, or the address is not one of this machine.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        return bound(host, port)
     except OSError as error:
-        raise FlowersError(f"{host} is not an address of this machine: {error.strerror}.") from error
-    try:
-        if sys.platform != "win32":
-            # A port whose last connections are still closing is free; on Windows this would share one in use.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
         raise _cannot_bind(host, port, error) from error
-    return listener
 
 
 def url_of(listener: socket.socket) -> str:
@@ -40,7 +30,7 @@ def url_of(listener: socket.socket) -> str:
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url(host, port)
 
 
 def is_loopback(listener: socket.socket) -> bool:
@@ -49,6 +39,8 @@ def is_loopback(listener: socket.socket) -> bool:
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> FlowersError:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EAFNOSUPPORT:
+        return FlowersError(f"{host} is not an address of this machine: {error.strerror}.")
     if error.errno == errno.EADDRINUSE:
         other = port + 1 if port < MAX_PORT else 8000
         return FlowersError(f"Port {port} of {host} is taken by another program.", hint=f"flowers serve --port {other}")

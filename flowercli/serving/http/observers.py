@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from queue import Full, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
@@ -11,29 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from flowercli.inference.classifier import Prediction
+    from flowercli.monitoring.features import Observation
 
 # Answers that wait for slow observers; more are dropped rather than kept in memory.
 WAITING = 4096
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One answer and what it was made from, never the picture itself.
-
-    ``embedding`` is ``float32`` ``[D]``; ``width`` and ``height`` are those of the upright picture as it was sent, in
-    pixels; ``brightness`` is the mean of the pixels that the model saw, 0…255.
-    """
-
-    answer: Prediction
-    embedding: npt.NDArray[np.float32]
-    width: int
-    height: int
-    brightness: float
 
 
 class Observer(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,10 @@ from flowercli.serving.http.observers import Observers
 from flowercli.serving.http.work import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
     from flowercli.serving.http.settings import Settings
 
 WARM_UP_SIZE = (640, 480)
@@ -65,6 +70,22 @@ class Service:
         self.embedding_size = embedding.shape[1]
         self.workers.start()
         self.ready = True
+
+    @asynccontextmanager
+    async def receiving(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the body of a request for pictures, which is held as long as the block runs.
+
+        Raises:
+            Problem: there is no room for pictures, or the body is not taken.
+            ClientDisconnect: the client has gone.
+        """
+        self.workers.check_room()
+        body = await self.bodies.read(request)
+        request.state.bytes_in = body.size
+        try:
+            yield body.content
+        finally:
+            body.release()
 
     def drain(self) -> None:
         """Be no longer ready: what was accepted is answered, and connections end with their answer."""

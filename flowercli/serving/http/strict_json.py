@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import binascii
 import json
 from typing import Any
 
 from flowercli.errors import ImageError
+from flowercli.inference.decode import from_base64
 from flowercli.serving.http.problems import Problem
 
 # Below this, parsing takes less time than handing it to a thread.
@@ -37,13 +37,12 @@ def check_fields(value: dict[str, Any], known: set[str], where: str) -> None:
 
 
 def decode_base64(text: object) -> bytes | ImageError:
-    """Decode the base64 text of a file, strictly: no other characters, no missing padding."""
-    if isinstance(text, str):
-        try:
-            return binascii.a2b_base64(text, strict_mode=True)
-        except (binascii.Error, ValueError):
-            pass
-    return ImageError("not_base64", "It is not the base64 text of a file.")
+    """Decode the base64 text of a file; what is none is an outcome of its place, as any bad picture."""
+    try:
+        return from_base64(text)
+    except ImageError as error:
+        # As it was raised, it holds the text by its traceback.
+        return ImageError(error.code, error.message)
 
 
 def _parse(body: bytes, max_items: int) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import sys
 import tempfile
 import time
 from multiprocessing import connection
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import FlowersError
+from flowercli.serving.parent import end_with_parent
 
 if TYPE_CHECKING:
     import socket
@@ -122,11 +122,11 @@ class Supervisor:
 
 
 class Worker:
-    """One server process, and the pipe through which it says that it is ready; its end tells it that we are gone."""
+    """One server process, and the pipe through which it says that it is ready."""
 
     def __init__(self, context: Any, settings: Settings, listener: socket.socket) -> None:
         self.since = time.monotonic()
-        self._pipe, theirs = context.Pipe()
+        self._pipe, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=run_worker, args=(settings, listener, theirs))
         self.process.start()
         theirs.close()
@@ -152,16 +152,9 @@ def run_worker(settings: Settings, listener: socket.socket, pipe: Connection) ->
 
     # Ctrl-C reaches every process of a terminal; the supervisor decides when the workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_supervisor, args=(pipe,), daemon=True).start()
+    end_with_parent()
 
     def tell(_service: Service) -> None:
         pipe.send(READY)
 
     serve(settings, listener, tell)
-
-
-def _end_with_supervisor(pipe: Connection) -> None:
-    try:
-        pipe.recv()
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGTERM)

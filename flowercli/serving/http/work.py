@@ -16,7 +16,7 @@ import numpy as np
 from flowercli.errors import ImageError
 from flowercli.inference.decode import Accepted, safe_formats
 from flowercli.inference.preprocess import Picture, load_picture
-from flowercli.serving.http.observers import Observation
+from flowercli.monitoring.features import Observation
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
@@ -172,6 +172,6 @@ class Workers:
         self._metrics.picture(prediction.class_index, rejected=prediction.rejected)
         self._mean_seconds += LATEST * (ended - started - self._mean_seconds)
         if self._observers:
-            brightness = float(picture.pixels.mean())
-            self._observers.tell(Observation(prediction, embedding, picture.width, picture.height, brightness))
+            size = picture.width, picture.height
+            self._observers.tell(Observation(prediction, embedding, *size, picture.brightness))
         return Answered(prediction, probabilities, embedding)

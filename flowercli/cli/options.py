@@ -1,0 +1,20 @@
+"""Options that several commands have, word for word the same in each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[
+    str | None,
+    typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
+]
+AnswerLog = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."),
+]
+AnswerLogRows = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+]

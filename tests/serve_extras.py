@@ -15,6 +15,8 @@ from flowercli.serving.http.server import serve
 from flowercli.serving.http.settings import Settings
 from flowercli.serving.http.supervisor import supervise
 
+STYLE = b"p { margin: 0; }\n" * 100
+
 
 @dataclass(frozen=True)
 class File:
@@ -24,6 +26,7 @@ class File:
 
 def page(bundle):
     files = {"/": File(HTML, "text/html; charset=utf-8"), "/vendor/ort.wasm": File(b"\0asm", "application/wasm")}
+    files["/page.css"] = File(STYLE, "text/css; charset=utf-8")
     return {**files, "/model/names.json": File(json.dumps(bundle.class_names).encode(), "application/json")}
 
 
@@ -35,12 +38,12 @@ class Recorder:
         self.names = classifier.bundle.class_names
         self.seen = []
 
-    def observe(self, observation):
+    def observe(self, observation, request):
         if observation.answer.predicted_class == "tulip":
             message = "no tulips"
             raise ValueError(message)
         size = [observation.width, observation.height, len(observation.embedding)]
-        self.seen.append([observation.answer.predicted_class, *size, observation.brightness])
+        self.seen.append([observation.answer.predicted_class, *size, observation.brightness, request])
 
     def close(self):
         self.folder.joinpath("observed.json").write_text(json.dumps(self.seen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -26,6 +27,19 @@ def browser():
 @pytest.fixture(scope="module")
 def address(browser, tmp_path_factory):  # noqa: ARG001  (skips first where there is no browser)
     with host(export_site(tmp_path_factory.mktemp("host") / "site", "garden18")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def keyed(browser, tmp_path_factory):  # noqa: ARG001  (skips first where there is no browser)
+    """Yield the address of a page that believes to be one of a server with a key."""
+    site = export_site(tmp_path_factory.mktemp("host") / "site")
+    settings = json.loads((site / "page.json").read_text())
+    (site / "page.json").write_text(json.dumps({**settings, "server": True, "key": True}))
+    health = site / "v2" / "health"
+    health.mkdir(parents=True)
+    (health / "ready").write_text("{}")
+    with host(site) as url:
         yield url
 
 
@@ -67,6 +81,16 @@ def test_axe_finds_nothing(browser, address, axe, scheme):
         visitor.page.get_by_text("15 more").first.click()
         visitor.page.get_by_text("It knows 18 flowers").click()
         assert violations(visitor.page, axe) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_where_a_key_is_asked_for(browser, keyed, axe, scheme):
+    with visit(browser, color_scheme=scheme, viewport=NARROW) as visitor:
+        visitor.open(keyed)
+        visitor.page.get_by_role("switch", name="Use the server").check()
+        assert visitor.page.get_by_label("Key of the server").is_visible()
+        assert violations(visitor.page, axe) == []
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 
 def focused(page):

@@ -35,7 +35,7 @@ def test_a_server_finds_every_file_by_its_path():
     assert files[settings["runtime"]["wasm"][1:]].media_type == "application/wasm"
     assert files[settings["runtime"]["wasm"][1:]].content.startswith(b"\0asm")
     assert len(files[settings["graph"]["url"][1:]].content) == settings["graph"]["bytes"]
-    assert settings["server"] is True
+    assert (settings["server"], settings["key"]) == (True, False)
     assert all(path.startswith("/") and file.content for path, file in files.items())
 
 

@@ -17,14 +17,15 @@ pytest.importorskip("flowercli.serving.http.server", reason="needs the extra 'se
 ROSE, DAISY = SAMPLES / "rose.jpg", SAMPLES / "daisy.jpg"
 # An install that was built where there was no npm.
 WITHOUT_RUNTIME = "import pathlib; from flowercli.serving.page import runtime; runtime.FOLDER = pathlib.Path('nowhere')"
-START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve', 'flowers5', '--port', '0']))"
+START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve', '--port', '0', *sys.argv[1:]]))"
 
 
 @contextmanager
-def server(*, with_runtime):
+def server(*arguments, with_runtime=True):
     """Start the program; yield its address, and what stops it."""
     script = START if with_runtime else f"{WITHOUT_RUNTIME}\n{START}"
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    line = [sys.executable, "-c", script, "flowers5", *arguments]
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield next(found[1] for line in process.stderr if (found := re.match(r"Ready: (\S+)", line))), process
         finally:
@@ -40,7 +41,7 @@ def browser():
 
 @pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
 def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
-    with server(with_runtime=True) as (url, _), visit(browser) as visitor:
+    with server() as (url, _), visit(browser) as visitor:
         visitor.open(url)
         assert visitor.page.evaluate("crossOriginIsolated")
         visitor.requests.clear()
@@ -56,6 +57,29 @@ def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
         assert answers["notes.jpg"].startswith("No answer: It is not a picture")
         assert sent(visitor) == [f"{url.rstrip('/')}/v1/classify"]
         assert visitor.faults == []
+
+
+def test_a_server_with_a_key_is_asked_with_the_one_that_was_typed(browser):
+    with server("--api-key", "bloom 7") as (url, _), visit(browser) as visitor:
+        visitor.open(url)
+        if runtime.is_there():
+            assert not visitor.page.get_by_label("Key of the server").is_visible()
+            visitor.page.get_by_role("switch", name="Use the server").check()
+        visitor.drop(contents([ROSE, DAISY]))
+        assert all("asks for its key" in said for said in visitor.answers(2).values())
+        use_key(visitor, "blüte 7")
+        assert all("does not know this key" in said for said in visitor.answers(2).values())
+        use_key(visitor, "bloom 7")
+        answers = visitor.answers(2)
+        assert answers["rose.jpg"].startswith("Rose: ")
+        assert answers["daisy.jpg"].startswith("Daisy: ")
+        visitor.drop(contents([SAMPLES / "tulip.jpg"]))
+        assert visitor.answers(3)["tulip.jpg"].startswith("Tulip: ")
+
+
+def use_key(visitor, key):
+    visitor.page.get_by_label("Key of the server").fill(key)
+    visitor.page.get_by_role("button", name="Use this key").click()
 
 
 def test_without_npm_at_build_time_the_server_answers_and_the_page_says_so(browser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import subprocess
@@ -55,6 +56,26 @@ def test_the_page_is_kept_to_itself_and_needs_no_key(tmp_path, workers):
         assert server.ask("GET", "/v1/classify", headers=KEYED).problem() == (405, "method_not_allowed")
 
 
+def test_the_page_is_packed_for_those_who_take_gzip(tmp_path):
+    with running(tmp_path) as server:
+        plain = server.ask("GET", "/page.css")
+        for takes in ("gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.5", "*"):
+            packed = server.ask("GET", "/page.css", headers={"Accept-Encoding": takes})
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert gzip.decompress(packed.body) == plain.body
+            assert len(packed.body) < len(plain.body)
+        for refuses in ("", "identity", "br", "gzip;q=0, *", "gzip; q=0.000", "xgzip"):
+            reply = server.ask("GET", "/page.css", headers={"Accept-Encoding": refuses})
+            assert (reply.body, reply.headers["Content-Encoding"]) == (plain.body, None)
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+        assert plain.headers["ETag"] != packed.headers["ETag"]
+        again = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
+        assert server.ask("GET", "/page.css", headers=again).status == 304
+        # What gzip would not make smaller is sent as it is.
+        small = server.ask("GET", "/vendor/ort.wasm", headers={"Accept-Encoding": "gzip"})
+        assert (small.body, small.headers["Content-Encoding"]) == (b"\0asm", None)
+
+
 def turned():
     """Return a JPEG of 60 by 40 pixels that is to be shown turned."""
     image = Image.new("RGB", (60, 40), (200, 100, 30))
@@ -68,12 +89,13 @@ def turned():
 def test_observers_see_every_answer_and_cannot_harm(tmp_path):
     with running(tmp_path) as server:
         for picture in (PICTURE, (SAMPLES / "tulip.jpg").read_bytes(), b"none", turned()):
-            server.classify(picture, KEYED)
+            server.classify(picture, {**KEYED, "X-Request-ID": "garden-7"})
         assert server.end() == 0
     rose, odd = json.loads((tmp_path / "observed.json").read_text())
     with Image.open(SAMPLES / "rose.jpg") as image:
         assert rose[:4] == ["rose", *image.size, 1280]
     assert odd[1:3] == [40, 60]
     assert odd[4] == pytest.approx(np.mean([200, 100, 30]), abs=2)
+    assert rose[5] == odd[5] == "garden-7"
     assert "An observer failed." in server.text
     assert "no tulips" in server.text

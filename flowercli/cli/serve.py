@@ -127,7 +127,7 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
             access_log=access_log,
             drain_seconds=drain_seconds,
-            page=page_files if page else None,
+            page=partial(page_files, key=api_key is not None) if page else None,
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)

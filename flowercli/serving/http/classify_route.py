@@ -46,7 +46,7 @@ async def classify(service: Service, request: Request) -> Response:
     async with service.receiving(request) as body:
         names, inputs = await _inputs(service, kind, content_type, body)
         request.state.images = len(inputs)
-        outcomes = await service.workers.answer(inputs, top_k)
+        outcomes = await service.workers.answer(inputs, top_k, request.state.request_id)
     results = [_as_dict(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if len(outcomes) == 1 and isinstance(outcomes[0], ImageError):
         raise bad_picture(outcomes[0])

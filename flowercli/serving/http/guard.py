@@ -90,9 +90,10 @@ class Guard:
         if self._log is None:
             return
         client = scope.get("client")
+        told = dict(scope["state"])
         fields = {
-            "request_id": exchange.id, "client": client[0] if client else None, "method": method[:MAX_TEXT],
-            "path": path[:MAX_TEXT], "status": status, "ms": round(1000 * seconds, 2), **scope["state"],
+            "request_id": told.pop("request_id"), "client": client[0] if client else None, "method": method[:MAX_TEXT],
+            "path": path[:MAX_TEXT], "status": status, "ms": round(1000 * seconds, 2), **told,
             "bytes_out": exchange.bytes_out,
         }  # fmt: skip
         self._log.add(asyncio.get_running_loop(), fields)
@@ -125,7 +126,7 @@ class Exchange:
                 self._expects = True
         self._more = self._size > 0
         self.id = given.decode() if SANE_ID.fullmatch(given) else secrets.token_hex(8)
-        scope["state"] = {}
+        scope["state"] = {"request_id": self.id}
 
     async def receive(self) -> Message:
         """Pass what the client sends on."""

@@ -67,7 +67,7 @@ async def infer(service: Service, request: Request) -> Response:
         length = request.headers.get(HEADER_LENGTH)
         asked = await read_request(body, length, service.classifier.spec, service.limits.images)
         request.state.images = len(asked.inputs)
-        outcomes = await service.workers.answer(asked.inputs)
+        outcomes = await service.workers.answer(asked.inputs, request=request.state.request_id)
     for place, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageError):
             raise bad_picture(outcome, place)

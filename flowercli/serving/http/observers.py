@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Observer(Protocol):
     """What looks at every answer of the service. Called from one thread only."""
 
-    def observe(self, observation: Observation) -> None:
-        """Look at one answer, after it was given."""
+    def observe(self, observation: Observation, request: str | None) -> None:
+        """Look at one answer, after it was given; ``request`` is the id of the request it was for."""
 
     def close(self) -> None:
         """Write down what is left; the service has ended."""
@@ -35,7 +35,7 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = list(observers)
-        self._waiting: Queue[Observation | None] = Queue(WAITING)
+        self._waiting: Queue[tuple[Observation, str | None] | None] = Queue(WAITING)
         self._dropped = 0
         self._thread = Thread(target=self._hand_over, name="flowers-observers", daemon=True)
         if self._observers:
@@ -44,10 +44,10 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def tell(self, observation: Observation) -> None:
+    def tell(self, observation: Observation, request: str | None) -> None:
         """Take an observation, without ever waiting."""
         try:
-            self._waiting.put_nowait(observation)
+            self._waiting.put_nowait((observation, request))
         except Full:
             self._dropped += 1
 
@@ -63,10 +63,10 @@ class Observers:
             logger.warning("%d answers were not observed: the observers are too slow.", self._dropped)
 
     def _hand_over(self) -> None:
-        while (observation := self._waiting.get()) is not None:
+        while (told := self._waiting.get()) is not None:
             for observer in self._observers:
                 try:
-                    observer.observe(observation)
+                    observer.observe(*told)
                 except Exception:
                     # A full disk of the monitor must not end the service.
                     logger.exception("An observer failed.")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import hashlib
+import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
@@ -28,6 +32,12 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+# Takes 0.2 s for the 14 MB of onnxruntime, which become 3.9; the best level takes four times that for 3.7.
+LEVEL = 4
+# A graph hardly shrinks: its weights are as good as noise.
+WORTH = 0.9
+NOT_WANTED = re.compile(r"q=0(\.0*)?")
+
 
 class StaticFile(Protocol):
     """The bytes of one file, and the value of its ``Content-Type``."""
@@ -41,17 +51,45 @@ class StaticFile(Protocol):
         """The type, with its charset."""
 
 
+class Offered:
+    """A file as it is sent: as it is, or with gzip to whoever takes that, where it saves something."""
+
+    def __init__(self, file: StaticFile) -> None:
+        self._file = file
+        self._tag = hashlib.sha256(file.content).hexdigest()[:32]
+
+    async def answer(self, request: Request) -> Response:
+        """Return the file, or 304 to whoever has it already."""
+        packed = await self._packed_for(request)
+        # Each form of a file has a tag of its own (RFC 9110, 8.8.3.3).
+        headers = HEADERS | {"ETag": f'"{self._tag}{"-gzip" if packed else ""}"', "Vary": "Accept-Encoding"}
+        if self._tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return Response(packed or self._file.content, headers=headers, media_type=self._file.media_type)
+
+    async def _packed_for(self, request: Request) -> bytes | None:
+        if not _takes_gzip(request.headers.get("accept-encoding", "")):
+            return None
+        return await asyncio.to_thread(lambda: self._packed)
+
+    @cached_property
+    def _packed(self) -> bytes | None:
+        """The file packed, or ``None`` where that saves too little; the work is done once, for the first who asks."""
+        packed = gzip.compress(self._file.content, LEVEL, mtime=0)
+        return packed if len(packed) < WORTH * len(self._file.content) else None
+
+
 def page_routes(files: Mapping[str, StaticFile]) -> list[Route]:
     """Return a route for each file by its URL path; ``/`` is the page itself. No other path leads to a file."""
-    return [_route(path, file) for path, file in files.items()]
+    return [Route(path, Offered(file).answer, methods=["GET"]) for path, file in files.items()]
 
 
-def _route(path: str, file: StaticFile) -> Route:
-    headers = {**HEADERS, "ETag": f'"{hashlib.sha256(file.content).hexdigest()[:32]}"'}
-
-    async def give(request: Request) -> Response:
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(file.content, headers=headers, media_type=file.media_type)
-
-    return Route(path, give, methods=["GET"])
+def _takes_gzip(header: str) -> bool:
+    """Read ``Accept-Encoding`` (RFC 9110, 12.5.3)."""
+    weights = {
+        coding.strip(): weight for coding, _, weight in (part.partition(";") for part in header.lower().split(","))
+    }
+    weight = weights.get("gzip", weights.get("*"))
+    return weight is not None and NOT_WANTED.fullmatch(weight.strip()) is None

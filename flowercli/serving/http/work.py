@@ -53,14 +53,15 @@ Outcome = Answered | ImageError | Problem
 class Job:
     """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
 
-    __slots__ = ("future", "left", "loop", "results", "since", "top_k")
+    __slots__ = ("future", "left", "loop", "request", "results", "since", "top_k")
 
-    def __init__(self, count: int, top_k: int | None) -> None:
+    def __init__(self, count: int, top_k: int | None, request: str | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
         self.results: list[Outcome | None] = [None] * count
         self.left = count
         self.top_k = top_k
+        self.request = request
         self.since = perf_counter()
 
     def done(self, place: int, outcome: Outcome) -> None:
@@ -110,14 +111,16 @@ class Workers:
             seconds = math.ceil(waiting * self._mean_seconds / len(self._threads))
             raise busy(429, "too_busy", f"{waiting} pictures are waiting already.", seconds)
 
-    async def answer(self, pictures: Sequence[Input], top_k: int | None = None) -> list[Outcome]:
-        """Answer about the pictures of one request, each in its place.
+    async def answer(
+        self, pictures: Sequence[Input], top_k: int | None = None, request: str | None = None
+    ) -> list[Outcome]:
+        """Answer about the pictures of one request, each in its place; ``request`` is its id, for the observers.
 
         Raises:
             Problem: 429, there is no room; 503, they waited for too long.
         """
         self.check_room(len(pictures))
-        job = Job(len(pictures), top_k)
+        job = Job(len(pictures), top_k, request)
         for place, picture in enumerate(pictures):
             self._queue.put((job, place, picture))
         self._metrics.waiting.set(self._queue.qsize())
@@ -146,7 +149,7 @@ class Workers:
         if waited > self._limits.wait:
             return busy(503, "too_slow", f"The pictures waited for {waited:.1f} seconds.", waited)
         try:
-            outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job.top_k, started)
+            outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job, started)
         except ImageError as error:
             # The error itself holds, by its traceback, all that was decoded of the picture.
             outcome = ImageError(error.code, error.message)
@@ -158,7 +161,7 @@ class Workers:
             self._metrics.bad_picture()
         return outcome
 
-    def _answer(self, source: bytes | npt.NDArray[np.uint8], top_k: int | None, started: float) -> Answered:
+    def _answer(self, source: bytes | npt.NDArray[np.uint8], job: Job, started: float) -> Answered:
         if isinstance(source, bytes):
             picture = load_picture(source, self._classifier.spec, self._accepted)
         else:
@@ -166,12 +169,12 @@ class Workers:
         decoded = perf_counter()
         probabilities, embedding = (output[0] for output in self._classifier.run(picture.pixels[np.newaxis]))
         ended = perf_counter()
-        prediction = self._classifier.prediction(probabilities, embedding, top_k)
+        prediction = self._classifier.prediction(probabilities, embedding, job.top_k)
         self._metrics.decode.observe(decoded - started)
         self._metrics.infer.observe(ended - decoded)
         self._metrics.picture(prediction.class_index, rejected=prediction.rejected)
         self._mean_seconds += LATEST * (ended - started - self._mean_seconds)
         if self._observers:
             size = picture.width, picture.height
-            self._observers.tell(Observation(prediction, embedding, *size, picture.brightness))
+            self._observers.tell(Observation(prediction, embedding, *size, picture.brightness), job.request)
         return Answered(prediction, probabilities, embedding)

@@ -41,12 +41,13 @@ class PageFile:
     media_type: str
 
 
-def page_files(bundle: Bundle, *, server: bool = True) -> Mapping[str, PageFile]:
+def page_files(bundle: Bundle, *, server: bool = True, key: bool = False) -> Mapping[str, PageFile]:
     """Return the files of the page for a bundle by URL path; ``/`` is the page itself.
 
     Args:
         bundle: a folder or a lone ``.onnx``; the page runs its int8 graph, or else its fp32 one.
         server: whether they are served beside ``/v1/classify``, so that the page may offer it.
+        key: whether ``/v1/classify`` asks for a key, so that the page asks its user.
 
     Raises:
         BundleError: the bundle has no graph, or an altered one.
@@ -59,7 +60,8 @@ def page_files(bundle: Bundle, *, server: bool = True) -> Mapping[str, PageFile]
     contents[f"{MODEL}/{CONFIG}"] = to_json(page_config(bundle)).encode()
     if runtime.is_there():
         contents |= _runtime_files()
-    contents["/page.json"] = json.dumps(_settings(contents, f"{MODEL}/{name}", server=server), indent=2).encode()
+    settings = {"server": server, "key": key, **_model_settings(contents, f"{MODEL}/{name}")}
+    contents["/page.json"] = json.dumps(settings, indent=2).encode()
     return {path: PageFile(content, _media_type(path)) for path, content in contents.items()}
 
 
@@ -73,12 +75,11 @@ def _runtime_files() -> dict[str, bytes]:
     return {f"{VENDOR}/{name}": content for name, content in {**plain, runtime.WASM: runtime.wasm()}.items()}
 
 
-def _settings(contents: Mapping[str, bytes], graph: str, *, server: bool) -> dict[str, Any]:
+def _model_settings(contents: Mapping[str, bytes], graph: str) -> dict[str, Any]:
     """Return what the page must know before it loads anything: addresses relative to its own, and sizes."""
     wasm, script = f"{VENDOR}/{runtime.WASM}", f"{VENDOR}/{runtime.SCRIPT}"
     available = wasm in contents
     return {
-        "server": server,
         "config": f".{MODEL}/{CONFIG}",
         "graph": {"url": f".{graph}", "bytes": len(contents[graph])},
         "runtime": {"script": f".{script}", "wasm": f".{wasm}", "bytes": len(contents[wasm])} if available else None,

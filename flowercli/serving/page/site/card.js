@@ -11,6 +11,7 @@ export class Card {
   constructor(file, remove) {
     made += 1;
     this.file = file;
+    this.code = null;
     this.heading = element('h3', { id: `picture-${made}` }, words.waiting);
     this.body = element('div', { class: 'body' });
     this.button = element('button', { type: 'button', class: 'remove', 'aria-label': words.remove(file.name) });
@@ -26,7 +27,15 @@ export class Card {
   look() {
     this.heading.textContent = words.looking;
     this.image.addEventListener('load', () => { this.image.hidden = false; });
-    this.image.src = URL.createObjectURL(this.file);
+    if (!this.image.src) this.image.src = URL.createObjectURL(this.file);
+  }
+
+  /** Show that it waits again, after a problem that may be gone. */
+  again() {
+    this.code = null;
+    this.element.className = 'picture waiting';
+    this.heading.textContent = words.waiting;
+    this.body.replaceChildren();
   }
 
   /** Show an answer, and return what of it is read out. */
@@ -43,6 +52,7 @@ export class Card {
 
   /** Show why there is no answer, and return what of it is read out. */
   fail(code, details) {
+    this.code = code;
     const reason = problem(code, details);
     this.#show('failed', words.problem, reason);
     return `${words.problem}. ${reason}`;

@@ -9,6 +9,7 @@ import * as show from './situation.js';
 export class Engine {
   #device = null;
   #server = null;
+  #asksKey = false;
   #started;
   #start;
 
@@ -45,7 +46,7 @@ export class Engine {
   }
 
   #showChoice() {
-    show.choice(this.#chosen(), this.#server);
+    show.choice(this.#chosen(), this.#server, this.#asksKey);
   }
 
   /** Return why this device cannot answer, or null. */
@@ -62,7 +63,9 @@ export class Engine {
   }
 
   async #openServer(settings, config) {
-    if (settings.server && (await isReady())) this.#server = new Server(config.flowers.rejection_threshold);
+    if (!settings.server || !(await isReady())) return;
+    this.#asksKey = settings.key;
+    this.#server = new Server(config.flowers.rejection_threshold, () => byId('key').value);
   }
 }
 

@@ -16,4 +16,9 @@ listen(byId('intake'), [byId('choose'), byId('photograph')], (files) => {
   else announce(words.nothingDropped);
 });
 
+byId('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  pictures.again(['no_key', 'wrong_key']);
+});
+
 engine.start();

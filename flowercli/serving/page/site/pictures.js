@@ -30,6 +30,18 @@ export class Pictures {
     this.#cards.unshift(...cards);
     this.#showCount();
     announce(words.saidStart(cards.length));
+    this.#ask(cards);
+  }
+
+  /** Ask again about those that had one of these problems. @param {string[]} codes */
+  again(codes) {
+    const cards = this.#cards.filter(({ code }) => codes.includes(code));
+    for (const card of cards) card.again();
+    if (cards.length > 0) announce(words.saidAgain(cards.length));
+    this.#ask(cards);
+  }
+
+  #ask(cards) {
     for (const card of cards) card.cancel = this.#queue.add(() => this.#work(card));
   }
 

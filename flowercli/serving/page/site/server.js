@@ -22,16 +22,23 @@ export async function isReady() {
 
 export class Server {
   #threshold;
+  #key;
 
-  /** @param {number} threshold the bundle's; the server says that it rejects, not for which of the two reasons. */
-  constructor(threshold) {
+  /**
+   * @param {number} threshold the bundle's; the server says that it rejects, not for which of the two reasons.
+   * @param {() => string} key gives the key that the user typed; it is kept nowhere else.
+   */
+  constructor(threshold, key) {
     this.#threshold = threshold;
+    this.#key = key;
   }
 
   /** @param {File} file @returns {Promise<object>} the answer. @throws {Problem} */
   async classify(file) {
-    const response = await post(file);
+    const key = this.#key();
+    const response = await post(file, key ? { Authorization: `Bearer ${asBytes(key)}` } : {});
     const body = await response.json().catch(() => ({}));
+    if (response.status === 401) throw new Problem(key ? 'wrong_key' : 'no_key');
     if (!response.ok) throw new Problem(body.code ?? 'failed', { message: body.detail });
     const [found] = body.results;
     return { ...found, all_predictions: Object.entries(found.all_predictions), reason: this.#reason(found) };
@@ -43,12 +50,15 @@ export class Server {
   }
 }
 
+/** A header holds bytes, one a character: with any other, the browser would not even ask. */
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 /** Send a picture; wait and send it again where the server asks for that. */
-async function post(file) {
+async function post(file, headers) {
   for (let tries = 1; ; tries++) {
     const form = new FormData();
     form.append('file', file);
-    const response = await fetch(CLASSIFY, { method: 'POST', body: form }).catch(() => {
+    const response = await fetch(CLASSIFY, { method: 'POST', body: form, headers }).catch(() => {
       throw new Problem('offline');
     });
     const seconds = Number(response.headers.get('Retry-After'));

@@ -32,11 +32,12 @@ export function engines(device, server, problem) {
   byId('notice').textContent = [words.cannotBecause[problem], server && words.serverInstead].filter(Boolean).join(' ');
 }
 
-/** Say what answers now, and what that means for the pictures. */
-export function choice(chosen, server) {
+/** Say what answers now, and what that means for the pictures; ask for the key where the server does. */
+export function choice(chosen, server, asksKey) {
   const sent = Boolean(chosen) && chosen === server;
   const ready = sent ? words.readyOnServer : words.ready;
   byId('state').textContent = chosen ? ready : words.cannot;
+  byId('key-form').hidden = !(sent && asksKey);
   byId('privacy').hidden = !chosen;
   byId('privacy').classList.toggle('sent', sent);
   byId('privacy-words').textContent = sent ? words.onServer(location.host) : words.onDevice;

@@ -51,6 +51,7 @@ export const words = {
   saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),
   saidRemoved: (name) => `${name} removed.`,
   saidCleared: 'All pictures removed.',
+  saidAgain: (count) => (count === 1 ? 'One picture is sent again.' : `${count} pictures are sent again.`),
   nothingDropped: 'There was no picture in that.',
 };
 
@@ -70,7 +71,8 @@ const PROBLEMS = {
   nothing: () => 'There is nothing here that could answer.',
   out_of_memory: () => 'It needs more memory than there is.',
   offline: () => 'The server cannot be reached.',
-  no_key: () => 'The server asks for a key, which this page does not have.',
+  no_key: () => 'The server asks for its key. Type it above, and this picture is sent.',
+  wrong_key: () => 'The server does not know this key. Type it again above, and this picture is sent once more.',
   refused: ({ message }) => message ?? 'The server refused it.',
 };
 

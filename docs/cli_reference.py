@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from flowercli.cli.app import app
+from flowercli.cli.app import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def help_text(*arguments: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
-def commands(group: typer.Typer = app, *names: str) -> Iterator[tuple[str, ...]]:
+def commands(group: typer.Typer, *names: str) -> Iterator[tuple[str, ...]]:
     """Yield the words of every command, those of groups included, in the order in which help lists them."""
     yield names
     for command in group.registered_commands:
@@ -47,7 +47,7 @@ def commands(group: typer.Typer = app, *names: str) -> Iterator[tuple[str, ...]]
 def main() -> None:
     """Print the page."""
     print(HEADER)
-    for arguments in commands():
+    for arguments in commands(build()):
         print(f"## `{' '.join(('flowers', *arguments))}`\n\n```text\n{help_text(*arguments)}\n```\n")
 
 

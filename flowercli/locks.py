@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from filelock import FileLock
 
 
 @contextmanager
@@ -17,9 +17,7 @@ def alone(target: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[
     """Hold the lock of a file or folder, whose parent is made; ``waiting`` is called if another process has it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(target)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not _try(lock):
         waiting()
         lock.acquire()
     try:
@@ -33,13 +31,24 @@ def is_held(target: Path) -> bool:
     if not target.parent.is_dir():
         return False
     lock = _lock(target)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not _try(lock):
         return True
     lock.release()
     return False
 
 
+def _try(lock: FileLock) -> bool:
+    """Take a lock if nobody has it."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
+
+
 def _lock(target: Path) -> FileLock:
+    from filelock import FileLock  # Answering reads the index and never locks it.
+
     return FileLock(target.with_name(f".{target.name}.lock"))

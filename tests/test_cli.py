@@ -53,6 +53,16 @@ def test_usage_mistakes_exit_2(run, arguments):
     assert "Traceback" not in result.err
 
 
+def test_a_command_loads_no_other_and_a_typo_knows_them_all(run):
+    assert "'classify'" in run("clasify", "x").err
+    script = (
+        "import sys; from flowercli.cli.main import main; main(['models', '--json'])\n"
+        "print(sorted(name for name in sys.modules if name in ('flowercli.cli.train', 'flowercli.cli.serve')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")
 @pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5")])
 def test_missing_extra_is_named(run, arguments):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -52,10 +53,11 @@ def stop_soon(process, output, number, rng):
             break
         time.sleep(0.02)
     time.sleep(rng.uniform(0, 0.5))
-    if number == signal.SIGTERM:
-        os.killpg(process.pid, number)  # As a job scheduler does, to the data workers too.
-    else:
-        process.send_signal(number)
+    with contextlib.suppress(ProcessLookupError):  # It was done before it could be stopped.
+        if number == signal.SIGTERM:
+            os.killpg(process.pid, number)  # As a job scheduler does, to the data workers too.
+        else:
+            process.send_signal(number)
     return process.communicate(timeout=120)[1]
 
 
@@ -68,7 +70,7 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         err = stop_soon(process, output, number, rng)
         if checkpoint(output) is None:
-            break  # It was done before it could be stopped.
+            break  # Its bundle was there before it could be stopped.
         if number != signal.SIGKILL:
             assert process.returncode == 130, err
             assert "Everything is saved" in err
@@ -77,7 +79,7 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
         process = start("--resume", checkpoint(output).parent)
     out, err = process.communicate(timeout=120)
     finished = Path(out.strip()) if out else next(output.iterdir())
-    assert process.returncode in {0, 130}, err
+    assert process.returncode in {0, 130, -number}, err
     assert weights_of(finished) == weights_of(whole.out.strip())
     assert len(Bundle.load(finished).section["history"]) == 3
     assert os.listdir(output) == [finished.name]

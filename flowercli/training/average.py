@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
 from flowercli.inference.novelty import Novelty
 from flowercli.training.dataset import PhotoDataset
+from flowercli.training.loading import PhotoLoader
 from flowercli.training.model import load_bundle_model
 from flowercli.training.predict import predict
 from flowercli.training.reference import add_validation
@@ -95,7 +95,7 @@ def _check(bundles: Sequence[Bundle], target: Path) -> None:
 
 def _outputs(model: PixelClassifier, data: BundleData, split: str) -> Outputs:
     photos = PhotoDataset(data.root, data.photos(split), data.manifest.class_names, model.spec)
-    return predict(model, DataLoader(photos, BATCH), torch.device("cpu"))
+    return predict(model, PhotoLoader(photos, BATCH), torch.device("cpu"))
 
 
 def _origin(bundle: Bundle) -> dict[str, Any]:

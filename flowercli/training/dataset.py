@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from flowercli.data.manifest import class_indices
+from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
 from flowercli.training.randomness import seeded
 
@@ -25,7 +27,18 @@ if TYPE_CHECKING:
     from flowercli.training.schema import AugmentConfig
 
 
-class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a photograph that cannot be read: an exception loses its shape on the way from a data worker."""
+
+    path: str
+    why: str
+
+
+class PhotoDataset(Dataset[Pair | Unreadable]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
     def __init__(self, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> None:
@@ -36,12 +49,21 @@ class PhotoDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        pixels = np.array(load_pixels(self.paths[position], self.spec))
-        return torch.from_numpy(pixels).permute(2, 0, 1), torch.tensor(self.targets[position])
+    def __getitem__(self, position: int) -> Pair | Unreadable:
+        def decode(path: str) -> Tensor:
+            return torch.from_numpy(np.array(load_pixels(path, self.spec))).permute(2, 0, 1)
+
+        return self.pair(position, decode)
+
+    def pair(self, position: int, decode: Callable[[str], Tensor]) -> Pair | Unreadable:
+        """Return the pixels that ``decode`` makes of a photograph's file, and its class index."""
+        try:
+            return decode(self.paths[position]), torch.tensor(self.targets[position])
+        except ImageError as error:
+            return Unreadable(self.paths[position], error.message)
 
 
-class AugmentedPhotos(Dataset[tuple[Tensor, Tensor]]):
+class AugmentedPhotos(Dataset[Pair | Unreadable]):
     """The same pairs, randomly transformed: what is drawn decides the transform, not when or by which worker."""
 
     def __init__(self, photos: PhotoDataset, augment: Callable[[Image.Image], Tensor]) -> None:
@@ -53,10 +75,12 @@ class AugmentedPhotos(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        with seeded(draw.seed):
-            pixels = self.augment(load_upright(self.photos.paths[draw.photo], self.decode_side))
-        return pixels, torch.tensor(self.photos.targets[draw.photo])
+    def __getitem__(self, draw: Draw) -> Pair | Unreadable:
+        def decode(path: str) -> Tensor:
+            with seeded(draw.seed):
+                return self.augment(load_upright(path, self.decode_side))
+
+        return self.photos.pair(draw.photo, decode)
 
 
 def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[[Image.Image], Tensor]:

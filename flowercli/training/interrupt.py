@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: finish the step, then stop. A second one stops at once."""
+"""Ctrl-C and SIGTERM during a run: finish the step, save, stop. At once: a second one, and one after the last epoch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+        self._at_once = False
 
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
         """Be the signal handler."""
-        if self.made:
+        if self.made or self._at_once:
             raise KeyboardInterrupt
         self.made = True
+
+    def stop_at_once_from_here(self) -> None:
+        """Say that a checkpoint holds everything, so that nothing has to be waited for.
+
+        Raises:
+            KeyboardInterrupt: the run was asked to stop, now or later.
+        """
+        self._at_once = True
+        if self.made:
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -40,12 +51,3 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def ignore_interrupts(_worker: int) -> None:
-    """Leave the signals to the process that trains: terminals and job schedulers send them to data workers too.
-
-    A worker whose parent is gone ends by itself.
-    """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

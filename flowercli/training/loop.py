@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import torch
 
-from flowercli.training.interrupt import stop_request
 from flowercli.training.predict import Outputs, predict
 from flowercli.training.run_folder import BEST, LAST
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.utils.data import DataLoader
-
+    from flowercli.training.interrupt import StopRequest
     from flowercli.training.learner import Learner
+    from flowercli.training.loading import PhotoLoader
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.sampler import EpochSampler
 
@@ -74,10 +72,11 @@ class Progress:
 
 def fit(
     learner: Learner,
-    train: DataLoader[tuple[Tensor, Tensor]],
+    train: PhotoLoader,
     sampler: EpochSampler,
-    val: DataLoader[tuple[Tensor, Tensor]],
+    val: PhotoLoader,
     run: RunFolder,
+    stop: StopRequest,
     listener: Listener,
 ) -> Progress:
     """Train, validate every few epochs, and leave the weights that were best on validation in the run's ``best.pt``.
@@ -85,6 +84,7 @@ def fit(
     Goes on from the run's last checkpoint if there is one.
 
     Raises:
+        UnreadablePhotoError: a photograph cannot be read.
         TrainingError: the loss is no longer a number, the memory does not hold two photographs, or a checkpoint
             is damaged.
         KeyboardInterrupt: the run was asked to stop; everything is in its last checkpoint.
@@ -93,39 +93,38 @@ def fit(
     progress = _resume(learner, run)
     saved_at = time.monotonic()
 
-    with stop_request() as stop:
-        while progress.epoch <= config.epochs and not (config.patience and progress.stale >= config.patience):
-            learner.start_epoch(progress.epoch)
-            sampler.set_position(progress.epoch, progress.steps_done)
-            started, resumed_at = time.perf_counter(), progress.steps_done
+    while progress.epoch <= config.epochs and not (config.patience and progress.stale >= config.patience):
+        learner.start_epoch(progress.epoch)
+        sampler.set_position(progress.epoch, progress.steps_done)
+        started, resumed_at = time.perf_counter(), progress.steps_done
 
-            for pixels, class_indices in train:
-                step = progress.steps_done + 1
-                learning_rate = learner.learning_rate
-                loss = learner.update(pixels, class_indices, progress.epoch, step)
-                progress.steps_done, progress.loss_sum = step, progress.loss_sum + loss
-                listener.step(progress.epoch, step, sampler.steps, loss, learning_rate)
-                if stop.made:
-                    _save(learner, progress, run)
-                    raise KeyboardInterrupt
-                if time.monotonic() - saved_at >= 60 * config.checkpoint_minutes:
-                    _save_if_possible(learner, progress, run, listener)
-                    saved_at = time.monotonic()
+        for pixels, class_indices in train:
+            step = progress.steps_done + 1
+            learning_rate = learner.learning_rate
+            loss = learner.update(pixels, class_indices, progress.epoch, step)
+            progress.steps_done, progress.loss_sum = step, progress.loss_sum + loss
+            listener.step(progress.epoch, step, sampler.steps, loss, learning_rate)
+            if stop.made:
+                _save(learner, progress, run)
+                raise KeyboardInterrupt
+            if time.monotonic() - saved_at >= 60 * config.checkpoint_minutes:
+                _save_if_possible(learner, progress, run, listener)
+                saved_at = time.monotonic()
 
-            seconds = time.perf_counter() - started
-            images_per_second = (sampler.steps - resumed_at) * config.batch_size / seconds
-            outputs = None
-            if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-                outputs = predict(learner.candidate, val, learner.device)
-                progress.stale += 1
-                if progress.is_better(outputs):
-                    _keep_best(learner, progress, outputs, run)
-            report = _report(learner, progress, outputs, images_per_second, sampler.steps)
-            progress.history.append(asdict(report))
-            progress.epoch, progress.steps_done, progress.loss_sum = progress.epoch + 1, 0, 0.0
-            _save_if_possible(learner, progress, run, listener)
-            saved_at = time.monotonic()
-            listener.epoch_done(report)
+        seconds = time.perf_counter() - started
+        images_per_second = (sampler.steps - resumed_at) * config.batch_size / seconds
+        outputs = None
+        if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
+            outputs = predict(learner.candidate, val, learner.device)
+            progress.stale += 1
+            if progress.is_better(outputs):
+                _keep_best(learner, progress, outputs, run)
+        report = _report(learner, progress, outputs, images_per_second, sampler.steps)
+        progress.history.append(asdict(report))
+        progress.epoch, progress.steps_done, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        _save_if_possible(learner, progress, run, listener)
+        saved_at = time.monotonic()
+        listener.epoch_done(report)
     return progress
 
 

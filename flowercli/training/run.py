@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from torch.utils.data import DataLoader
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
@@ -17,8 +16,9 @@ from flowercli.inference.novelty import Novelty
 from flowercli.models import load_model
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import keep_freed_memory, make_repeatable
-from flowercli.training.interrupt import ignore_interrupts
+from flowercli.training.interrupt import stop_request
 from flowercli.training.learner import Learner
+from flowercli.training.loading import PhotoLoader, UnreadablePhotoError
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
 from flowercli.training.predict import Outputs, predict
@@ -30,8 +30,6 @@ from flowercli.training.save import Fitted, save_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
     from flowercli.data.manifest import Manifest
     from flowercli.training.loop import Listener, Progress
@@ -57,7 +55,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
     when it is whole.
 
     Raises:
-        DataError: photographs of the manifest are missing, or a split is too small.
+        DataError: photographs of the manifest are missing or cannot be read, or a split is too small.
         WeightsError: the pretrained weights cannot be had.
         TrainingError: the loss is no longer a number, the memory is too small, or the disk full.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
@@ -91,9 +89,9 @@ class Setup:
     """What a run needs in memory."""
 
     learner: Learner
-    train: DataLoader[tuple[Tensor, Tensor]]
+    train: PhotoLoader
     sampler: EpochSampler
-    val: DataLoader[tuple[Tensor, Tensor]]
+    val: PhotoLoader
 
     @classmethod
     def make(cls, config: TrainConfig, manifest: Manifest, model: PixelClassifier, listener: Listener) -> Setup:
@@ -103,17 +101,13 @@ class Setup:
         teachers = [_load_teacher(path, manifest.class_names) for path in config.distill.teacher]
         photos = _photos(config, manifest, "train", model)
         sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
-        train = DataLoader(
-            AugmentedPhotos(photos, training_transform(config.augment, model.spec)),
-            config.batch_size,
-            sampler=sampler,
-            num_workers=config.num_workers,
-            persistent_workers=config.num_workers > 0,
-            worker_init_fn=ignore_interrupts,
+        augmented = AugmentedPhotos(photos, training_transform(config.augment, model.spec))
+        train = PhotoLoader(
+            augmented, config.batch_size, workers=config.num_workers, sampler=sampler, keep_workers=True
         )
         counts = list(manifest.counts("train").values())
         learner = Learner(config, model, teachers, counts, sampler.steps, listener.say)
-        return cls(learner, train, sampler, DataLoader(_photos(config, manifest, "val", model), config.batch_size))
+        return cls(learner, train, sampler, PhotoLoader(_photos(config, manifest, "val", model), config.batch_size))
 
 
 def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier, dict[str, Any]]:
@@ -126,15 +120,20 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
     listener.started(run.target.name, run.identity)
     try:
-        progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, listener)
-        fitted = _best(run, setup, progress)
-        novelty = fit_novelty(run.config, run.manifest, fitted)
-        with new_folder(run.target) as folder:
-            bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
-            add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
+        with stop_request() as stop:
+            progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
+            stop.stop_at_once_from_here()
+            fitted = _best(run, setup, progress)
+            novelty = fit_novelty(run.config, run.manifest, fitted)
+            with new_folder(run.target) as folder:
+                bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+                add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
     except KeyboardInterrupt as error:
         message = "Interrupted. Everything is saved."
         raise TrainingInterrupted(message, hint=f"Go on with: flowers train --resume {run.path}") from error
+    except UnreadablePhotoError as error:
+        hint = f"Put it back as it was, then: flowers train --resume {run.path}; or delete it and split again."
+        raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."
         raise TrainingError(message, hint=f"Free some space, then: flowers train --resume {run.path}") from error
@@ -161,7 +160,7 @@ def fit_novelty(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Nove
     every = -(-len(photos) // NOVELTY_PHOTOS)
     plain = PhotoDataset(Path(config.data.path), photos[::every], manifest.class_names, fitted.model.spec)
     device = next(fitted.model.parameters()).device
-    known = predict(fitted.model, DataLoader(plain, config.batch_size, num_workers=config.num_workers), device)
+    known = predict(fitted.model, PhotoLoader(plain, config.batch_size, workers=config.num_workers), device)
     return Novelty.fit(known.embeddings, fitted.val.embeddings[fitted.val.right], config.accept)
 
 

@@ -1,0 +1,130 @@
+"""Data workers say nothing when the process that trains is stopped or killed, and never outlive it; what they cannot
+read is named.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import command, default_interrupt, flowers
+
+from flowercli.data.manifest import Manifest
+from flowercli.data.scan import MANIFEST_FILE
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+
+from torch.utils.data import DataLoader, Dataset
+
+from flowercli.training.data_workers import start_data_worker
+from flowercli.training.run_folder import LAST
+
+TINY = ("model=tiny", "--batch-size", 16, "--epochs", 1)
+connect = multiprocessing.connection.Client
+
+
+class Numbers(Dataset):
+    """Tensors that a worker made, with its process id."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.full((4,), index), os.getpid()
+
+
+def loader():
+    return DataLoader(Numbers(), 2, num_workers=1, worker_init_fn=start_data_worker)
+
+
+def hang_up_then_connect(address, **key):
+    """Connect, leave unread what the worker says first, and go, as a killed process does; then connect for real."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(address)
+        assert select.select([other], [], [], 30)[0]
+    return connect(address, **key)
+
+
+@pytest.mark.skipif(torch.multiprocessing.get_sharing_strategy() != "file_descriptor", reason="no sockets here")
+def test_a_reader_that_is_gone_is_no_news(monkeypatch, capfd):
+    monkeypatch.setattr(multiprocessing.connection, "Client", hang_up_then_connect)
+    drawn = [int(value) for batch, _ in loader() for value in batch[:, 0]]
+    assert drawn == list(range(8))
+    assert capfd.readouterr().err == ""
+
+
+def test_signals_are_left_to_the_process_that_trains(capfd):
+    numbers = []
+    for batch, workers in loader():
+        numbers += batch[:, 0].tolist()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(int(workers[0]), number)
+    assert numbers == list(range(8))
+    assert capfd.readouterr().err == ""
+
+
+LEFT_BEHIND = """
+from torch.utils.data import DataLoader
+from flowercli.training.data_workers import start_data_worker
+left = iter(DataLoader([1, 2, 3], num_workers=1, persistent_workers=True, worker_init_fn=start_data_worker))
+next(left)
+raise SystemExit(3)
+"""
+
+
+def test_a_worker_that_is_left_behind_does_not_hold_up_the_end():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LEFT_BEHIND], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.fixture
+def broken(own_dataset, run):
+    """Return a split dataset whose first photograph for training is cut off since, and the whole photograph."""
+    assert run("split", own_dataset).code == 0
+    path = own_dataset / Manifest.read(own_dataset / MANIFEST_FILE).of_split("train")[0].path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    return own_dataset, path, whole
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_with_it_back(broken, tmp_path, workers):
+    folder, path, whole = broken
+    output = tmp_path / "runs"
+    stopped = flowers("train", "--data", folder, *TINY, f"num_workers={workers}", "--output", output, timeout=120)
+    assert stopped.code == 1
+    assert f"{path} cannot be read any more: It is cut off" in stopped.err
+    assert "Traceback" not in stopped.err
+    hint = re.search(r"flowers train --resume ([^;]+);", stopped.err)
+    path.write_bytes(whole)
+    resumed = flowers("train", "--resume", hint[1], timeout=120)
+    assert resumed.code == 0, resumed.err
+
+
+def test_a_second_interrupt_ends_everything_at_once(dataset, tmp_path):
+    process = subprocess.Popen(
+        command("train", "--data", dataset, *TINY, "num_workers=2", "--epochs", 400, "--output", tmp_path / "runs"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
+    while not any(tmp_path.glob(f"runs/*/{LAST}")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    for _ in range(2):  # From a terminal, whose Ctrl-C goes to the data workers too.
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+    err = process.communicate(timeout=60)[1]  # Waits for whoever holds the pipe, so for the data workers.
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

@@ -105,7 +105,7 @@ def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_wi
     assert stopped.code == 1
     assert f"{path} cannot be read any more: It is cut off" in stopped.err
     assert "Traceback" not in stopped.err
-    hint = re.search(r"flowers train --resume ([^;]+);", stopped.err)
+    hint = re.search(r"flowers train --resume (\S+)\n", stopped.err)
     path.write_bytes(whole)
     resumed = flowers("train", "--resume", hint[1], timeout=120)
     assert resumed.code == 0, resumed.err

@@ -203,6 +203,18 @@ def test_int8_calibrated_on_bad_photographs_is_refused(own_bundle, own_dataset, 
     assert not (tmp_path / "delivery").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_photograph_that_broke_since_is_named(own_bundle, own_dataset, run, split):
+    photos = json.loads((own_bundle / "split.json").read_text())["photos"]
+    path = own_dataset / next(photo["path"] for photo in photos if photo["split"] == split)
+    path.write_bytes(path.read_bytes()[:200])
+    before = contents(own_bundle)
+    result = run("export", own_bundle, "--int8", "--data", own_dataset)
+    assert result.code == 1
+    assert f"{path} cannot be read any more: It is cut off" in result.err
+    assert contents(own_bundle) == before
+
+
 def test_overflow_of_half_precision_is_refused(trained):
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
     source = parity.reference(pixels, np.zeros(2, np.int64), lambda batch: (np.ones((len(batch), 2), np.float32),) * 2)

@@ -19,7 +19,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
-from flowercli.inference.preprocess import INPUT, PreprocessSpec, load_pixels
+from flowercli.inference.preprocess import INPUT, PreprocessSpec
+from flowercli.training.bundle_data import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt
     size = min(CALIBRATION_BATCH, len(chosen))
     # Full batches only: the histogram calibrations cannot stack a shorter last one.
     whole = len(chosen) - len(chosen) % size
-    pixels = [load_pixels(path, spec) for path in chosen[:whole]]
+    pixels = [pixels_of(path, spec) for path in chosen[:whole]]
     return [np.stack(pixels[start : start + size]) for start in range(0, whole, size)]
 
 

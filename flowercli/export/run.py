@@ -29,10 +29,10 @@ from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.half import convert_fp16
 from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
 from flowercli.inference.classifier import Classifier
-from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.sampling import add_reference, choose
 from flowercli.training.answers import VARIANTS
-from flowercli.training.bundle_data import BundleData, bundle_data
+from flowercli.training.bundle_data import BundleData, bundle_data, pixels_of
 from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
@@ -179,5 +179,5 @@ def _quantize_best(
 def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer) -> Reference:
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
-    pixels = np.stack([load_pixels(data.root / photo.path, spec) for photo in photos])
+    pixels = np.stack([pixels_of(data.root / photo.path, spec) for photo in photos])
     return parity.reference(pixels, np.array(class_indices(photos, bundle.class_names)), answer)

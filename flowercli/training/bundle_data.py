@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest, missing_photos
-from flowercli.errors import BundleError, DataError, UsageError
+from flowercli.errors import BundleError, DataError, ImageError, UsageError
+from flowercli.inference.preprocess import load_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from flowercli.data.manifest import Entry
+    from flowercli.inference.preprocess import PreprocessSpec
 
 
 @dataclass(frozen=True)
@@ -86,3 +91,18 @@ def bundle_data(bundle: Bundle, data: Path | None) -> BundleData:
     if not root.is_dir():
         raise DataError(f"The dataset is not at {root}.", hint="Say where it is: --data DIR")
     return BundleData(root, manifest)
+
+
+def pixels_of(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+    """Decode a photograph of a dataset into pixels ``[H, W, 3]``.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return load_pixels(path, spec)
+    except ImageError as error:
+        message = f"The photograph {path} cannot be read any more: {error.message}"
+        raise DataError(
+            message, hint="Put it back as it was, or point --data at a whole copy of the dataset."
+        ) from error

@@ -63,7 +63,7 @@ class PhotoLoader:
         for batch in self._loader:
             if isinstance(batch, Unreadable):
                 message = f"The photograph {batch.path} cannot be read any more: {batch.why}"
-                raise UnreadablePhotoError(message, hint="Put it back as it was, or delete it and split again.")
+                raise UnreadablePhotoError(message, hint="Put it back as it was, or split again: flowers split DIR")
             yield batch
 
 

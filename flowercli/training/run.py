@@ -132,7 +132,10 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
         message = "Interrupted. Everything is saved."
         raise TrainingInterrupted(message, hint=f"Go on with: flowers train --resume {run.path}") from error
     except UnreadablePhotoError as error:
-        hint = f"Put it back as it was, then: flowers train --resume {run.path}; or delete it and split again."
+        hint = (
+            f"Put it back as it was, then: flowers train --resume {run.path}\n"
+            f"Or start anew without it: flowers split {run.config.data.path}"
+        )
         raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."

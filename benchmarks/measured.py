@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -52,3 +60,13 @@ def in_turn(first: list[str], second: list[str], runs: int) -> tuple[list[Measur
 def spread(values: list[float], unit: str = "") -> str:
     """Return the median with minimum and maximum."""
     return f"{statistics.median(values):.3g}{unit} ({min(values):.3g} to {max(values):.3g})"
+
+
+@contextlib.contextmanager
+def linked(photos: Path, count: int) -> Iterator[Path]:
+    """Yield a folder of ``count`` links to the photographs below a folder, each as often as it takes."""
+    found = sorted(photos.resolve().rglob("*.jpg"))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, photo in enumerate(itertools.islice(itertools.cycle(found), count)):
+            (Path(folder) / f"{number:05}.jpg").symlink_to(photo)
+        yield Path(folder)

@@ -6,11 +6,9 @@ python benchmarks/memory.py PHOTOS
 from __future__ import annotations
 
 import argparse
-import itertools
-import tempfile
 from pathlib import Path
 
-from measured import flowers, measure
+from measured import flowers, linked, measure
 
 COUNTS = (600, 20_000)
 
@@ -19,12 +17,10 @@ def main() -> None:
     """Make the folders out of links, classify them and print both peaks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
-    photos = sorted(parser.parse_args().photos.resolve().rglob("*.jpg"))
+    photos = parser.parse_args().photos
     peaks = []
     for count in COUNTS:
-        with tempfile.TemporaryDirectory() as folder:
-            for number, photo in enumerate(itertools.islice(itertools.cycle(photos), count)):
-                (Path(folder) / f"{number:05}.jpg").symlink_to(photo)
+        with linked(photos, count) as folder:
             run = measure(flowers("classify", folder, "--json"))
         peaks.append(run.peak)
         print(f"{count:6} photographs: peak {run.peak:.1f} MiB, {count / run.wall:.0f} img/s")

@@ -1,6 +1,8 @@
 """Images per second of ``flowers classify --json`` against a plain two-thread script with the same model.
 
-python benchmarks/throughput.py PHOTOS [--runs 5] [--enlarge 4000 --count 100]
+python benchmarks/throughput.py PHOTOS [--runs 5] [--links 20000] [--enlarge 4000 --count 100]
+
+``--links`` makes a larger folder of the same photographs, where starting up weighs less.
 
 ``--enlarge`` measures what comes out of a phone: copies of the photographs with a longer side of that many pixels.
 """
@@ -14,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measured import flowers, in_turn, spread
+from measured import flowers, in_turn, linked, spread
 from PIL import Image
 
 from flowercli.models import load_model
@@ -28,11 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--links", type=int, help="classify so many links to the photographs instead")
     parser.add_argument("--enlarge", type=int, help="longer side in pixels")
     parser.add_argument("--count", type=int, default=100, help="photographs to enlarge")
     arguments = parser.parse_args()
     model = load_model(None).file("model.int8.onnx")
-    with prepared(arguments.photos, arguments.enlarge, arguments.count) as photos:
+    with prepared(arguments) as photos:
         count = len(list(photos.rglob("*.jpg")))
         script = [sys.executable, str(Path(__file__).parent / "plain_script.py"), str(photos), str(model)]
         ours, theirs = in_turn(flowers("classify", photos, "--json"), script, arguments.runs)
@@ -47,11 +50,21 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def prepared(photos: Path, longer_side: int | None, count: int) -> Iterator[Path]:
-    """Yield the folder as it is, or one with enlarged copies of some of its photographs."""
-    if longer_side is None:
-        yield photos
-        return
+def prepared(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Yield the folder as it is, or one with links to its photographs, or with enlarged copies of some of them."""
+    if arguments.links:
+        with linked(arguments.photos, arguments.links) as folder:
+            yield folder
+    elif arguments.enlarge:
+        with enlarged(arguments.photos, arguments.enlarge, arguments.count) as folder:
+            yield folder
+    else:
+        yield arguments.photos
+
+
+@contextlib.contextmanager
+def enlarged(photos: Path, longer_side: int, count: int) -> Iterator[Path]:
+    """Yield a folder with enlarged copies of some of the photographs."""
     found = sorted(photos.rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(found[:: max(1, len(found) // count)][:count]):

@@ -13,19 +13,22 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import command, default_interrupt, flowers
 
+from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+psutil = pytest.importorskip("psutil")
 
 from torch.utils.data import DataLoader, Dataset
 
 from flowercli.training.data_workers import start_data_worker
-from flowercli.training.run_folder import LAST
+from flowercli.training.run_folder import BEST
 
 TINY = ("model=tiny", "--batch-size", 16, "--epochs", 1)
 connect = multiprocessing.connection.Client
@@ -87,6 +90,20 @@ def test_a_worker_that_is_left_behind_does_not_hold_up_the_end():
     assert (done.returncode, done.stderr) == (3, b"")
 
 
+def start(*arguments):
+    return subprocess.Popen(
+        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def wait_for_checkpoint(process, output):
+    """Wait until the run has come so far that it has data workers."""
+    while not any(output.glob(f"*/{BEST}")):
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def broken(own_dataset, run):
     """Return a split dataset whose first photograph for training is cut off since, and the whole photograph."""
@@ -111,15 +128,24 @@ def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_wi
     assert resumed.code == 0, resumed.err
 
 
+def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, tmp_path):
+    process = start("--data", dataset, *TINY, "num_workers=2", "--epochs", 40, "--output", tmp_path / "runs")
+    wait_for_checkpoint(process, tmp_path / "runs")
+    for worker in psutil.Process(process.pid).children():  # As the kernel does when memory runs out.
+        worker.kill()
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    assert "A process that decodes photographs was killed" in err
+    assert "Traceback" not in err
+    hint = re.search(r"flowers (train --resume \S+ num_workers=0)\n", err)
+    resumed = flowers(*hint[1].split(), timeout=120)
+    assert resumed.code == 0, resumed.err
+    assert Bundle.load(Path(resumed.out.strip())).section["history"]
+
+
 def test_a_second_interrupt_ends_everything_at_once(dataset, tmp_path):
-    process = subprocess.Popen(
-        command("train", "--data", dataset, *TINY, "num_workers=2", "--epochs", 400, "--output", tmp_path / "runs"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=default_interrupt,  # noqa: PLW1509
-    )  # fmt: skip
-    while not any(tmp_path.glob(f"runs/*/{LAST}")):
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = start("--data", dataset, *TINY, "num_workers=2", "--epochs", 400, "--output", tmp_path / "runs")
+    wait_for_checkpoint(process, tmp_path / "runs")
     for _ in range(2):  # From a terminal, whose Ctrl-C goes to the data workers too.
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.05)

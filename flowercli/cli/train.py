@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,9 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with an unfinished run: the folder given as argument, or the newest in --output."
+            "--resume",
+            help="Go on with an unfinished run: the folder given as argument, or the newest in --output. "
+            "Of its configuration, num_workers alone may be another.",
         ),
     ] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
@@ -90,13 +93,20 @@ def _resume(arguments: list[str], output: Path | None, options: list[str]) -> No
 
     with needs_extra("train"):
         from flowercli.training import run
+        from flowercli.training.config import compose_config
         from flowercli.training.run_folder import RunFolder, newest_unfinished
+    # The one setting that says nothing of the result, only of the machine.
+    workers = [argument for argument in arguments if argument.startswith("num_workers=")]
+    arguments = [argument for argument in arguments if argument not in workers]
     changes = options + [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
     if changes or len(arguments) > 1:
         message = f"A resumed run keeps its configuration: {', '.join(changes or arguments[1:])} cannot be given."
         raise UsageError(message, hint="flowers train --resume RUN")
     path = Path(arguments[0]) if arguments else newest_unfinished(output or Path(DEFAULT_OUTPUT))
     folder = RunFolder.open(path)
+    if workers:
+        config = replace(folder.config, num_workers=compose_config(workers).num_workers)
+        folder = replace(folder, config=config)
     _watch(folder.config, folder.manifest, lambda listener: run.resume(folder, listener))
 
 

@@ -33,6 +33,11 @@ def _forget_lost_parent(kind: type[BaseException], error: BaseException, trace: 
         sys.__excepthook__(kind, error, trace)
 
 
+def is_lost_worker(error: RuntimeError) -> bool:
+    """Whether torch's loader says that one of them ended before its time."""
+    return str(error).startswith("DataLoader worker")
+
+
 def _end_data_workers() -> None:
     """Kill those that an error left behind: multiprocessing would send them a signal that they ignore, and wait."""
     if hasattr(signal, "SIGCHLD"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted
 from flowercli.inference.novelty import Novelty
 from flowercli.models import load_model
+from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import keep_freed_memory, make_repeatable
 from flowercli.training.interrupt import stop_request
@@ -29,7 +31,7 @@ from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowercli.data.manifest import Manifest
     from flowercli.training.loop import Listener, Progress
@@ -57,7 +59,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
     Raises:
         DataError: photographs of the manifest are missing or cannot be read, or a split is too small.
         WeightsError: the pretrained weights cannot be had.
-        TrainingError: the loss is no longer a number, the memory is too small, or the disk full.
+        TrainingError: the loss is no longer a number, the memory is too small, the disk full, or a data worker killed.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
     """
     _check_photos(config, manifest)
@@ -119,29 +121,38 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
     listener.started(run.target.name, run.identity)
+    with _telling_how_to_go_on(run), stop_request() as stop:
+        progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
+        stop.stop_at_once_from_here()
+        fitted = _best(run, setup, progress)
+        novelty = fit_novelty(run.config, run.manifest, fitted)
+        with new_folder(run.target) as folder:
+            bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+            add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
+    run.discard()
+    return _result(Bundle.load(run.target))
+
+
+@contextmanager
+def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
+    resume = f"flowers train --resume {run.path}"
     try:
-        with stop_request() as stop:
-            progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
-            stop.stop_at_once_from_here()
-            fitted = _best(run, setup, progress)
-            novelty = fit_novelty(run.config, run.manifest, fitted)
-            with new_folder(run.target) as folder:
-                bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
-                add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
+        yield
     except KeyboardInterrupt as error:
-        message = "Interrupted. Everything is saved."
-        raise TrainingInterrupted(message, hint=f"Go on with: flowers train --resume {run.path}") from error
+        raise TrainingInterrupted("Interrupted. Everything is saved.", hint=f"Go on with: {resume}") from error
     except UnreadablePhotoError as error:
-        hint = (
-            f"Put it back as it was, then: flowers train --resume {run.path}\n"
-            f"Or start anew without it: flowers split {run.config.data.path}"
-        )
+        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: flowers split {run.config.data.path}"
         raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."
-        raise TrainingError(message, hint=f"Free some space, then: flowers train --resume {run.path}") from error
-    run.discard()
-    return _result(Bundle.load(run.target))
+        raise TrainingError(message, hint=f"Free some space, then: {resume}") from error
+    except RuntimeError as error:
+        if not is_lost_worker(error):
+            raise
+        message = (
+            "A process that decodes photographs was killed: most likely memory, or a container's /dev/shm, ran out."
+        )
+        raise TrainingError(message, hint=f"Go on without such processes: {resume} num_workers=0") from error
 
 
 def _result(bundle: Bundle) -> TrainResult:

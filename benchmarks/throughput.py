@@ -23,6 +23,7 @@ from flowercli.models import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 def main() -> None:
@@ -49,17 +50,13 @@ def main() -> None:
     print(f"CPU a photograph          {spread(cpu[0], ' ms')} against {spread(cpu[1], ' ms')}")
 
 
-@contextlib.contextmanager
-def prepared(arguments: argparse.Namespace) -> Iterator[Path]:
-    """Yield the folder as it is, or one with links to its photographs, or with enlarged copies of some of them."""
+def prepared(arguments: argparse.Namespace) -> AbstractContextManager[Path]:
+    """Have the folder as it is, or one with links to its photographs, or with enlarged copies of some of them."""
     if arguments.links:
-        with linked(arguments.photos, arguments.links) as folder:
-            yield folder
-    elif arguments.enlarge:
-        with enlarged(arguments.photos, arguments.enlarge, arguments.count) as folder:
-            yield folder
-    else:
-        yield arguments.photos
+        return linked(arguments.photos, arguments.links)
+    if arguments.enlarge:
+        return enlarged(arguments.photos, arguments.enlarge, arguments.count)
+    return contextlib.nullcontext(arguments.photos)
 
 
 @contextlib.contextmanager

@@ -51,6 +51,13 @@ class DataError(FlowersError):
     """A folder of photographs that cannot be used as a dataset, or a manifest that does not fit it."""
 
 
+class UnreadablePhotoError(DataError):
+    """A photograph of a dataset that broke, or went away, after the split; ``why`` is a sentence."""
+
+    def __init__(self, path: object, why: str, *, hint: str) -> None:
+        super().__init__(f"The photograph {path} cannot be read any more: {why}", hint=hint)
+
+
 class DownloadError(FlowersError):
     """Something that cannot be fetched, or is not what was asked for."""
 

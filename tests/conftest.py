@@ -94,6 +94,14 @@ def default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def start_training(*arguments: object) -> subprocess.Popen[str]:
+    """Start ``flowers train`` as the leader of a group of processes, as a terminal or a job scheduler does."""
+    return subprocess.Popen(
+        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=default_interrupt,  # noqa: PLW1509
+    )  # fmt: skip
+
+
 def in_terminal(arguments: list[object], columns: int = 100) -> Run:
     """Run the program on a terminal of its own and return what it shows, without colours."""
     import fcntl

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import command, default_interrupt, flowers
+from conftest import flowers, start_training
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest
@@ -90,13 +90,6 @@ def test_a_worker_that_is_left_behind_does_not_hold_up_the_end():
     assert (done.returncode, done.stderr) == (3, b"")
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=default_interrupt,  # noqa: PLW1509
-    )  # fmt: skip
-
-
 def wait_for_checkpoint(process, output):
     """Wait until the run has come so far that it has data workers."""
     while not any(output.glob(f"*/{BEST}")):
@@ -129,7 +122,7 @@ def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_wi
 
 
 def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, tmp_path):
-    process = start("--data", dataset, *TINY, "num_workers=2", "--epochs", 40, "--output", tmp_path / "runs")
+    process = start_training("--data", dataset, *TINY, "num_workers=2", "--epochs", 40, "--output", tmp_path / "runs")
     wait_for_checkpoint(process, tmp_path / "runs")
     for worker in psutil.Process(process.pid).children():  # As the kernel does when memory runs out.
         worker.kill()
@@ -144,7 +137,7 @@ def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, 
 
 
 def test_a_second_interrupt_ends_everything_at_once(dataset, tmp_path):
-    process = start("--data", dataset, *TINY, "num_workers=2", "--epochs", 400, "--output", tmp_path / "runs")
+    process = start_training("--data", dataset, *TINY, "num_workers=2", "--epochs", 400, "--output", tmp_path / "runs")
     wait_for_checkpoint(process, tmp_path / "runs")
     for _ in range(2):  # From a terminal, whose Ctrl-C goes to the data workers too.
         os.killpg(process.pid, signal.SIGINT)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import command, default_interrupt, flowers
+from conftest import flowers, start_training
 
 from flowercli.bundle import Bundle
 
@@ -35,13 +35,6 @@ def weights_of(path):
 def checkpoint(folder):
     """Return the last checkpoint below ``folder``, if there is one."""
     return next(iter(folder.glob(f"*/{LAST}")), None)
-
-
-def start(*arguments):
-    return subprocess.Popen(
-        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=default_interrupt,  # noqa: PLW1509
-    )  # fmt: skip
 
 
 def stop_soon(process, output, number, rng):
@@ -66,20 +59,22 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
     whole = flowers("train", "--data", dataset, *RECIPE, "--output", tmp_path / "whole")
     assert whole.code == 0, whole.err
     output, rng = tmp_path / "stopped", random.Random()
-    process = start("--data", dataset, *RECIPE, "--output", output)
+    ends = {0}
+    process = start_training("--data", dataset, *RECIPE, "--output", output)
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         err = stop_soon(process, output, number, rng)
         if checkpoint(output) is None:
+            ends = {0, 130, -number}
             break  # Its bundle was there before it could be stopped.
         if number != signal.SIGKILL:
             assert process.returncode == 130, err
             assert "Everything is saved" in err
             assert f"flowers train --resume {checkpoint(output).parent}" in err
         assert "Traceback" not in err
-        process = start("--resume", checkpoint(output).parent)
+        process = start_training("--resume", checkpoint(output).parent)
     out, err = process.communicate(timeout=120)
     finished = Path(out.strip()) if out else next(output.iterdir())
-    assert process.returncode in {0, 130, -number}, err
+    assert process.returncode in ends, err
     assert weights_of(finished) == weights_of(whole.out.strip())
     assert len(Bundle.load(finished).section["history"]) == 3
     assert os.listdir(output) == [finished.name]
@@ -89,7 +84,7 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
 def unfinished(dataset, tmp_path_factory):
     """Return a run that was interrupted; not to be changed."""
     output = tmp_path_factory.mktemp("runs")
-    process = start("--data", dataset, *RECIPE, "--epochs", 400, "--output", output)
+    process = start_training("--data", dataset, *RECIPE, "--epochs", 400, "--output", output)
     stop_soon(process, output, signal.SIGINT, random.Random())
     return checkpoint(output).parent
 
@@ -139,7 +134,7 @@ def test_full_disk_keeps_the_checkpoint_before_and_the_run_can_finish(dataset, t
     output = tmp_path / "runs"
     # Without data workers, whose shared memory the limit would hit too.
     recipe = ["num_workers=0" if part == "num_workers=1" else part for part in RECIPE]
-    process = start("--data", dataset, *recipe, "--output", output)
+    process = start_training("--data", dataset, *recipe, "--output", output)
     while checkpoint(output) is None:
         assert process.poll() is None
         time.sleep(0.02)

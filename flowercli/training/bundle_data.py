@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest, missing_photos
-from flowercli.errors import BundleError, DataError, ImageError, UsageError
+from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
 
 if TYPE_CHECKING:
@@ -97,12 +97,10 @@ def pixels_of(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a photograph of a dataset into pixels ``[H, W, 3]``.
 
     Raises:
-        DataError: it cannot be read.
+        UnreadablePhotoError: it cannot be read.
     """
     try:
         return load_pixels(path, spec)
     except ImageError as error:
-        message = f"The photograph {path} cannot be read any more: {error.message}"
-        raise DataError(
-            message, hint="Put it back as it was, or point --data at a whole copy of the dataset."
-        ) from error
+        hint = "Put it back as it was, or point --data at a whole copy of the dataset."
+        raise UnreadablePhotoError(path, error.message, hint=hint) from error

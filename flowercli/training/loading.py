@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from flowercli.errors import DataError
+from flowercli.errors import UnreadablePhotoError
 from flowercli.training.data_workers import start_data_worker
 from flowercli.training.dataset import Unreadable
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from flowercli.training.sampler import EpochSampler
 
 Batch = tuple[Tensor, Tensor]
-
-
-class UnreadablePhotoError(DataError):
-    """A photograph of the dataset that broke, or went away, after the split."""
 
 
 class PhotoLoader:
@@ -62,8 +58,8 @@ class PhotoLoader:
         """
         for batch in self._loader:
             if isinstance(batch, Unreadable):
-                message = f"The photograph {batch.path} cannot be read any more: {batch.why}"
-                raise UnreadablePhotoError(message, hint="Put it back as it was, or split again: flowers split DIR")
+                hint = "Put it back as it was, or split again: flowers split DIR"
+                raise UnreadablePhotoError(batch.path, batch.why, hint=hint)
             yield batch
 
 

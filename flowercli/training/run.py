@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
-from flowercli.errors import DataError, TrainingError, TrainingInterrupted
+from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.inference.novelty import Novelty
 from flowercli.models import load_model
 from flowercli.training.data_workers import is_lost_worker
@@ -20,7 +20,7 @@ from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_t
 from flowercli.training.device import keep_freed_memory, make_repeatable
 from flowercli.training.interrupt import stop_request
 from flowercli.training.learner import Learner
-from flowercli.training.loading import PhotoLoader, UnreadablePhotoError
+from flowercli.training.loading import PhotoLoader
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
 from flowercli.training.predict import Outputs, predict

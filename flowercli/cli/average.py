@@ -9,7 +9,9 @@ import typer
 
 
 def average(
-    bundles: Annotated[list[str], typer.Argument(metavar="BUNDLE", help="Bundles of one recipe with several seeds.")],
+    bundles: Annotated[
+        list[str], typer.Argument(metavar="BUNDLE...", help="Bundles of one recipe with several seeds.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     accept: Annotated[

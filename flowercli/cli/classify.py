@@ -24,7 +24,7 @@ def classify(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH",
+            metavar="PATH...",
             help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin by line or NUL.",
             show_default=False,
         ),

@@ -15,7 +15,7 @@ def merge(
     directories: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR", help="Datasets: folders with one subfolder a class, or names of downloaded ones."
+            metavar="DIR...", help="Datasets: folders with one subfolder a class, or names of downloaded ones."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new dataset.")],

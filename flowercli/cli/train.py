@@ -24,7 +24,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KEY=VALUE",
+            metavar="KEY=VALUE...",
             help=f"Overrides in Hydra's grammar, for example model=rexnet_150 optim.lr=1e-3. Groups: {GROUPS}.",
             show_default=False,
         ),

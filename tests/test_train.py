@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +26,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from flowercli.training.depthwise import InFp32, speed_up_depthwise
 from flowercli.training.losses import balanced_weights
+from flowercli.training.model import load_bundle_model
 from flowercli.training.run_folder import SUFFIX
 from flowercli.training.sampler import EpochSampler, balanced, square_root
 from flowercli.training.schema import CHOICES
@@ -84,6 +86,28 @@ def test_distillation_follows_the_teacher(trained, dataset, tmp_path, run):
     assert result.code == 0, result.err
     config = Bundle.load(next(tmp_path.iterdir())).section["provenance"]["config"]
     assert config["distill"]["teacher"] == [str(trained)]
+
+
+def test_teacher_may_know_more_classes_but_not_fewer(trained, own_dataset, tmp_path, run):
+    shutil.rmtree(own_dataset / "blue")
+    arguments = ("train", "--data", own_dataset, "model=tiny", "loss=ce", f"distill.teacher=[{trained}]")
+    more = ("--epochs", 1, "--batch-size", 16, "num_workers=0", "--output", tmp_path / "runs", "distill=bundle")
+    result = run(*arguments, *more)
+    assert result.code == 0, result.err
+    assert Bundle.load(next((tmp_path / "runs").iterdir())).class_names == ["green", "reds"]
+    (own_dataset / "green").rename(own_dataset / "violet")
+    manifest_path(own_dataset).unlink()
+    result = run(*arguments, *more)
+    assert result.code == 1
+    assert "does not know violet; it knows blue, green, reds" in result.err
+
+
+def test_classes_that_are_kept_keep_their_logits(trained):
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    whole, part = (load_bundle_model(Bundle.load(trained)) for _ in range(2))
+    part.keep_classes([2, 0])
+    assert torch.equal(part(pixels)[0], whole(pixels)[0][:, [2, 0]])
+    assert part.num_classes == 2
 
 
 def test_early_stopping(dataset, tmp_path, run):
@@ -220,6 +244,19 @@ def test_frozen_backbone_learns_nothing_but_its_head(dataset, run, tmp_path, tra
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_frozen_stages_keep_weights_and_statistics(dataset, run, tmp_path, trained):
+    result = run(
+        "train", "--data", dataset, "model=tiny", f"model.weights={trained}", "optim.freeze_stages=2", "--epochs", 1,
+        "--batch-size", 16, "num_workers=0", "loss=ce", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    before, after = (
+        safetensors.load_file(folder / "model.safetensors") for folder in (trained, next(tmp_path.iterdir()))
+    )
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept == {name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0"))}
 
 
 def test_class_weights_are_those_of_scikit_learn():

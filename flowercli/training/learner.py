@@ -82,8 +82,9 @@ class Learner:
 
     def start_epoch(self, epoch: int) -> None:
         """Switch to training; in the first ``optim.freeze_epochs`` epochs only the new layers learn."""
+        optim = self.config.optim
         self.model.train()
-        self.model.freeze_backbone(frozen=epoch <= self.config.optim.freeze_epochs)
+        self.model.freeze_backbone(frozen=epoch <= optim.freeze_epochs, stages=optim.freeze_stages)
 
     def update(self, pixels: Tensor, class_indices: Tensor, epoch: int, step: int) -> float:
         """Make one optimizer update and return its loss.

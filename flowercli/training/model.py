@@ -58,13 +58,30 @@ class PixelClassifier(nn.Module):
         head: nn.Module = self.backbone.get_classifier()
         return head
 
-    def freeze_backbone(self, *, frozen: bool) -> None:
-        """Stop or let learn everything but the classifier; frozen batch normalisation keeps its statistics."""
+    def freeze_backbone(self, *, frozen: bool, stages: int = 0) -> None:
+        """Stop or let learn everything but the classifier, or the first stages; what is frozen is in evaluation mode.
+
+        Args:
+            frozen: everything but the classifier.
+            stages: so many groups of layers as timm counts them, the stem being the first.
+        """
+        fixed = first_stages(self.backbone, stages)
         head = {id(parameter) for parameter in self.classifier.parameters()}
-        for parameter in self.backbone.parameters():
-            parameter.requires_grad_(not frozen or id(parameter) in head)
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_((not frozen and name not in fixed) or id(parameter) in head)
         if frozen:
             self.backbone.eval()
+        for module in self.backbone.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()  # Batch normalisation keeps its statistics, and no path is dropped.
+
+    def keep_classes(self, indices: list[int]) -> None:
+        """Answer with the logits of these classes alone, in this order, as a teacher of fewer classes does."""
+        head = self.classifier
+        for name, parameter in list(head.named_parameters()):  # A linear layer's weight [C, D] and bias [C].
+            setattr(head, name, nn.Parameter(parameter.detach()[indices]))
+        self.backbone.num_classes = len(indices)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Classify a batch.
@@ -86,6 +103,14 @@ class PixelClassifier(nn.Module):
         features = self.backbone.forward_features(normalised)
         embedding = self.backbone.forward_head(features, pre_logits=True)
         return self.classifier(embedding), embedding
+
+
+def first_stages(backbone: Any, count: int) -> set[str]:
+    """Return the names of the parameters in the first groups of layers of a timm model, the stem being the first."""
+    if count == 0:
+        return set()
+    groups = timm.models.group_parameters(backbone, backbone.group_matcher(coarse=True), reverse=True)
+    return {name for name, group in groups.items() if group < count}
 
 
 def create_backbone(config: ModelConfig, num_classes: int) -> Any:

@@ -196,7 +196,9 @@ def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
 
 def _load_teacher(name: str, class_names: Sequence[str]) -> PixelClassifier:
     bundle = load_model(name)
-    if bundle.class_names != list(class_names):
-        message = f"The teacher {name} knows {', '.join(bundle.class_names)}; the dataset has {', '.join(class_names)}."
-        raise DataError(message, hint="A teacher must be trained on the same classes.")
-    return load_bundle_model(bundle)
+    if unknown := [each for each in class_names if each not in bundle.class_names]:
+        message = f"The teacher {name} does not know {', '.join(unknown)}; it knows {', '.join(bundle.class_names)}."
+        raise DataError(message, hint="A teacher must be trained on the dataset's classes; it may know others too.")
+    teacher = load_bundle_model(bundle)
+    teacher.keep_classes([bundle.class_names.index(each) for each in class_names])
+    return teacher

@@ -54,6 +54,7 @@ class OptimConfig:
     weight_decay: float
     warmup_epochs: int
     freeze_epochs: int
+    freeze_stages: int
     min_lr_scale: float
     clip_grad_norm: float
 
@@ -156,6 +157,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "optim.weight_decay": (0, None),
     "optim.warmup_epochs": (0, None),
     "optim.freeze_epochs": (0, None),
+    "optim.freeze_stages": (0, None),
     "optim.min_lr_scale": (0, 1),
     "optim.clip_grad_norm": (0, None),
     "augment.image_size": (32, 2048),

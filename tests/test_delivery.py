@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT, SAMPLES
 from PIL import Image
 
-from flowercli.bundle import Bundle, add_files
+from flowercli.bundle import ONNX_INT8, Bundle, add_files
+from flowercli.export.check import Check, LostAccuracyError, require_accuracy
 from flowercli.models import load_model
 
 # What the bare environment holds: the three packages, with the folders of their libraries. (onnxruntime reads
@@ -178,12 +179,27 @@ def test_existing_folder_and_lost_accuracy_are_refused(tmp_path, run):
     assert result.code == 2
     result = run("export", "flowers5", "--delivery", tmp_path / "new", "--max-drop", -1)
     assert result.code == 1
-    assert "model.int8.onnx loses 0.0 points of validation accuracy; -1 are allowed" in result.err
+    assert "model.int8.onnx loses 0.8 points of validation accuracy; -1 are allowed" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert run("export", "flowers5", "--delivery", tmp_path / "new", "--output", tmp_path / "copy").code == 2
     result = run("export", "flowers5", "--onnx")
     assert result.code == 2
     assert "has no model.safetensors" in result.err
+
+
+def test_one_photograph_may_be_lost_by_default_and_not_two():
+    record = {
+        "file": ONNX_INT8, "size": 1, "method": "minmax", "photos": 118, "max_difference": 0.1, "mean_difference": 0.1,
+        "agreement": 0.99, "accuracy": 0.97,
+    }  # fmt: skip
+    one, two = (Check.from_record({**record, "drop": 100 * lost / 118}) for lost in (1, 2))
+    require_accuracy([one], None)
+    with pytest.raises(LostAccuracyError, match=r"loses 1\.7 points .*; 0\.5, or one photograph, are allowed"):
+        require_accuracy([two], None)
+    with pytest.raises(LostAccuracyError, match=r"0\.5 are allowed"):
+        require_accuracy([one], 0.5)
+    # Where there are many, half a point is more than one photograph.
+    require_accuracy([Check.from_record({**record, "photos": 1000, "drop": 0.5})], None)
 
 
 def test_killed_or_failed_packing_leaves_nothing(tmp_path, run):

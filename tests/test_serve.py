@@ -63,7 +63,7 @@ def test_ready_line_and_access_log(tmp_path):
             assert server.classify(PICTURE, {**JPEG, "X-Request-ID": identity}).status == 200
         server.ask("GET", "/nothing?secret=1")
         assert server.end() == 0
-    assert "flowers5 (tf_efficientnet_lite0) on cpu (model.int8.onnx)" in server.text
+    assert "flowers5 (tf_efficientnet_lite1) on cpu (model.int8.onnx)" in server.text
     first, second, third, fourth = server.lines()
     assert first["request_id"] == "my-id:1"
     assert len({second["request_id"], third["request_id"], fourth["request_id"]}) == 3

@@ -33,7 +33,10 @@ def export(
         typer.Option(metavar="FOLDER", help="Pack the model with a client that needs no flowers, there."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
-    max_drop: Annotated[float, typer.Option(help="Points of validation accuracy that an export may lose.")] = 0.5,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Points of validation accuracy that an export may lose; by default 0.5, or one photograph."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Add the files to a copy of the bundle, made there.")
     ] = None,
@@ -105,7 +108,7 @@ def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None
 
 
 def _export(
-    bundle: Bundle, formats: list[str], data: Path | None, max_drop: float, output: Path | None
+    bundle: Bundle, formats: list[str], data: Path | None, max_drop: float | None, output: Path | None
 ) -> ExportResult:
     from flowercli.cli.export_report import elapsed
     from flowercli.cli.output import note

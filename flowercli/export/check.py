@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
 
 
+# Points of validation accuracy that an export may lose, if nothing else is asked for.
+MAX_DROP = 0.5
+
+
 @dataclass(frozen=True)
 class Check:
     """How one exported file compares with torch on the same photographs, those of validation.
@@ -39,6 +43,12 @@ class Check:
         """Return the fields as JSON holds them."""
         return asdict(self)
 
+    def keeps_accuracy(self, max_drop: float | None) -> bool:
+        """Whether it loses no more than so many points; by default half a point, or one photograph if that is more."""
+        if max_drop is not None:
+            return self.drop <= max_drop
+        return self.drop <= MAX_DROP or round(self.drop * self.photos / 100) <= 1
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Read what a bundle records of an export; older ones hold neither interval nor latency."""
@@ -56,16 +66,17 @@ class LostAccuracyError(ExportError):
         self.checks = list(checks)
 
 
-def require_accuracy(checks: Sequence[Check], max_drop: float) -> None:
+def require_accuracy(checks: Sequence[Check], max_drop: float | None) -> None:
     """Refuse exports that lose too much; of several attempts at one file the last one counts.
 
     Raises:
-        LostAccuracyError: one of them loses more than ``max_drop`` points.
+        LostAccuracyError: one of them loses more than ``max_drop`` points, or what is allowed by default.
     """
     last = {check.file: check for check in checks}
-    lost = [f"{check.file} loses {check.drop:.1f}" for check in last.values() if check.drop > max_drop]
+    lost = [f"{check.file} loses {check.drop:.1f}" for check in last.values() if not check.keeps_accuracy(max_drop)]
     if lost:
-        message = f"{', '.join(lost)} points of validation accuracy; {max_drop:g} are allowed. Nothing was written."
+        allowed = f"{MAX_DROP:g}, or one photograph," if max_drop is None else f"{max_drop:g}"
+        message = f"{', '.join(lost)} points of validation accuracy; {allowed} are allowed. Nothing was written."
         raise LostAccuracyError(message, checks, hint="Accept more with --max-drop, or leave that export out.")
 
 

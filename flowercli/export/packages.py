@@ -62,14 +62,15 @@ def require_new(folders: Iterable[Path | None]) -> None:
 
 
 def write_packages(
-    bundle: Bundle, targets: Mapping[str, Path], max_drop: float, say: Callable[[str], None]
+    bundle: Bundle, targets: Mapping[str, Path], max_drop: float | None, say: Callable[[str], None]
 ) -> list[Check]:
     """Write packages of a bundle, after holding each graph to what the bundle records of it.
 
     Args:
         bundle: a folder or a lone ``.onnx``; no torch weights are needed.
         targets: a new folder for each of some of ``PACKAGES``.
-        max_drop: points of validation accuracy that a graph may have lost against torch when it was exported.
+        max_drop: points of validation accuracy that a graph may have lost against torch when it was exported; by
+            default half a point, or one photograph where that is more.
         say: called with what is being done.
 
     Returns:

@@ -64,7 +64,7 @@ def export(
     formats: Collection[str],
     *,
     data: Path | None = None,
-    max_drop: float = 0.5,
+    max_drop: float | None = None,
     output: Path | None = None,
     say: Say = lambda _message: None,
     tick: Tick = lambda _seconds: None,
@@ -75,7 +75,8 @@ def export(
         bundle: a folder with torch weights.
         formats: of ``onnx`` (fp32), ``fp16``, ``int8`` and ``trt``; one or more. ``trt`` brings ``fp16`` if need be.
         data: the dataset, if it is not where it was at training.
-        max_drop: points of validation accuracy that an export may lose against torch.
+        max_drop: points of validation accuracy that an export may lose against torch; by default half a point, or
+            one photograph where that is more.
         output: where to make a copy of the bundle that gets the files instead; it must not exist.
         say: called with what is being done.
         tick: called about once a second while an engine is built, with the seconds since it began.
@@ -116,7 +117,7 @@ def _copy(bundle: Bundle, output: Path) -> Bundle:
 
 
 def _make_files(
-    bundle: Bundle, formats: Collection[str], folder: Path, data: BundleData, max_drop: float, say: Say
+    bundle: Bundle, formats: Collection[str], folder: Path, data: BundleData, max_drop: float | None, say: Say
 ) -> tuple[list[Check], Reference]:
     """Write the files into ``folder`` and return how they compare; fp32 is always made, the others come from it."""
     say("Asking torch about the validation photographs")
@@ -160,7 +161,7 @@ def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
 
 
 def _quantize_best(
-    bundle: Bundle, fp32: Path, data: BundleData, source: Reference, max_drop: float, say: Say
+    bundle: Bundle, fp32: Path, data: BundleData, source: Reference, max_drop: float | None, say: Say
 ) -> list[Check]:
     """Quantize with one calibration after the other until one keeps the accuracy; return all attempts."""
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
@@ -171,7 +172,7 @@ def _quantize_best(
         say(f"Quantizing to int8, calibrated by {method}")
         quantize(bundle, fp32, batches, method, target)
         attempts.append(parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source))
-        if attempts[-1].drop <= max_drop:
+        if attempts[-1].keeps_accuracy(max_drop):
             break
     return attempts
 

@@ -111,13 +111,13 @@ def broken(own_dataset, run):
 def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_with_it_back(broken, tmp_path, workers):
     folder, path, whole = broken
     output = tmp_path / "runs"
-    stopped = flowers("train", "--data", folder, *TINY, f"num_workers={workers}", "--output", output, timeout=120)
+    stopped = flowers("train", "--data", folder, *TINY, f"num_workers={workers}", "--output", output, timeout=600)
     assert stopped.code == 1
     assert f"{path} cannot be read any more: It is cut off" in stopped.err
     assert "Traceback" not in stopped.err
     hint = re.search(r"flowers train --resume (\S+)\n", stopped.err)
     path.write_bytes(whole)
-    resumed = flowers("train", "--resume", hint[1], timeout=120)
+    resumed = flowers("train", "--resume", hint[1], timeout=600)
     assert resumed.code == 0, resumed.err
 
 
@@ -131,7 +131,7 @@ def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, 
     assert "A process that decodes photographs was killed" in err
     assert "Traceback" not in err
     hint = re.search(r"flowers (train --resume \S+ num_workers=0)\n", err)
-    resumed = flowers(*hint[1].split(), timeout=120)
+    resumed = flowers(*hint[1].split(), timeout=600)
     assert resumed.code == 0, resumed.err
     assert Bundle.load(Path(resumed.out.strip())).section["history"]
 

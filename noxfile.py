@@ -83,7 +83,9 @@ def default_model(session: nox.Session) -> None:
     """Train the shipped model anew: nox -s default_model -- FLOWER_PHOTOS FLOWERS17 [FOLDER OF IMAGENET WEIGHTS]."""
     session.install("-e", ".[train]")
     five, seventeen, *weights = session.posargs
-    taught = f"distill.teacher=[{small_teacher(session, five, weights)},{garden(session, five, seventeen, weights)}]"
+    large = train(session, "shipped_teacher", five, *from_folder(weights, "tf_efficientnet_lite2"))
+    small = small_teacher(session, five, large, weights)
+    taught = f"distill.teacher=[{small},{garden(session, five, seventeen, large, weights)}]"
     # First from the photographs of the five flowers in both datasets, then from those of the dataset it is for.
     both = f"{seventeen}-of-the-five"
     kept = [part for name in ("daisy", "dandelion", "rose", "sunflower", "tulip") for part in ("--class", name)]
@@ -102,12 +104,12 @@ def garden_model(session: nox.Session) -> None:
     """Train the second shipped model: nox -s garden_model -- FLOWER_PHOTOS FLOWERS17 [FOLDER OF IMAGENET WEIGHTS]."""
     session.install("-e", ".[train]")
     five, seventeen, *weights = session.posargs
-    finish(session, garden(session, five, seventeen, weights), "garden18")
+    large = train(session, "shipped_teacher", five, *from_folder(weights, "tf_efficientnet_lite2"))
+    finish(session, garden(session, five, seventeen, large, weights), "garden18")
 
 
-def small_teacher(session: nox.Session, data: str, weights: list[str]) -> str:
-    """Train two EfficientNet-Lite0 with a Lite2 as teacher, and return the path of the mean of their weights."""
-    teacher = train(session, "shipped_teacher", data, *from_folder(weights, "tf_efficientnet_lite2"))
+def small_teacher(session: nox.Session, data: str, teacher: str, weights: list[str]) -> str:
+    """Train two EfficientNet-Lite0 with a larger teacher, and return the path of the mean of their weights."""
     lite0 = from_folder(weights, "tf_efficientnet_lite0")
     first = train(session, "shipped_student", data, f"distill.teacher=[{teacher}]", *lite0)
     more = ("seed=7", "epochs=12", "validate_every=12")
@@ -116,15 +118,14 @@ def small_teacher(session: nox.Session, data: str, weights: list[str]) -> str:
     return f"{first}-mean"
 
 
-def garden(session: nox.Session, five: str, seventeen: str, weights: list[str]) -> str:
-    """Train the model of eighteen flowers and return the path of its bundle."""
+def garden(session: nox.Session, five: str, seventeen: str, large: str, weights: list[str]) -> str:
+    """Train the model of eighteen flowers, whose teacher starts from ``large``; return the path of its bundle."""
     session.run("flowers", "split", five)
     session.run("flowers", "split", seventeen, "--stratify", "--ratios", "0.8,0.1,0.1")
     data = f"{seventeen}-and-five"
     session.run("flowers", "merge", five, seventeen, "--output", data)
-    first_teacher = train(session, "shipped_teacher", five, *from_folder(weights, "tf_efficientnet_lite2"))
     again = ("epochs=6", "optim.lr=2e-4")
-    more = (f"model.weights={first_teacher}", "validate_every=3", "data.sampler=square_root", *again)
+    more = (f"model.weights={large}", "validate_every=3", "data.sampler=square_root", *again)
     teacher = f"distill.teacher=[{train(session, 'shipped_teacher', data, *more)}]"
     first = train(session, "shipped_garden", data, teacher, *from_folder(weights, "tf_efficientnet_lite1"))
     more = (f"model.weights={first}", "validate_every=6", "augment.mix_probability=0.25", "seed=7", *again)

@@ -233,30 +233,33 @@ def test_loss_that_is_no_number_ends_the_run(dataset, run, tmp_path):
     assert "lower learning rate" in result.err
 
 
-def test_frozen_backbone_learns_nothing_but_its_head(dataset, run, tmp_path, trained):
-    result = run(
-        "train", "--data", dataset, "model=tiny", f"model.weights={trained}", "optim.freeze_epochs=1", "--epochs", 1,
-        "--batch-size", 16, "num_workers=0", "loss=ce", "--output", tmp_path,
-    )  # fmt: skip
-    assert result.code == 0, result.err
-    before, after = (
-        safetensors.load_file(folder / "model.safetensors") for folder in (trained, next(tmp_path.iterdir()))
-    )
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
+@pytest.fixture
+def weights_after(dataset, run, tmp_path, trained):
+    """Train an epoch from a trained bundle; names of the weights that are as they were, and of those that are not."""
+
+    def train(override):
+        result = run(
+            "train", "--data", dataset, "model=tiny", f"model.weights={trained}", override, "--epochs", 1,
+            "--batch-size", 16, "num_workers=0", "loss=ce", "--output", tmp_path,
+        )  # fmt: skip
+        assert result.code == 0, result.err
+        before, after = (
+            safetensors.load_file(folder / "model.safetensors") for folder in (trained, next(tmp_path.iterdir()))
+        )
+        same = {name for name in before if torch.equal(before[name], after[name])}
+        return same, before.keys() - same
+
+    return train
+
+
+def test_frozen_backbone_learns_the_head_only(weights_after):
+    _, changed = weights_after("optim.freeze_epochs=1")
     assert changed == {"classifier.weight", "classifier.bias"}
 
 
-def test_frozen_stages_keep_weights_and_statistics(dataset, run, tmp_path, trained):
-    result = run(
-        "train", "--data", dataset, "model=tiny", f"model.weights={trained}", "optim.freeze_stages=2", "--epochs", 1,
-        "--batch-size", 16, "num_workers=0", "loss=ce", "--output", tmp_path,
-    )  # fmt: skip
-    assert result.code == 0, result.err
-    before, after = (
-        safetensors.load_file(folder / "model.safetensors") for folder in (trained, next(tmp_path.iterdir()))
-    )
-    kept = {name for name in before if torch.equal(before[name], after[name])}
-    assert kept == {name for name in before if name.startswith(("conv_stem", "bn1", "blocks.0"))}
+def test_frozen_stages_keep_weights_and_statistics(weights_after):
+    same, changed = weights_after("optim.freeze_stages=2")
+    assert same == {name for name in same | changed if name.startswith(("conv_stem", "bn1", "blocks.0"))}
 
 
 def test_class_weights_are_those_of_scikit_learn():

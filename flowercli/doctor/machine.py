@@ -31,7 +31,7 @@ def _features() -> Check:
     values = {"name": name, "features": has}
     if has["VNNI"]:
         return Check("features", Status.OK, f"{name}: {shown}", values=values)
-    text = f"{name}: {shown}; without VNNI the int8 model takes about twice the time"
+    text = f"{name}: {shown}; without VNNI the int8 model takes longer"
     return Check("features", Status.NOTE, text, values=values)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from flowercli.errors import UsageError
 from flowercli.inference.novelty import Novelty
-from flowercli.inference.preprocess import INPUT, PreprocessSpec, load_pixels
+from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_picture
 from flowercli.inference.session import open_session
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     import numpy.typing as npt
     import onnxruntime as ort
@@ -71,8 +72,24 @@ class Classifier:
         Raises:
             ImageError: the picture cannot be read.
         """
-        probabilities, embedding = self.run(load_pixels(source, self.spec)[np.newaxis])
-        return self.prediction(probabilities[0], embedding[0], top_k)
+        return self.answer([self.load(source)], top_k)[0]
+
+    def load(self, source: str | os.PathLike[str] | bytes) -> Picture:
+        """Decode a picture, given as a path or as the bytes of a file, to what the model takes.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+        return load_picture(source, self.spec)
+
+    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+        """Answer about pictures, each a batch of its own.
+
+        A run of the network leaves the caches of the CPU without anything of Python: it is started for one picture
+        after the other, and only then is said what came of them.
+        """
+        outputs = [self.run(picture.pixels[np.newaxis]) for picture in pictures]
+        return [self.prediction(probabilities[0], embedding[0], top_k) for probabilities, embedding in outputs]
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.

@@ -54,7 +54,7 @@ class Novelty:
         """Return the distance ``[N]`` of embeddings ``[N, D]`` from the subspace, 0 to 2."""
         centred = _unit(embeddings) - self.mean
         residual = centred - (centred @ self.basis.T) @ self.basis
-        distances: npt.NDArray[np.float64] = np.linalg.norm(residual, axis=1)
+        distances: npt.NDArray[np.float64] = np.sqrt(_squares(residual))
         return distances
 
     def coordinates(self, embeddings: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
@@ -85,9 +85,15 @@ class Novelty:
 
 
 def _unit(embeddings: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit: npt.NDArray[np.floating[Any]] = embeddings / np.maximum(norms, 1e-12)
+    norms = np.sqrt(_squares(embeddings))
+    unit: npt.NDArray[np.floating[Any]] = embeddings / np.maximum(norms, 1e-12)[:, np.newaxis]
     return unit
+
+
+def _squares(rows: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Return the squared length of each row: one call where ``np.linalg.norm`` makes many."""
+    squares: npt.NDArray[np.floating[Any]] = np.einsum("ij,ij->i", rows, rows)
+    return squares
 
 
 def _stored(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -13,20 +16,27 @@ from flowercli.errors import ImageError
 from flowercli.inference.sources import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flowercli.inference.classifier import Prediction
+    from flowercli.inference.preprocess import Picture
 
 T = TypeVar("T")
 # Pictures in work or waiting, a worker: enough that a slow one does not stop the others.
 WINDOW_PER_WORKER = 8
+# Items that a worker takes at once where enough wait: decoding two, running two and wording two costs less than twice
+# one of each, as the caches of the CPU are warm for the second; four are no better than two.
+GROUP = 2
 
 
 class Classifies(Protocol):
     """What answers about pictures, from several threads: a classifier, or one whose answers are looked at."""
 
-    def classify(self, source: str | bytes, top_k: int | None = None) -> Prediction:
-        """Answer about one picture."""
+    def load(self, source: str | bytes) -> Picture:
+        """Decode one picture."""
+
+    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+        """Answer about decoded pictures."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,8 @@ def classify_stream(
 ) -> Iterator[Result]:
     """Classify pictures and yield the results in input order, each as soon as those before it are out.
 
-    Decoding and inference of one picture happen on one thread, one picture a batch: on a CPU that beats
-    larger batches, and neither Pillow nor onnxruntime holds Python's lock while it works.
+    Decoding and inference of one picture happen on one thread, one picture a batch: so an answer never depends on the
+    neighbours, and neither Pillow nor onnxruntime holds Python's lock while it works.
 
     Args:
         classifier: opened with one thread an operator, so that ``workers`` of them fill the cores.
@@ -63,14 +73,22 @@ def classify_stream(
         top_k: how many classes each answer lists; all by default.
     """
 
-    def work(path: str) -> Result:
-        try:
-            source = _fetch(path) if is_url(path) else path
-            return Result(path, classifier.classify(source, top_k))
-        except ImageError as error:
-            return Result(path, error)
+    def work(group: Sequence[str]) -> Iterable[Result]:
+        if len(group) > 1 and any(map(is_url, group)):  # One that is fetched slowly must not hold up the others.
+            return chain.from_iterable(work([path]) for path in group)
+        loaded = [_load(classifier, path) for path in group]
+        answers = iter(classifier.answer([one for one in loaded if not isinstance(one, ImageError)], top_k))
+        outcomes = (one if isinstance(one, ImageError) else next(answers) for one in loaded)
+        return map(Result, group, outcomes)
 
-    return ordered_map(work, paths, workers)
+    return grouped_map(work, paths, workers)
+
+
+def _load(classifier: Classifies, path: str) -> Picture | ImageError:
+    try:
+        return classifier.load(_fetch(path) if is_url(path) else path)
+    except ImageError as error:
+        return error
 
 
 def _fetch(url: str) -> bytes:
@@ -80,20 +98,39 @@ def _fetch(url: str) -> bytes:
 
 
 def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) -> Iterator[T]:
+    """Apply ``work`` to one item at a time; all else is as in :func:`grouped_map`."""
+    return grouped_map(partial(map, work), items, workers)
+
+
+def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[str], workers: int) -> Iterator[T]:
     """Apply ``work`` on several threads and yield the results in order, holding few of them at a time.
 
     ``items`` is read on a thread of its own, so that a result does not wait for the next item: paths
     that are typed, or written by another program, are answered one by one. An exception of
     ``items`` or ``work`` is raised here, in its turn.
+
+    Args:
+        work: gives the results of a group: of one item, or of :data:`GROUP` where more wait than there are workers.
+        items: read only as far ahead as the window needs.
+        workers: threads.
     """
     # The futures in order; the size of the queue is what bounds how far ahead is worked.
     queue: Queue[Future[T] | None] = Queue(workers * WINDOW_PER_WORKER)
+    waiting: deque[tuple[str, Future[T]]] = deque()
     pool = ThreadPoolExecutor(workers)
+
+    def work_on_some() -> None:
+        group = _take(waiting, GROUP if len(waiting) > workers else 1)
+        if group:
+            _settle(work, group)
 
     def feed() -> None:
         try:
             for item in items:
-                queue.put(pool.submit(work, item))
+                future: Future[T] = Future()
+                waiting.append((item, future))
+                pool.submit(work_on_some)
+                queue.put(future)
         except RuntimeError:
             return  # The pool is shut down: nobody wants more results.
         except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
@@ -112,3 +149,24 @@ def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) ->
         with contextlib.suppress(Empty):
             while True:  # Wakes the feeder if it waits for room; its next submit ends it.
                 queue.get_nowait()
+
+
+def _take(waiting: deque[tuple[str, Future[T]]], most: int) -> list[tuple[str, Future[T]]]:
+    """Take what waits longest; other threads may have been faster."""
+    taken: list[tuple[str, Future[T]]] = []
+    with contextlib.suppress(IndexError):
+        while len(taken) < most:
+            taken.append(waiting.popleft())
+    return taken
+
+
+def _settle(work: Callable[[Sequence[str]], Iterable[T]], group: list[tuple[str, Future[T]]]) -> None:
+    """Work on a group and give each future its result as it comes, or the error that ended the work."""
+    items, futures = zip(*group, strict=True)
+    left = iter(futures)
+    try:
+        for result in work(items):
+            next(left).set_result(result)
+    except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
+        for future in left:
+            future.set_exception(error)

@@ -176,7 +176,8 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = LOG_ERRORS
     if lacks_vnni():
-        # There sums of products of uint8 and int8 saturate; this avoids it, at half the speed.
+        # There sums of products of uint8 and int8 saturate. This avoids it, more slowly, where weights need all eight
+        # bits; those that `flowers export` writes need seven.
         options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that spin while idle take the core from the one that decodes the next picture.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -12,26 +12,20 @@ from flowercli.bundle import REFERENCE, add_files
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
-from flowercli.inference.preprocess import load_picture
 from flowercli.monitoring.features import Observation, describe, novelty_of
 from flowercli.monitoring.reference import PHOTOS, Reference
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
 
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.inference.classifier import Classifier, Prediction
+    from flowercli.inference.preprocess import Picture
 
 
-def observe(classifier: Classifier, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Observation:
-    """Answer about one picture, and keep what a log wants to know.
-
-    Raises:
-        ImageError: the picture cannot be read.
-    """
-    picture = load_picture(source, classifier.spec)
+def observe(classifier: Classifier, picture: Picture, top_k: int | None = None) -> Observation:
+    """Answer about one decoded picture, and keep what a log wants to know."""
     probabilities, embedding = classifier.run(picture.pixels[np.newaxis])
     answer = classifier.prediction(probabilities[0], embedding[0], top_k)
     return Observation(answer, embedding[0], picture.width, picture.height, picture.brightness)
@@ -42,16 +36,14 @@ class LoggedClassifier:
 
     def __init__(self, classifier: Classifier, tell: Callable[[Observation], None]) -> None:
         self._classifier, self._tell = classifier, tell
+        self.load = classifier.load
 
-    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Prediction:
-        """Answer about one picture.
-
-        Raises:
-            ImageError: the picture cannot be read.
-        """
-        observed = observe(self._classifier, source, top_k)
-        self._tell(observed)
-        return observed.answer
+    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+        """Answer about decoded pictures."""
+        observations = [observe(self._classifier, picture, top_k) for picture in pictures]
+        for observed in observations:
+            self._tell(observed)
+        return [observed.answer for observed in observations]
 
 
 def choose(manifest: Manifest, photos: int = PHOTOS) -> list[Entry]:
@@ -77,7 +69,7 @@ def make_reference(
 
     def ask(path: str) -> Observation:
         try:
-            return observe(classifier, path)
+            return observe(classifier, classifier.load(path))
         except ImageError as error:
             raise ImageError(error.code, f"{path}: {error.message}") from error
 

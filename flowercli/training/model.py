@@ -68,9 +68,9 @@ class PixelClassifier(nn.Module):
         fixed = first_stages(self.backbone, stages)
         head = {id(parameter) for parameter in self.classifier.parameters()}
         for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_((not frozen and name not in fixed) or id(parameter) in head)
+            parameter.requires_grad_(id(parameter) in head or not (frozen or name in fixed))
         if frozen:
-            self.backbone.eval()
+            self.backbone.eval()  # Also what has no weights, such as dropout.
         for module in self.backbone.modules():
             parameters = list(module.parameters())
             if parameters and not any(parameter.requires_grad for parameter in parameters):

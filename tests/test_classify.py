@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from conftest import FLOWERS, SAMPLES, command, default_interrupt, flowers, in_terminal
 
 from flowercli.inference.classifier import Classifier
-from flowercli.inference.pipeline import classify_stream, ordered_map
+from flowercli.inference.pipeline import Waiting, classify_stream, ordered_map
 from flowercli.models import load_model
 
 PICTURES = [SAMPLES / f"{name}.jpg" for name in FLOWERS]
@@ -248,6 +249,20 @@ def test_order_is_kept_and_memory_bounded():
         results.append(result)
     assert results == [str(number) for number in range(500)]
     assert highest < 40
+
+
+def test_calls_of_workers_do_not_pile_up():
+    waiting, calls, taken = Waiting(workers=2), 0, []
+    for number in range(1000):  # A worker is as fast as items come in, and takes two where it can.
+        calls += waiting.add(str(number), Future())
+        if number > 8 and number % 2:
+            calls -= 1
+            taken += [item for item, _ in waiting.take()]
+        assert calls < 16
+    while calls:
+        calls -= 1
+        taken += [item for item, _ in waiting.take()]
+    assert taken == [str(number) for number in range(1000)]
 
 
 def test_errors_of_the_source_reach_the_reader():

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from queue import Empty, Queue
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.sources import is_url
@@ -97,6 +97,35 @@ def _fetch(url: str) -> bytes:
     return fetch(url)
 
 
+class Waiting(Generic[T]):
+    """Items that no worker has taken yet, each with the future of its result, and the calls of workers on their way.
+
+    There is a call for every item, and never many more: one that takes two items leaves one that takes none, and that
+    one serves the next item to come.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._items: deque[tuple[str, Future[T]]] = deque()
+        self._calls = 0
+        self._lock = Lock()
+
+    def add(self, item: str, future: Future[T]) -> bool:
+        """Add an item and return whether a worker must be called for it."""
+        with self._lock:
+            self._items.append((item, future))
+            missing = self._calls < len(self._items)
+            self._calls += missing
+            return missing
+
+    def take(self) -> list[tuple[str, Future[T]]]:
+        """Answer a call: take what waits longest, a group where more waits than there are workers."""
+        with self._lock:
+            self._calls -= 1
+            most = GROUP if len(self._items) > self._workers else 1
+            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+
 def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) -> Iterator[T]:
     """Apply ``work`` to one item at a time; all else is as in :func:`grouped_map`."""
     return grouped_map(partial(map, work), items, workers)
@@ -116,11 +145,11 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
     """
     # The futures in order; the size of the queue is what bounds how far ahead is worked.
     queue: Queue[Future[T] | None] = Queue(workers * WINDOW_PER_WORKER)
-    waiting: deque[tuple[str, Future[T]]] = deque()
+    waiting: Waiting[T] = Waiting(workers)
     pool = ThreadPoolExecutor(workers)
 
     def work_on_some() -> None:
-        group = _take(waiting, GROUP if len(waiting) > workers else 1)
+        group = waiting.take()
         if group:
             _settle(work, group)
 
@@ -128,8 +157,8 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
         try:
             for item in items:
                 future: Future[T] = Future()
-                waiting.append((item, future))
-                pool.submit(work_on_some)
+                if waiting.add(item, future):
+                    pool.submit(work_on_some)
                 queue.put(future)
         except RuntimeError:
             return  # The pool is shut down: nobody wants more results.
@@ -149,15 +178,6 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
         with contextlib.suppress(Empty):
             while True:  # Wakes the feeder if it waits for room; its next submit ends it.
                 queue.get_nowait()
-
-
-def _take(waiting: deque[tuple[str, Future[T]]], most: int) -> list[tuple[str, Future[T]]]:
-    """Take what waits longest; other threads may have been faster."""
-    taken: list[tuple[str, Future[T]]] = []
-    with contextlib.suppress(IndexError):
-        while len(taken) < most:
-            taken.append(waiting.popleft())
-    return taken
 
 
 def _settle(work: Callable[[Sequence[str]], Iterable[T]], group: list[tuple[str, Future[T]]]) -> None:

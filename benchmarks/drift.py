@@ -139,11 +139,11 @@ def ask(classifier: Classifier, paths: Sequence[Any], change: Change | None = No
 
     def one(path: str) -> Any:
         if change is None:
-            return observe(classifier, classifier.load(path))
+            return observe(classifier, [classifier.load(path)])[0]
         file = io.BytesIO()
         with Image.open(path) as image:
             change(image.convert("RGB")).save(file, "JPEG", quality=92)
-        return observe(classifier, classifier.load(file.getvalue()))
+        return observe(classifier, [classifier.load(file.getvalue())])[0]
 
     return describe(list(ordered_map(one, map(str, paths), available_cores())), novelty_of(classifier.bundle))
 

@@ -24,6 +24,8 @@ from flowercli.data.scan import MANIFEST_FILE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Keeps the Hub out of reach. Its client reads this when it is first imported, so before any test's module is.
+os.environ["HF_HUB_OFFLINE"] = "1"
 # Fixtures of many tests about one subject.
 pytest_plugins = ["published", "repositories", "transfers"]
 
@@ -45,11 +47,10 @@ class Run:
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory):
-    """Keep the user's own data directory out of the tests, and the Hub out of reach."""
+    """Keep the user's own data directory out of the tests."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLOWERS_HOME", str(folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
 
 

@@ -56,7 +56,7 @@ def test_log_holds_the_features_of_each_answer(run, tmp_path, classifier):
     assert np.ptp([*logged.times, time.time()]) < 60
     assert logged.graphs == ("model.int8.onnx",)
     pictures = sorted(SAMPLES.glob("*.jpg"))
-    asked = [observe(classifier, classifier.load(path)) for path in pictures]
+    asked = observe(classifier, [classifier.load(path) for path in pictures])
     # Several threads answer: the order in the log is that of the answers.
     order = np.argsort(logged.sample.class_index)
     sample = logged.sample.take(order)

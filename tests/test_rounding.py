@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from flowercli.export.rounding import Layer, compensate_rounding, gptq
+from flowercli.export.rounding import Convolution, compensate_rounding, gptq, second_moments
 from flowercli.models import load_model, shipped_names
 
 # An x86 CPU without VNNI adds two products of a uint8 and an int8 in int16.
@@ -83,7 +83,7 @@ def test_patches_are_what_the_convolution_multiplies(geometry):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     x = generator.normal(size=(2, 4, 11, 9)).astype(np.float32)
     expected = run(model.SerializeToString(), {"x": x}, precise=False)[0]
-    layer = Layer("one", "x", graph.initializer[0], weights, np.ones(8), 64, lists, groups)
+    layer = Convolution.from_node(node, weights)
     products = weights.reshape(groups, 8 // groups, -1) @ layer.patches(x)
     shown = expected.transpose(1, 0, 2, 3).reshape(8, -1)
     # The places come in an order of their own.
@@ -114,5 +114,7 @@ def test_what_is_no_convolution_stays_as_it_is():
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
     quantized = helper.make_model(helper.make_graph(nodes, "dense", values[:1], values[1:], [scale, whole]))
     before = quantized.SerializeToString()
-    compensate_rounding(quantized, quantized, [np.zeros((1, 4, 4, 3), np.uint8)])
+    moments = second_moments(quantized, [np.zeros((1, 4, 4, 3), np.uint8)])
+    assert moments == {}
+    compensate_rounding(quantized, quantized, moments)
     assert quantized.SerializeToString() == before

@@ -69,8 +69,8 @@ def write_packages(
     Args:
         bundle: a folder or a lone ``.onnx``; no torch weights are needed.
         targets: a new folder for each of some of ``PACKAGES``.
-        max_drop: points of validation accuracy that a graph may have lost against torch when it was exported; by
-            default half a point, or one photograph where that is more.
+        max_drop: points of validation accuracy that a graph may have lost against torch when it was exported;
+            without it, what :meth:`Check.keeps_accuracy` allows.
         say: called with what is being done.
 
     Returns:

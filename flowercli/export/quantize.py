@@ -19,7 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
-from flowercli.export.rounding import compensate_rounding
+from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.training.bundle_data import pixels_of
 
@@ -69,40 +69,54 @@ def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt
     return [np.stack(pixels[start : start + size]) for start in range(0, whole, size)]
 
 
-def quantize(bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]], method: str, target: Path) -> None:
-    """Write the int8 version of an fp32 graph: weights per channel in ``int8``, activations in ``uint8``.
+class Quantizer:
+    """Makes int8 versions of one graph: weights per channel in ``int8``, activations in ``uint8``.
 
     The weights take seven of the eight bits. An x86 CPU without VNNI adds two products of ``uint8`` and ``int8`` in 16
     bits, which saturate with eight: answers are wrong there, or take 1.4 times as long (``inference.session``).
     """
-    calibration, options = CALIBRATIONS[method]
-    prepared = target.with_name("prepared.onnx")
-    with _quiet_quantizer():
-        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
-        proto = onnx.load(str(prepared))
-        folded = fold_normalisation(proto.graph)
-        if folded is not None:
-            options = options | {"TensorQuantOverrides": {folded.tensor: [folded.quantization()]}}
-            onnx.save_model(proto, str(prepared))
-        quantize_static(
-            str(prepared),
-            str(target),
-            PhotoReader(batches if calibration == CalibrationMethod.MinMax else _few(batches)),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=calibration,
-            nodes_to_exclude=float_nodes(proto.graph),
-            extra_options=options,
-        )
-    source, proto = onnx.load(str(prepared)), onnx.load(str(target))
-    prepared.unlink()
-    compensate_rounding(proto, source, batches)
-    if folded is not None:
-        bypass_quantization(proto.graph, folded)
-    write_model(proto, bundle, target)
+
+    def __init__(self, bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]]) -> None:
+        """Prepare the graph, and observe what its layers see.
+
+        Args:
+            bundle: whose description the versions carry.
+            fp32: the graph; a prepared one is left beside it.
+            batches: of :func:`calibration_batches`.
+        """
+        self._bundle, self._batches = bundle, batches
+        self._prepared = fp32.with_name("prepared.onnx")
+        with _quiet_quantizer():
+            quant_pre_process(str(fp32), str(self._prepared), skip_symbolic_shape=True)
+        self._source = onnx.load(str(self._prepared))
+        self._folded = fold_normalisation(self._source.graph)
+        onnx.save_model(self._source, str(self._prepared))
+        self._moments = second_moments(self._source, batches)
+
+    def write(self, method: str, target: Path) -> None:
+        """Write the version whose activations have the ranges that a method of ``CALIBRATIONS`` finds."""
+        calibration, options = CALIBRATIONS[method]
+        if self._folded is not None:
+            options = options | {"TensorQuantOverrides": {self._folded.tensor: [self._folded.quantization()]}}
+        with _quiet_quantizer():
+            quantize_static(
+                str(self._prepared),
+                str(target),
+                PhotoReader(self._batches if calibration == CalibrationMethod.MinMax else _few(self._batches)),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=calibration,
+                nodes_to_exclude=float_nodes(self._source.graph),
+                extra_options=options,
+            )
+        proto = onnx.load(str(target))
+        compensate_rounding(proto, self._source, self._moments)
+        if self._folded is not None:
+            bypass_quantization(proto.graph, self._folded)
+        write_model(proto, self._bundle, target)
 
 
 def _few(batches: Sequence[npt.NDArray[np.uint8]]) -> Sequence[npt.NDArray[np.uint8]]:

@@ -9,7 +9,8 @@ a weight it keeps what eight bits and nearest rounding keep (docs/train.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import onnx
@@ -20,40 +21,40 @@ from flowercli.inference.preprocess import INPUT
 from flowercli.inference.session import CPU_PROVIDER, LOG_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     Array = npt.NDArray[np.floating[Any]]
 
-# Pictures that the inputs of the layers are taken from, how many at once, and places of each layer and picture.
+# Pictures that the inputs of the convolutions are taken from, how many at once, and places of each input and picture.
 PHOTOS, AT_ONCE, PLACES = 40, 4, 400
 # Share of the mean second moment that is added to each: keeps the inverse stable (the paper's own value).
 DAMPING = 0.01
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A convolution whose weights are quantized per output channel.
-
-    ``weights`` are those in fp32, ``[O, I / groups, kH, kW]``, ``scales`` are ``[O]``, ``limit`` is the largest
-    integer that a weight may become, ``input`` names the tensor that it reads in the graph before quantization.
-    """
+class Convolution:
+    """A convolution before quantization: ``weights`` are ``[O, I / groups, kH, kW]``, ``input`` names a tensor."""
 
     name: str
     input: str
-    quantized: onnx.TensorProto
     weights: Array
-    scales: Array
-    limit: int
     geometry: dict[str, list[int]]
     groups: int
+
+    @classmethod
+    def from_node(cls, node: onnx.NodeProto, weights: Array) -> Self:
+        """Read a node ``Conv``."""
+        settings = {attribute.name: attribute for attribute in node.attribute}
+        geometry = {name: list(settings[name].ints) for name in ("pads", "strides", "dilations") if name in settings}
+        return cls(node.name, node.input[0], weights, geometry, settings["group"].i if "group" in settings else 1)
 
     def patches(self, tensor: Array) -> Array:
         """Return what the weights are multiplied with, ``[groups, I / groups · kH · kW, places]``.
 
         Args:
-            tensor: the input of the layer, ``float32`` ``[N, I, H, W]``.
+            tensor: the input of the convolution, ``float32`` ``[N, I, H, W]``.
         """
         rows, columns = self.weights.shape[2:]
         top, left, bottom, right = self.geometry.get("pads", [0, 0, 0, 0])
@@ -63,37 +64,66 @@ class Layer:
         views = np.lib.stride_tricks.sliding_window_view(padded, window, axis=(2, 3))
         stride = self.geometry.get("strides", [1, 1])
         views = views[:, :, :: stride[0], :: stride[1], ::down, ::across]
-        # Some places only, the same for all pictures and not in a grid, which might miss whole columns.
-        seen = np.random.default_rng(0).permutation(views.shape[2] * views.shape[3])[:PLACES]
+        seen = _places(views.shape[2] * views.shape[3])
         chosen = views[:, :, seen // views.shape[3], seen % views.shape[3]]
         flat: Array = chosen.transpose(1, 3, 4, 0, 2).reshape(self.groups, -1, len(tensor) * len(seen))
         return flat
 
 
-def compensate_rounding(
-    quantized: onnx.ModelProto, source: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]]
-) -> None:
-    """Round the weights of a quantized graph anew, in place; layers other than convolutions stay as they are.
+@cache
+def _places(count: int) -> npt.NDArray[np.int64]:
+    """Choose some of so many places, the same in all pictures, and not in a grid, which might miss whole columns."""
+    return np.random.default_rng(0).permutation(count)[:PLACES]
+
+
+def second_moments(source: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]]) -> dict[str, Array]:
+    """Run a graph and sum the outer products with themselves of what its convolutions multiply their weights with.
+
+    Args:
+        source: the graph before quantization.
+        batches: pixels ``[N, H, W, 3]``; some of them, spread evenly, are taken.
+
+    Returns:
+        ``[G, K, K]`` for each name of a convolution, where ``K`` is ``I / G · kH · kW``.
+    """
+    layers = list(_convolutions(source.graph).values())
+    if not layers:
+        return {}
+    names = sorted({layer.input for layer in layers})
+    session = _observing(source, names)
+    pixels = np.concatenate(list(batches))
+    pixels = pixels[:: max(1, len(pixels) // PHOTOS)]
+    sums: dict[str, Array] = {}
+    for start in range(0, len(pixels), AT_ONCE):
+        tensors = dict(zip(names, session.run(names, {INPUT: pixels[start : start + AT_ONCE]}), strict=True))
+        for layer in layers:
+            patches = layer.patches(tensors[layer.input])
+            product = patches @ patches.transpose(0, 2, 1)
+            sums[layer.name] = sums[layer.name] + product if layer.name in sums else product
+    return sums
+
+
+def compensate_rounding(quantized: onnx.ModelProto, source: onnx.ModelProto, moments: Mapping[str, Array]) -> None:
+    """Round the weights of a quantized graph anew, in place; what is no convolution stays as it is.
 
     Args:
         quantized: in QDQ form, weights in ``int8`` per output channel.
         source: the graph that it was made from, with the same names.
-        batches: pixels ``[N, H, W, 3]`` that the layers' inputs are computed from.
+        moments: of :func:`second_moments` of ``source``.
     """
-    layers = _layers(quantized.graph, source.graph)
-    if not layers:
-        return
-    moments = _second_moments(source, layers, np.concatenate(list(batches))[:: _step(batches)])
-    for layer in layers:
-        outputs = len(layer.weights) // layer.groups
-        rounded = gptq(
-            layer.weights.reshape(layer.groups, outputs, -1),
-            layer.scales.reshape(layer.groups, outputs),
-            moments[layer.name],
-            layer.limit,
-        )
-        values = rounded.reshape(layer.weights.shape)
-        layer.quantized.CopyFrom(numpy_helper.from_array(values, layer.quantized.name))
+    tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
+    makers = {node.output[0]: node for node in quantized.graph.node}
+    convolutions = _convolutions(source.graph)
+    for node in quantized.graph.node:
+        dequantize = makers.get(node.input[1]) if node.name in convolutions else None
+        if dequantize is None or dequantize.op_type != "DequantizeLinear":
+            continue
+        layer, values = convolutions[node.name], tensors[dequantize.input[0]]
+        scales = numpy_helper.to_array(tensors[dequantize.input[1]])
+        limit = int(np.abs(numpy_helper.to_array(values).astype(np.int64)).max())
+        by_group = layer.weights.reshape(layer.groups, len(layer.weights) // layer.groups, -1)
+        rounded = gptq(by_group, scales.reshape(by_group.shape[:2]), moments[layer.name], limit)
+        values.CopyFrom(numpy_helper.from_array(rounded.reshape(layer.weights.shape), values.name))
 
 
 def gptq(weights: Array, scales: Array, moment: Array, limit: int) -> npt.NDArray[np.int8]:
@@ -102,7 +132,8 @@ def gptq(weights: Array, scales: Array, moment: Array, limit: int) -> npt.NDArra
     Args:
         weights: ``[G, O, K]``.
         scales: ``[G, O]``; a weight stands for an integer times its scale.
-        moment: ``[G, K, K]``, the mean of the outer product of the inputs with themselves.
+        moment: ``[G, K, K]``, the sum (or the mean: its scale plays no part) of the outer products of the inputs with
+            themselves.
         limit: of the integers' magnitude.
 
     Returns:
@@ -134,30 +165,14 @@ def _damped(moment: Array) -> Array:
     return damped
 
 
-def _layers(quantized: onnx.GraphProto, source: onnx.GraphProto) -> list[Layer]:
-    tensors = {tensor.name: tensor for tensor in quantized.initializer}
-    floats = {tensor.name: tensor for tensor in source.initializer}
-    makers = {node.output[0]: node for node in quantized.node}
-    before = {node.name: node for node in source.node if node.op_type == "Conv"}
-    found = []
-    for node in quantized.node:
-        dequantize = makers.get(node.input[1]) if node.name in before else None
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            continue
-        values, scales = tensors[dequantize.input[0]], numpy_helper.to_array(tensors[dequantize.input[1]])
-        weights = numpy_helper.to_array(floats[before[node.name].input[1]])
-        limit = int(np.abs(numpy_helper.to_array(values).astype(np.int64)).max())
-        settings = {attribute.name: attribute for attribute in node.attribute}
-        geometry = {name: list(settings[name].ints) for name in ("pads", "strides", "dilations") if name in settings}
-        groups = settings["group"].i if "group" in settings else 1
-        tensor = before[node.name].input[0]
-        found.append(Layer(node.name, tensor, values, weights, scales, limit, geometry, groups))
-    return found
+def _convolutions(graph: onnx.GraphProto) -> dict[str, Convolution]:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "Conv" and node.input[1] in constants]
+    return {node.name: Convolution.from_node(node, numpy_helper.to_array(constants[node.input[1]])) for node in nodes}
 
 
-def _second_moments(source: onnx.ModelProto, layers: list[Layer], pixels: npt.NDArray[np.uint8]) -> dict[str, Array]:
-    """Run the graph before quantization and return the moment of each layer's inputs, ``[G, K, K]``."""
-    names = sorted({layer.input for layer in layers})
+def _observing(source: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSession:
+    """Open a copy of a graph whose outputs are tensors from within it."""
     observed = onnx.ModelProto()
     observed.CopyFrom(source)
     del observed.graph.output[:]
@@ -165,16 +180,4 @@ def _second_moments(source: onnx.ModelProto, layers: list[Layer], pixels: npt.ND
         observed.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     options = ort.SessionOptions()
     options.log_severity_level = LOG_ERRORS
-    session = ort.InferenceSession(observed.SerializeToString(), options, providers=[CPU_PROVIDER])
-    sums: dict[str, Array] = {}
-    for start in range(0, len(pixels), AT_ONCE):
-        tensors = dict(zip(names, session.run(names, {INPUT: pixels[start : start + AT_ONCE]}), strict=True))
-        for layer in layers:
-            patches = layer.patches(tensors[layer.input])
-            product = patches @ patches.transpose(0, 2, 1)
-            sums[layer.name] = sums[layer.name] + product if layer.name in sums else product
-    return sums
-
-
-def _step(batches: Sequence[npt.NDArray[np.uint8]]) -> int:
-    return max(1, sum(map(len, batches)) // PHOTOS)
+    return ort.InferenceSession(observed.SerializeToString(), options, providers=[CPU_PROVIDER])

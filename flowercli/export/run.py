@@ -27,7 +27,7 @@ from flowercli.export.check import require_accuracy
 from flowercli.export.engine import UNKNOWN, build_engine, engine_answers
 from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.half import convert_fp16
-from flowercli.export.quantize import CALIBRATIONS, calibration_batches, quantize
+from flowercli.export.quantize import CALIBRATIONS, Quantizer, calibration_batches
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.sampling import add_reference, choose
@@ -75,8 +75,8 @@ def export(
         bundle: a folder with torch weights.
         formats: of ``onnx`` (fp32), ``fp16``, ``int8`` and ``trt``; one or more. ``trt`` brings ``fp16`` if need be.
         data: the dataset, if it is not where it was at training.
-        max_drop: points of validation accuracy that an export may lose against torch; by default half a point, or
-            one photograph where that is more.
+        max_drop: points of validation accuracy that an export may lose against torch; without it, what
+            :meth:`Check.keeps_accuracy` allows.
         output: where to make a copy of the bundle that gets the files instead; it must not exist.
         say: called with what is being done.
         tick: called about once a second while an engine is built, with the seconds since it began.
@@ -166,11 +166,11 @@ def _quantize_best(
     """Quantize with one calibration after the other until one keeps the accuracy; return all attempts."""
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     batches = calibration_batches([data.root / photo.path for photo in data.photos("train")], spec)
-    target = fp32.with_name(ONNX_INT8)
+    quantizer, target = Quantizer(bundle, fp32, batches), fp32.with_name(ONNX_INT8)
     attempts: list[Check] = []
     for method in CALIBRATIONS:
         say(f"Quantizing to int8, calibrated by {method}")
-        quantize(bundle, fp32, batches, method, target)
+        quantizer.write(method, target)
         attempts.append(parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source))
         if attempts[-1].keeps_accuracy(max_drop):
             break

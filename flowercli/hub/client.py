@@ -23,18 +23,24 @@ def client(*, progress: bool = False) -> HfApi:
     """
     offline = is_offline()
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub.utils import disable_progress_bars
 
     if offline:
         message = "HF_HUB_OFFLINE is set: the Hub is not asked."
         raise HubError(
             message, hint="What is here already: flowers download --list. To go online: unset HF_HUB_OFFLINE"
         )
-    # What it would log, the error that follows says.
-    logging.set_verbosity_error()
+    log_nothing()
     if not progress:
         disable_progress_bars()
     return HfApi()
+
+
+def log_nothing() -> None:
+    """Keep the client from logging what failed: the error that follows says it."""
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()
 
 
 def endpoint() -> str:

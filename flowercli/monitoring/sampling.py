@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from flowercli.bundle import REFERENCE, add_files
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
@@ -24,11 +22,13 @@ if TYPE_CHECKING:
     from flowercli.inference.preprocess import Picture
 
 
-def observe(classifier: Classifier, picture: Picture, top_k: int | None = None) -> Observation:
-    """Answer about one decoded picture, and keep what a log wants to know."""
-    probabilities, embedding = classifier.run(picture.pixels[np.newaxis])
-    answer = classifier.prediction(probabilities[0], embedding[0], top_k)
-    return Observation(answer, embedding[0], picture.width, picture.height, picture.brightness)
+def observe(classifier: Classifier, pictures: Sequence[Picture], top_k: int | None = None) -> list[Observation]:
+    """Answer about decoded pictures, and keep what a log wants to know."""
+    answers = classifier.answer_and_embed(pictures, top_k)
+    return [
+        Observation(answer, embedding, picture.width, picture.height, picture.brightness)
+        for picture, (answer, embedding) in zip(pictures, answers, strict=True)
+    ]
 
 
 class LoggedClassifier:
@@ -40,7 +40,7 @@ class LoggedClassifier:
 
     def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
         """Answer about decoded pictures."""
-        observations = [observe(self._classifier, picture, top_k) for picture in pictures]
+        observations = observe(self._classifier, pictures, top_k)
         for observed in observations:
             self._tell(observed)
         return [observed.answer for observed in observations]
@@ -69,7 +69,7 @@ def make_reference(
 
     def ask(path: str) -> Observation:
         try:
-            return observe(classifier, classifier.load(path))
+            return observe(classifier, [classifier.load(path)])[0]
         except ImageError as error:
             raise ImageError(error.code, f"{path}: {error.message}") from error
 

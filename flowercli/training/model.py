@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from flowercli.bundle import CONFIG, WEIGHTS, Bundle
 from flowercli.errors import WeightsError
+from flowercli.hub.client import log_nothing
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
 
@@ -157,6 +158,7 @@ def downloaded_weights(name: str) -> Path | None:
 
 
 def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
+    log_nothing()
     try:
         return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.

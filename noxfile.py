@@ -43,7 +43,7 @@ def tests(session: nox.Session) -> None:
     groups = (package for name in ("test", "s3", "serve", "browser", "deploy") for package in group(name))
     session.install("-e", ".[train,data,serve,heif]", "mypy", "hatchling", *groups)
     session.run("mypy")
-    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", *session.posargs, env=photos())
+    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", "--durations", "10", *session.posargs, env=photos())
 
 
 @nox.session(default=False)

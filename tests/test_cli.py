@@ -107,6 +107,19 @@ def test_the_readme_shows_what_the_program_prints():
     assert [line.rstrip() for line in shown.splitlines()] == session.group(1).rstrip("\n").splitlines()
 
 
+@pytest.mark.parametrize("page", ["serve", "serve-mlflow", "triton"])
+def test_pages_show_what_the_shipped_model_answers(page):
+    answer = json.loads(flowers("classify", SAMPLES / "rose.jpg", "--json").out)["all_predictions"]
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    said = re.findall(r'"(\w+)": (\d\S*?)[,}\s]', text) + [
+        (name, p) for p, name in re.findall(r"'([\d.]+):\d:(\w+)'", text)
+    ]
+    shown = [(name, float(share)) for name, share in said if name in answer]
+    assert len(shown) >= 2
+    # Other processors may round otherwise.
+    assert all(share == pytest.approx(answer[name], rel=0.05, abs=2e-6) for name, share in shown)
+
+
 @pytest.mark.slow
 def test_samples_are_what_the_script_renders(tmp_path):
     subprocess.run(

@@ -98,6 +98,20 @@ def test_debug_variable_shows_the_traceback():
     assert "DataError" in done.stderr
 
 
+def test_help_is_that_of_typer_without_what_it_never_uses():
+    plainly = "from flowercli.cli.app import build; build()(args=['--help'], prog_name='flowers')"
+    ours = (
+        "import sys; from flowercli.cli.main import main; main(['--help']); assert 'rich.markdown' not in sys.modules"
+    )
+    later = "; from rich.markdown import Markdown; assert Markdown('a').markup == 'a'; import rich.traceback"
+    plain, quick = (
+        subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+        for script in (plainly, ours + later)
+    )
+    assert quick.stdout == plain.stdout
+    assert "classify" in quick.stdout
+
+
 def test_the_readme_shows_what_the_program_prints():
     readme = (ROOT / "README.md").read_text()
     session = re.search(r"^\$ flowers classify docs/samples/\*\.jpg\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from flowercli import __version__
+from flowercli.cli.help_quickly import OPTIONS
 
 ANSWER, DATA, MODEL, SERVE = "Answer", "Data and weights", "Make a model", "Serve and watch"
 
@@ -54,7 +55,7 @@ def build(only: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         # A user's mistake is told by flowercli.cli.main; a defect of ours keeps the plain traceback.
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": list(OPTIONS)},
     )
     app.callback()(options)
     for name in [only] if only in COMMANDS else COMMANDS:

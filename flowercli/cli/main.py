@@ -25,8 +25,11 @@ OS_ERROR_HINTS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
     from flowercli.cli.app import build
+    from flowercli.cli.help_quickly import OPTIONS, prepare_help
 
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or not set(OPTIONS).isdisjoint(arguments):
+        prepare_help()
     try:
         # Of its own sys.argv, the application expands the globs where no shell does.
         build(next(iter(arguments), None))(args=None if argv is None else arguments, prog_name="flowers")

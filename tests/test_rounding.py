@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,10 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from flowercli.bundle import Bundle
 from flowercli.export.rounding import Convolution, compensate_rounding, gptq, second_moments
+from flowercli.inference import session
+from flowercli.inference.session import open_session
 from flowercli.models import load_model, shipped_names
 
 # An x86 CPU without VNNI adds two products of a uint8 and an int8 in int16.
@@ -102,6 +107,24 @@ def test_exported_weights_cannot_saturate_and_answers_need_no_slower_kernels(tra
 def test_weights_of_the_shipped_models_cannot_saturate(name):
     weights = conv_weights(load_model(name).file("model.int8.onnx"))
     assert max(np.abs(one.astype(int)).max() for one in weights) <= LARGEST
+
+
+def test_only_graphs_not_known_to_fit_are_opened_precisely(trained, tmp_path, monkeypatch):
+    def precise(bundle):
+        opened, _ = open_session(bundle, "cpu")
+        try:
+            return opened.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+        except RuntimeError:  # Not set.
+            return False
+
+    bundle = Bundle.load(trained)
+    assert bundle.section["exports"]["model.int8.onnx"]["weight_bits"] == 7
+    older = Bundle.load(shutil.copytree(trained, tmp_path / "older"))
+    del older.section["exports"]["model.int8.onnx"]["weight_bits"]
+    lone = Bundle.load(trained / "model.int8.onnx")
+    for lacks, expected in ((False, [False] * 4), (True, [False, False, True, True])):
+        monkeypatch.setattr(session, "lacks_vnni", lambda lacks=lacks: lacks)
+        assert [precise(one) for one in (bundle, load_model(None), older, lone)] == expected
 
 
 def test_what_is_no_convolution_stays_as_it_is():

@@ -25,7 +25,8 @@ class Check:
 
     Differences are of probabilities; ``agreement`` is the share of photographs with the same predicted class;
     ``accuracy`` has a 95 % interval, ``drop`` is in points; ``latency_ms`` is the median for one photograph on one
-    thread of the CPU, ``None`` where it was not recorded.
+    thread of the CPU, ``None`` where it was not recorded; ``weight_bits`` is how many bits the weights of an int8
+    graph take, which whoever opens it wants to know (``inference.session``).
     """
 
     file: str
@@ -38,6 +39,7 @@ class Check:
     accuracy: dict[str, float]
     drop: float
     latency_ms: float | None
+    weight_bits: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""

@@ -39,6 +39,7 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "percentile": (CalibrationMethod.Percentile, {"CalibPercentile": 99.99}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
+WEIGHT_BITS = 7
 CALIBRATION_PHOTOS = 200
 CALIBRATION_BATCH = 20
 HISTOGRAM_BATCHES = 2
@@ -105,7 +106,7 @@ class Quantizer:
                 PhotoReader(self._batches if calibration == CalibrationMethod.MinMax else _few(self._batches)),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                reduce_range=True,
+                reduce_range=True,  # WEIGHT_BITS instead of eight.
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=calibration,

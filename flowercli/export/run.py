@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from flowercli.export.check import require_accuracy
 from flowercli.export.engine import UNKNOWN, build_engine, engine_answers
 from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.half import convert_fp16
-from flowercli.export.quantize import CALIBRATIONS, Quantizer, calibration_batches
+from flowercli.export.quantize import CALIBRATIONS, WEIGHT_BITS, Quantizer, calibration_batches
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.sampling import add_reference, choose
@@ -171,7 +171,8 @@ def _quantize_best(
     for method in CALIBRATIONS:
         say(f"Quantizing to int8, calibrated by {method}")
         quantizer.write(method, target)
-        attempts.append(parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source))
+        check = parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source)
+        attempts.append(replace(check, weight_bits=WEIGHT_BITS))
         if attempts[-1].keeps_accuracy(max_drop):
             break
     return attempts

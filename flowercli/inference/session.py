@@ -34,6 +34,8 @@ DEVICES = (AUTO, "tensorrt", "cuda", CPU)
 DEVICE_VARIABLE = "FLOWERS_DEVICE"
 # Errors only: its warnings speak of its own optimisations and of devices it looked for in vain.
 LOG_ERRORS = 3
+# Sums of products of uint8 and int8 fit into 16 bits, where a CPU without VNNI adds them, up to so many bits a weight.
+BITS_THAT_FIT = 7
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,10 @@ def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.Infer
     graph = _graph_for(bundle, candidate)
     if isinstance(graph, Obstacle):
         return graph
+    options = _options(threads, precise=lacks_vnni() and _weight_bits(bundle, graph) > BITS_THAT_FIT)
     opened: tuple[ort.InferenceSession, Path] | Obstacle = Obstacle("nothing to open", "flowers doctor")
     for file, providers in candidate.setups(bundle, graph):
-        opened = _try(file, providers, _options(threads))
+        opened = _try(file, providers, options)
         if not isinstance(opened, Obstacle):
             break
     return opened
@@ -170,14 +173,20 @@ def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
     return choose_graph(bundle, candidate.graphs)
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _weight_bits(bundle: Bundle, graph: Path) -> int:
+    """Return how many bits a graph's weights take, as its export recorded it; of a lone one nothing is known."""
+    record = {} if bundle.is_lone_onnx else bundle.section.get("exports", {}).get(graph.name, {})
+    return int(record.get("weight_bits") or 8)
+
+
+def _options(threads: int, *, precise: bool) -> ort.SessionOptions:
+    """Return the options of a session; a ``precise`` one multiplies in more bits than a CPU without VNNI would."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = LOG_ERRORS
-    if lacks_vnni():
-        # There sums of products of uint8 and int8 saturate. This avoids it, more slowly, where weights need all eight
-        # bits; those that `flowers export` writes need seven.
+    if precise:
+        # onnxruntime looks through all weights for those that need it: more than half of the time to open a session.
         options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that spin while idle take the core from the one that decodes the next picture.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

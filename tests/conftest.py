@@ -54,6 +54,12 @@ def home(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def own_import_path(monkeypatch):
+    """Forget what a test puts on the import path: a loaded MLflow model puts its own, smaller `flowercli` in front."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
 @pytest.fixture
 def run(capfd):
     """Run the program in this process, through its true entry point."""

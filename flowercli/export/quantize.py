@@ -21,6 +21,7 @@ from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
+from flowercli.inference.session import BITS_THAT_FIT
 from flowercli.training.bundle_data import pixels_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "percentile": (CalibrationMethod.Percentile, {"CalibPercentile": 99.99}),
     "entropy": (CalibrationMethod.Entropy, {}),
 }
-WEIGHT_BITS = 7
+# What `reduce_range` gives: as many as a session may take for granted not to overflow.
+WEIGHT_BITS = BITS_THAT_FIT
 CALIBRATION_PHOTOS = 200
 CALIBRATION_BATCH = 20
 HISTOGRAM_BATCHES = 2
@@ -106,7 +108,7 @@ class Quantizer:
                 PhotoReader(self._batches if calibration == CalibrationMethod.MinMax else _few(self._batches)),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                reduce_range=True,  # WEIGHT_BITS instead of eight.
+                reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=calibration,

@@ -95,7 +95,10 @@ class Classifier:
         after the other, and only then is said what came of them.
         """
         outputs = [self.run(picture.pixels[np.newaxis]) for picture in pictures]
-        return [(self.prediction(one[0], embedding[0], top_k), embedding[0]) for one, embedding in outputs]
+        return [
+            (self.prediction(probabilities[0], embedding[0], top_k), embedding[0])
+            for probabilities, embedding in outputs
+        ]
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.

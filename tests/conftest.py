@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flowercli.training  # noqa: F401  (before a test imports torch: its threads shall not spin, here neither)
 from flowercli.cli.main import main
 from flowercli.data.scan import MANIFEST_FILE
 

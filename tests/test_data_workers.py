@@ -122,7 +122,7 @@ def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_wi
 
 
 def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, tmp_path):
-    process = start_training("--data", dataset, *TINY, "num_workers=2", "--epochs", 40, "--output", tmp_path / "runs")
+    process = start_training("--data", dataset, *TINY, "num_workers=2", "--epochs", 8, "--output", tmp_path / "runs")
     wait_for_checkpoint(process, tmp_path / "runs")
     for worker in psutil.Process(process.pid).children():  # As the kernel does when memory runs out.
         worker.kill()

@@ -61,7 +61,7 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
     output, rng = tmp_path / "stopped", random.Random()
     ends = {0}
     process = start_training("--data", dataset, *RECIPE, "--output", output)
-    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+    for number in rng.sample((signal.SIGKILL, signal.SIGINT, signal.SIGTERM), 3):
         err = stop_soon(process, output, number, rng)
         if checkpoint(output) is None:
             ends = {0, 130, -number}

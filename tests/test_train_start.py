@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -110,3 +113,18 @@ def test_average_of_two_runs_is_a_bundle_of_its_own(trained, dataset, tmp_path, 
     assert "mean of the weights" in (tmp_path / "mean" / "README.md").read_text()
     assert run("average", trained, other, "--output", tmp_path / "mean").code == 2
     assert run("average", trained, "--output", tmp_path / "new").code == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks GNU OpenMP")
+@pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}], ids=["unset", "user"])
+@pytest.mark.parametrize("module", ["training.run", "export.run"])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_user_says_otherwise(module, chosen):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "true", **chosen}
+    line = [sys.executable, "-c", f"import flowercli.{module}"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    expected = chosen.get("OMP_WAIT_POLICY", "PASSIVE")
+    # Each copy of the library that is loaded says what it goes by; torch's is the first.
+    said = [text for text in done.stderr.splitlines() if "OMP_WAIT_POLICY" in text]
+    assert said
+    assert all(expected in text for text in said)

@@ -66,14 +66,23 @@ def walk(folder: str) -> Iterator[str]:
     except OSError:
         yield folder  # Passed on, so that it is reported like a picture that cannot be read.
         return
+    pictures: list[str] = []
+    folders: list[str] = []
     with entries:
-        visible = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
-    for name, is_folder in visible:
-        if not is_folder and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-            yield os.path.join(folder, name)
-    for name, is_folder in visible:
-        if is_folder:
-            yield from walk(os.path.join(folder, name))
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                pictures.append(name)
+    # In place: nothing but the names is held while a large folder is answered.
+    pictures.sort()
+    for name in pictures:
+        yield os.path.join(folder, name)
+    for name in sorted(folders):
+        yield from walk(os.path.join(folder, name))
 
 
 def _expand_glob(pattern: str) -> Iterator[str]:

@@ -49,7 +49,10 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(hub_root, dataset, tm
     offline = environment(tmp_path / "cache", endpoint, HF_HUB_OFFLINE="1")
     again = flowers(*TRAIN, "--data", dataset, "--output", tmp_path / "offline", env=offline)
     assert again.code == 0, again.err
-    for result in (done, again):
+    unreachable = environment(tmp_path / "cache", endpoint)
+    third = flowers(*TRAIN, "--data", dataset, "--output", tmp_path / "unreachable", env=unreachable)
+    assert third.code == 0, third.err
+    for result in (done, again, third):
         trained = safetensors.load_file(Bundle.load(type(tmp_path)(result.out.strip())).file("model.safetensors"))
         assert all(torch.equal(trained[name], served[name]) for name in trained if "classifier" not in name)
 

@@ -55,6 +55,7 @@ def test_without_a_network_one_message_says_what_to_do(dataset, tmp_path):
     assert result.code == 1
     *_, error, hint = result.err.splitlines()
     assert error.startswith("Error: The ImageNet weights of rexnet_150")
+    assert error.endswith(" cannot be had: 127.0.0.1:9 refuses connections.")
     assert "flowers download backbone rexnet_150" in hint
     assert "thrown while requesting" not in result.err
 

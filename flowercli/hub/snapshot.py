@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from flowercli.errors import HubError
-from flowercli.hub.client import client, endpoint
+from flowercli.hub.client import client, endpoint, is_offline, patience
 from flowercli.hub.faults import explained, from_network, from_status, may_pass, transport_error
 from flowercli.hub.files import HubFile
 from flowercli.hub.reference import Reference
@@ -14,7 +14,7 @@ from flowercli.transfer.faults import retry_after
 from flowercli.transfer.patience import Patience, TemporaryFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from huggingface_hub.hf_api import ModelInfo
 
@@ -60,6 +60,29 @@ def look_up(reference: Reference, listener: Listener, patience: Patience) -> Sna
     if info.sha is None:
         raise HubError(f"{endpoint()} does not say which commit {reference} is.", hint="Check HF_ENDPOINT.")
     return Snapshot(Reference(reference.repo_id, info.sha), _files(info), bool(info.private))
+
+
+def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> None:
+    """Ask the Hub once whether it has a repository, before its client fetches a file of it.
+
+    Without a network the client tries again for most of a minute, in silence, and then as long for a second file.
+
+    Args:
+        repo_id: ``OWNER/NAME``, or ``OWNER/NAME@REVISION``.
+        unless_cached: files that need no Hub once one of them is in the cache of its client; nor does the client ask
+            where ``HF_HUB_OFFLINE`` is set.
+
+    Raises:
+        HubError: the Hub does not answer, or has no such repository for this user.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    reference = Reference.parse(repo_id)
+    cached = (try_to_load_from_cache(reference.repo_id, name) for name in unless_cached)
+    if is_offline() or any(isinstance(path, str) for path in cached):
+        return
+    with explained(reference):
+        client().model_info(reference.repo_id, timeout=patience().timeout)
 
 
 def _patiently(call: Callable[[], Result], reference: Reference, listener: Listener, patience: Patience) -> Result:

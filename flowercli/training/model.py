@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flowercli.bundle import CONFIG, WEIGHTS, Bundle
 from flowercli.errors import WeightsError
 from flowercli.hub.client import log_nothing
+from flowercli.hub.snapshot import require_repository
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
 
@@ -152,14 +153,22 @@ def reset_head(head: nn.Module) -> None:
 def downloaded_weights(name: str) -> Path | None:
     """Return the weights of a timm model that ``flowers download backbone`` fetched, or ``None``."""
     # A name without a tag means timm's choice of weights, which its own address on the Hub spells out.
-    cfg = timm.models.get_pretrained_cfg(name)
-    entry = find("backbone", cfg.hf_hub_id) if cfg is not None and cfg.hf_hub_id else None
+    repo_id = _repository(name)
+    entry = find("backbone", repo_id) if repo_id else None
     return None if entry is None else entry.path / WEIGHTS
+
+
+def _repository(name: str) -> str | None:
+    """Return the repo id of a timm model's weights on the Hub."""
+    cfg = timm.models.get_pretrained_cfg(name)
+    return cfg.hf_hub_id if cfg is not None else None
 
 
 def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
     log_nothing()
     try:
+        if config.pretrained and (repo_id := _repository(config.name)):
+            require_repository(repo_id, unless_cached=("model.safetensors", "pytorch_model.bin"))
         return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
         message = f"The ImageNet weights of {config.name} cannot be had: {_first_line(error)}"

@@ -76,13 +76,18 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
         HubError: the Hub does not answer, or has no such repository for this user.
     """
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
 
     reference = Reference.parse(repo_id)
     cached = (try_to_load_from_cache(reference.repo_id, name) for name in unless_cached)
     if is_offline() or any(isinstance(path, str) for path in cached):
         return
     with explained(reference):
-        client().model_info(reference.repo_id, timeout=patience().timeout)
+        try:
+            client().model_info(reference.repo_id, timeout=patience().timeout)
+        except HfHubHTTPError as error:
+            if not may_pass(error):  # A Hub that is busy is there: its client asks again.
+                raise
 
 
 def _patiently(call: Callable[[], Result], reference: Reference, listener: Listener, patience: Patience) -> Result:

@@ -76,7 +76,6 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
         HubError: the Hub does not answer, or has no such repository for this user.
     """
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
 
     reference = Reference.parse(repo_id)
     cached = (try_to_load_from_cache(reference.repo_id, name) for name in unless_cached)
@@ -85,8 +84,8 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
     with explained(reference):
         try:
             client().model_info(reference.repo_id, timeout=patience().timeout)
-        except HfHubHTTPError as error:
-            if not may_pass(error):  # A Hub that is busy is there: its client asks again.
+        except transport_error() as error:
+            if not may_pass(error):  # What may pass is left to the client, which asks again.
                 raise
 
 

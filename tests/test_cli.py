@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 
 import pytest
+import typer
 from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
+from flowercli.cli.app import build
+from flowercli.cli.commands import COMMANDS
 from flowercli.serving.page import runtime
-
-COMMANDS = (
-    "average",
-    "classify",
-    "data",
-    "doctor",
-    "download",
-    "models",
-    "merge",
-    "split",
-    "train",
-    "eval",
-    "export",
-    "publish",
-)
 
 
 def test_help_lists_every_command(run):
@@ -41,6 +30,37 @@ def test_help_lists_every_command(run):
 
 def test_version(run):
     assert run("--version").out == f"flowers {__version__}\n"
+
+
+def test_the_summary_of_a_command_is_the_first_sentence_of_its_help():
+    whole = typer.main.get_command(build()).commands
+    listed = typer.main.get_command(build("--help")).commands
+    assert set(listed) == set(whole) == set(COMMANDS)
+    for name, real in whole.items():
+        assert listed[name].help == " ".join(real.help.split("\n\n")[0].split())
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--help",), 0), (("-h",), 0), (("--version",), 0)])
+def test_what_is_said_of_the_program_loads_no_command(arguments, code):
+    script = (
+        f"import sys; from flowercli.cli.main import main; assert main({list(arguments)}) == {code}\n"
+        "print([name for name in sys.modules if name in ('flowercli.cli.classify', 'flowercli.cli.train')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert ("drift" in done.stdout + done.stderr) == (arguments != ("--version",))
+
+
+def test_a_shell_completes_commands_and_their_options():
+    def completed(words: str) -> list[str]:
+        shell = {"_FLOWERS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(
+            command(), capture_output=True, text=True, check=True, timeout=60, env={**os.environ, **shell}
+        )
+        return done.stdout.split()
+
+    assert completed("flowers cl") == ["classify"]
+    assert completed("flowers classify --top") == ["--top-k"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +119,7 @@ def test_debug_variable_shows_the_traceback():
 
 
 def test_help_is_that_of_typer_without_what_it_never_uses():
-    plainly = "from flowercli.cli.app import build; build()(args=['--help'], prog_name='flowers')"
+    plainly = "from flowercli.cli.app import build; build('--help')(args=['--help'], prog_name='flowers')"
     ours = (
         "import sys; from flowercli.cli.main import main; main(['--help']); assert 'rich.markdown' not in sys.modules"
     )

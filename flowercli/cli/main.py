@@ -13,6 +13,7 @@ from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersErro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"
 DEBUG_VARIABLE = "FLOWERS_DEBUG"
 OS_ERROR_HINTS = {
     errno.ENOSPC: "Free some space and run the command again.",
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_help()
     try:
         # Of its own sys.argv, the application expands the globs where no shell does.
-        build(next(iter(arguments), None))(args=None if argv is None else arguments, prog_name="flowers")
+        build(_first(arguments))(args=None if argv is None else arguments, prog_name="flowers")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_FAILED
     except KeyboardInterrupt:
@@ -54,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell(f"{error.filename or 'Writing'}: {error.strerror}.", OS_ERROR_HINTS[error.errno])
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _first(arguments: Sequence[str]) -> str | None:
+    """Return the argument that says what to load. Without any, help is shown; a shell that completes wants all."""
+    if arguments:
+        return arguments[0]
+    return None if COMPLETION_VARIABLE in os.environ else "--help"
 
 
 def run() -> None:

@@ -83,6 +83,21 @@ def test_a_command_loads_no_other_and_a_typo_knows_them_all(run):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_answering_leaves_no_thread_of_numpy_behind_and_collects_garbage():
+    script = (
+        "import gc, os, sys, time; from flowercli.cli.main import main; main(sys.argv[1:]); assert gc.isenabled()\n"
+        "deadline = time.monotonic() + 10\n"
+        "while (threads := len(os.listdir('/proc/self/task'))) > 1 and time.monotonic() < deadline: time.sleep(0.05)\n"
+        "sys.exit(threads)"
+    )
+    answer = [sys.executable, "-c", script, "classify", str(SAMPLES / "rose.jpg")]
+    inherited = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    assert subprocess.run(answer, env=inherited, check=False, timeout=60).returncode == 1
+    asked = subprocess.run(answer, env={**inherited, "OPENBLAS_NUM_THREADS": "2"}, check=False, timeout=60)
+    assert asked.returncode == min(2, os.cpu_count())
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")
 @pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5")])
 def test_missing_extra_is_named(run, arguments):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -96,20 +95,20 @@ def test_engine_fits_its_machine_and_a_newer_driver_of_the_same_series():
     ],
 )
 def test_engine_of_another_machine_does_not_fit(machine, sha256, reason):
-    assert misfits(ENGINE, dataclasses.replace(MACHINE, **machine), sha256) == [reason]
+    assert misfits(ENGINE, MACHINE._replace(**machine), sha256) == [reason]
 
 
 def test_engine_for_other_batches_does_not_fit():
-    other = dataclasses.replace(ENGINE, profile={"min": 1, "opt": 1, "max": 1})
+    other = ENGINE._replace(profile={"min": 1, "opt": 1, "max": 1})
     assert misfits(other, MACHINE, "abc") == ["built for other batch sizes"]
 
 
 def test_cache_key_changes_with_everything_that_an_engine_is_bound_to():
-    others = [dataclasses.replace(MACHINE, **{field: "1.2"}) for field in vars(MACHINE)]
+    others = [MACHINE._replace(**{field: "1.2"}) for field in MACHINE._fields]
     keys = [cache_key(machine, "abc") for machine in [MACHINE, *others]] + [cache_key(MACHINE, "def")]
     assert len(set(keys)) == len(keys) == 5
     assert all(re.fullmatch("[0-9a-f]{16}", key) for key in keys)
-    same_series = dataclasses.replace(MACHINE, driver="580.1")
+    same_series = MACHINE._replace(driver="580.1")
     assert cache_key(same_series, "abc") == cache_key(MACHINE, "abc")
 
 
@@ -119,7 +118,7 @@ def with_engine(folder, **changes):
     shutil.copy(bundle.path / "model.int8.onnx", folder / "model.fp16.onnx")
     bundle = add_files(bundle, {"model.fp16.onnx": folder / "model.fp16.onnx"})
     onnx = {"file": "model.fp16.onnx", "sha256": bundle.section["files"]["model.fp16.onnx"]["sha256"]}
-    engine = dataclasses.replace(ENGINE, driver="", onnx=onnx, **changes)
+    engine = ENGINE._replace(driver="", onnx=onnx, **changes)
     (folder / "model.trt.json").write_text(json.dumps(engine.as_dict()))
     for name in ("model.plan", "model.trt.onnx"):
         (folder / name).write_bytes(b"an engine")
@@ -127,7 +126,7 @@ def with_engine(folder, **changes):
 
 
 def test_damaged_engines_are_unusable_and_say_why(tmp_path):
-    machine = dataclasses.replace(MACHINE, driver="")
+    machine = MACHINE._replace(driver="")
     bundle = with_engine(tmp_path)
     assert unusable(bundle, machine) == []
     for text, reason in (("{", "damaged"), ("[]", "other fields"), ('{"tensorrt": "10"}', "other fields")):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
 from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
 from flowercli.errors import EXIT_BAD_INPUT
 from flowercli.monitoring import MAX_ROWS
@@ -44,24 +45,25 @@ def classify(
     Answers come in the order of the pictures, each as soon as it is known. A picture that cannot be
     read is reported in its place, the others are answered, and the exit code is 3.
     """
-    from flowercli.cli.answer_log import logged
-    from flowercli.cli.output import note
-    from flowercli.inference.classifier import Classifier, check_top_k
-    from flowercli.inference.cpu import available_cores
-    from flowercli.inference.pipeline import classify_stream
-    from flowercli.inference.session import requested_device
-    from flowercli.inference.sources import expand
-    from flowercli.models import load_model
+    keep_numpy_to_one_thread()
+    with uncollected():
+        from flowercli.cli.answer_log import logged
+        from flowercli.cli.output import note
+        from flowercli.inference.classifier import Classifier, check_top_k
+        from flowercli.inference.cpu import available_cores
+        from flowercli.inference.pipeline import classify_stream
+        from flowercli.inference.session import requested_device
+        from flowercli.inference.sources import expand
+        from flowercli.models import load_model
 
-    check_top_k(top_k)
-    requested_device(device)
-    workers = available_cores()
-    classifier = Classifier.open(load_model(model), device)
+        check_top_k(top_k)
+        requested_device(device)
+        classifier = Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
     with logged(classifier, log, log_max_rows) as answering:
-        results = classify_stream(answering, sources, workers=workers, top_k=top_k)
+        results = classify_stream(answering, sources, workers=available_cores(), top_k=top_k)
         code = _print_all(results, classifier, json_lines=json_lines, top_k=top_k)
     raise typer.Exit(code)
 

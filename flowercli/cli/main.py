@@ -8,10 +8,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from flowercli.cli.loading import uncollected
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from typer import Typer
 
 COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"
 DEBUG_VARIABLE = "FLOWERS_DEBUG"
@@ -25,15 +28,11 @@ OS_ERROR_HINTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
-    from flowercli.cli.app import build
-    from flowercli.cli.help_quickly import OPTIONS, prepare_help
-
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if not arguments or not set(OPTIONS).isdisjoint(arguments):
-        prepare_help()
+    app = _load(arguments)
     try:
         # Of its own sys.argv, the application expands the globs where no shell does.
-        build(_first(arguments))(args=None if argv is None else arguments, prog_name="flowers")
+        app(args=None if argv is None else arguments, prog_name="flowers")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_FAILED
     except KeyboardInterrupt:
@@ -55,6 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell(f"{error.filename or 'Writing'}: {error.strerror}.", OS_ERROR_HINTS[error.errno])
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _load(arguments: Sequence[str]) -> Typer:
+    """Load as much of the application as these arguments need."""
+    with uncollected():
+        from flowercli.cli.app import build
+        from flowercli.cli.help_quickly import OPTIONS, prepare_help
+
+        if not arguments or not set(OPTIONS).isdisjoint(arguments):
+            prepare_help()
+        return build(_first(arguments))
 
 
 def _first(arguments: Sequence[str]) -> str | None:

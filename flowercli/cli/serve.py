@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.loading import keep_numpy_to_one_thread
 from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
 from flowercli.monitoring import MAX_ROWS
 
@@ -94,6 +95,7 @@ def serve(
 
     Ctrl-C or SIGTERM ends it: what was accepted is answered first.
     """
+    keep_numpy_to_one_thread()
     from flowercli.cli.answer_log import open_log
     from flowercli.errors import needs_extra
     from flowercli.inference.cpu import available_cores

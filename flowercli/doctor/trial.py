@@ -91,7 +91,7 @@ def _runtime(path: Path) -> Check:
         runtime = Classifier.open(Bundle.load(path)).runtime
     except FlowersError as error:
         return Check(path.name, Status.PROBLEM, error.message, error.hint, values={"path": str(path), "device": None})
-    rejected = [vars(other) for other in runtime.rejected]
+    rejected = [other._asdict() for other in runtime.rejected]
     values = {"path": str(path), "device": runtime.device, "graph": runtime.graph, "rejected": rejected}
     notes = tuple(f"not {other.device}: {other.reason}" for other in runtime.rejected)
     return Check(path.name, Status.OK, f"{runtime.device}, {runtime.graph}", notes=notes, values=values)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -26,8 +25,7 @@ OUTPUTS = ("probabilities", "embedding")
 DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer for one picture. ``all_predictions`` is sorted, most probable first."""
 
     predicted_class: str
@@ -38,7 +36,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""
-        return dict(vars(self))
+        return self._asdict()
 
 
 class Classifier:

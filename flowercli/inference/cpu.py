@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from flowercli.errors import UsageError
 from flowercli.inference.cgroup import Quota, cpu_quota
@@ -20,8 +20,7 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 FEATURES = {"AVX2": frozenset({"avx2"}), "AVX-512": frozenset({"avx512f"}), "VNNI": VNNI_FLAGS, "bf16": BF16_FLAGS}
 
 
-@dataclass(frozen=True)
-class Cores:
+class Cores(NamedTuple):
     """The cores of this machine and each thing that limits how many of them are used.
 
     ``affinity`` is how many this process may be scheduled on, ``quota`` the time it gets, ``asked`` the value of

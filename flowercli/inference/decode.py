@@ -9,7 +9,6 @@ import math
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +27,7 @@ SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPE
 EXIF_ORIENTATION = 0x0112
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What is read: pictures of at most ``pixels``, as they are stored, in these of Pillow's formats, or in all."""
 
     pixels: int = MAX_PIXELS

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowercli.bundle import PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR, describe
 from flowercli.errors import BundleError
@@ -28,8 +27,7 @@ VERSION_FUNCTION = "getInferLibVersion"
 NVINFER = "libnvinfer.so."
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What an engine is built for, as text: ``10.16.0``, ``9.0``, ``580.65.06``; no driver where none tells."""
 
     tensorrt: str
@@ -37,8 +35,7 @@ class Machine:
     driver: str
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(NamedTuple):
     """What ``model.trt.json`` says of an engine; ``onnx`` is the name and sha256 of the graph it was built from."""
 
     tensorrt: str
@@ -58,7 +55,7 @@ class Engine:
             ValueError: it is damaged.
         """
         fields = json.loads(text)
-        if not isinstance(fields, dict) or fields.keys() != cls.__dataclass_fields__.keys():
+        if not isinstance(fields, dict) or fields.keys() != set(cls._fields):
             raise ValueError("other fields than those of this version")
         if not all(isinstance(fields[key], dict) for key in ("profile", "onnx")):
             raise ValueError("profile or onnx is not an object")
@@ -66,7 +63,7 @@ class Engine:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""
-        return asdict(self)
+        return self._asdict()
 
 
 def misfits(engine: Engine, machine: Machine, onnx_sha256: str | None) -> list[str]:

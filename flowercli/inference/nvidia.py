@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 KERNEL_MODULE = Path("/proc/driver/nvidia/version")
@@ -19,8 +19,7 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 NAME_LENGTH = 256
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One device: its name, compute capability and bytes of memory."""
 
     name: str
@@ -28,8 +27,7 @@ class Gpu:
     memory: int
 
 
-@dataclass(frozen=True)
-class Driver:
+class Driver(NamedTuple):
     """The driver: the newest CUDA that it runs, its devices, and why there are none if it could not start."""
 
     cuda: tuple[int, int]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from queue import Empty, Queue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.sources import is_url
@@ -39,8 +38,7 @@ class Classifies(Protocol):
         """Answer about decoded pictures."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What came of one picture: a prediction or an error."""
 
     path: str

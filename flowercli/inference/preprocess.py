@@ -13,8 +13,7 @@ passes (a test holds the mean difference under half a grey level).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -52,8 +51,7 @@ RESAMPLING = {
 }
 
 
-@dataclass(frozen=True)
-class PreprocessSpec:
+class PreprocessSpec(NamedTuple):
     """How pictures become pixels: the part of timm's ``pretrained_cfg`` that says it.
 
     ``height`` and ``width`` are in pixels; ``mean`` and ``std`` are per channel for values in 0…1
@@ -91,8 +89,7 @@ class PreprocessSpec:
         return math.floor(self.height / self.crop_pct), math.floor(self.width / self.crop_pct)
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """The pixels for a model, ``uint8`` ``[height, width, 3]``, and the size of the upright picture they come from."""
 
     pixels: npt.NDArray[np.uint8]

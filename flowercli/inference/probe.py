@@ -12,8 +12,7 @@ import os
 import platform
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowercli.errors import DeviceError
 from flowercli.inference.libraries import (
@@ -43,8 +42,7 @@ REPLACE_TENSORRT = f"pip uninstall -y tensorrt && {INSTALL_TENSORRT}"
 INSTALL_DRIVER = "nvidia-smi   (if it lists no GPU, install NVIDIA's driver; in a container: docker run --gpus all …)"
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """One thing a device lacks: the reason it cannot be used, and what to type."""
 
     reason: str

@@ -9,8 +9,7 @@ beyond a provider is in ``tensorrt``.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
@@ -38,8 +37,7 @@ LOG_ERRORS = 3
 BITS_THAT_FIT = 7
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A device that was passed over: why, and what to type to have it."""
 
     device: str
@@ -47,8 +45,7 @@ class Rejected:
     fix: str
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(NamedTuple):
     """What a session runs on: the device, the graph, and why each better device was passed over."""
 
     device: str
@@ -62,8 +59,7 @@ class Runtime:
         return f"{self.device} ({self.graph}){reasons}"
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One row of the choice: a device, its provider, the graphs it takes, the best first, and what stands in its way.
 
     ``setups`` yields what to open, one after the other until one opens: a graph, and the providers with their options.

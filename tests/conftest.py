@@ -10,12 +10,15 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 import flowercli.training  # noqa: F401  (before a test imports torch: its threads shall not spin, here neither)
@@ -23,7 +26,7 @@ from flowercli.cli.main import main
 from flowercli.data.scan import MANIFEST_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Keeps the Hub out of reach. Its client reads this when it is first imported, so before any test's module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -163,9 +166,27 @@ def write_dataset(folder: Path, photos: int = PHOTOS_A_CLASS) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """Return a function that makes what all worker processes share: the first to ask makes it, the others wait."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+    def call(name: str, make: Callable[[Path], Path]) -> Path:
+        made = root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                # One that failed is made anew by the next, elsewhere.
+                folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
+                made.write_text(str(make(folder)), encoding="utf-8")
+            return Path(made.read_text(encoding="utf-8"))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def dataset(made_once):
     """Return a small dataset; not to be changed."""
-    return write_dataset(tmp_path_factory.mktemp("data") / "colours")
+    return made_once("data", lambda folder: write_dataset(folder / "colours"))
 
 
 @pytest.fixture
@@ -175,10 +196,14 @@ def own_dataset(dataset, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained(dataset, tmp_path_factory):
+def trained(made_once, dataset):
     """Return a bundle that the program trained and exported; not to be changed. The one expensive fixture."""
     pytest.importorskip("torch", reason="needs the extra 'train'")
-    output = tmp_path_factory.mktemp("runs")
+    return made_once("runs", partial(train_and_export, dataset))
+
+
+def train_and_export(dataset: Path, output: Path) -> Path:
+    """Train a tiny model on the small dataset for a few epochs, export it, and return its bundle."""
     arguments = ("--data", dataset, "model=tiny", "--epochs", 6, "--batch-size", 16, "optim.lr=3e-3", "loss=ce")
     done = flowers("train", *arguments, "num_workers=0", "validate_every=2", "--output", output)
     assert done.code == 0, done.err

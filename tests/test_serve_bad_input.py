@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import concurrent.futures
 import io
@@ -15,6 +16,8 @@ from functools import cache
 import pytest
 from PIL import Image
 from serve_server import BOUNDARY, FORM, JPEG, JSON, PICTURE, form, serving
+
+from flowercli.serving.http import memory
 
 MEBI = 2**20
 UPLOAD_SECONDS = 2
@@ -219,3 +222,23 @@ def test_memory_is_back_where_it_was(server):
     for _ in range(4):
         load()
     assert settles(before + 10)
+
+
+def test_memory_is_looked_for_a_second_after_the_last_large_request(monkeypatch):
+    looked = []
+    monkeypatch.setattr(memory, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: looked.append)
+
+    async def ended(*pauses):
+        looked.clear()
+        trimmer = memory.Trimmer()
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            trimmer.freed(memory.LARGE_BYTES)
+            trimmer.freed(memory.LARGE_BYTES - 1)
+        await asyncio.sleep(1.5)
+        return len(looked)
+
+    assert asyncio.run(ended(0)) == 1
+    assert asyncio.run(ended(0, 0.1)) == 2
+    assert asyncio.run(ended(0, *[0.01] * 5)) == 2

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -96,6 +97,15 @@ def test_answering_leaves_no_thread_of_numpy_behind_and_collects_garbage():
     assert subprocess.run(answer, env=inherited, check=False, timeout=60).returncode == 1
     asked = subprocess.run(answer, env={**inherited, "OPENBLAS_NUM_THREADS": "2"}, check=False, timeout=60)
     assert asked.returncode == min(2, os.cpu_count())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("models", "--json")])
+def test_what_cannot_be_written_is_told(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowercli.cli.loading import uncollected
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from typer import Typer
 
 COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"
+# What these start, they end themselves; others have libraries that may have something to do when Python ends.
+ENDED_AT_ONCE: tuple[list[str], ...] = ([], ["classify"], ["--help"], ["-h"], ["--version"])
 DEBUG_VARIABLE = "FLOWERS_DEBUG"
 OS_ERROR_HINTS = {
     errno.ENOSPC: "Free some space and run the command again.",
@@ -78,11 +82,24 @@ def run() -> None:
     """Be the console script."""
     from flowercli.cli.output import encode_all
 
+    codes: list[int] = []
+    atexit.register(_end_at_once, codes)  # Registered first, it is called last.
     encode_all()
     code = main()
     # As Python ends, it looks through every object for cycles: a tenth of the time of one picture, for nothing.
     gc.freeze()
+    if sys.argv[1:2] in ENDED_AT_ONCE:
+        codes.append(code)
     sys.exit(code)
+
+
+def _end_at_once(codes: Sequence[int]) -> None:
+    """Leave to the system what Python would take apart piece by piece: a fifteenth of the time of one picture."""
+    if codes:
+        with suppress(OSError):  # What cannot be written, Python tells.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(codes[0])
 
 
 def _tell(message: str, hint: str | None) -> None:

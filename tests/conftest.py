@@ -49,6 +49,23 @@ class Run:
     err: str
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker process begin with its share of the slow ones: none begins with one when all else is done.
+
+    Each is given a stretch of the list; one that is through takes what another has left.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    whole = len(items)
+    items.clear()
+    for worker in range(workers):
+        share = slow[worker::workers]
+        room = whole * (worker + 1) // workers - len(items) - len(share)
+        items += [*share, *others[:room]]
+        del others[:room]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory):
     """Keep the user's own data directory out of the tests."""

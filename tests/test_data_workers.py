@@ -107,6 +107,7 @@ def broken(own_dataset, run):
     return own_dataset, path, whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_with_it_back(broken, tmp_path, workers):
     folder, path, whole = broken
@@ -121,6 +122,7 @@ def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_wi
     assert resumed.code == 0, resumed.err
 
 
+@pytest.mark.slow
 def test_killed_data_workers_are_told_and_the_run_goes_on_without_them(dataset, tmp_path):
     process = start_training("--data", dataset, *TINY, "num_workers=2", "--epochs", 8, "--output", tmp_path / "runs")
     wait_for_checkpoint(process, tmp_path / "runs")

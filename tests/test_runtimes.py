@@ -128,6 +128,14 @@ def test_broken_onnxruntime_is_told_without_a_traceback(tmp_path, module):
     assert "pip uninstall -y onnxruntime" in result.err
 
 
+@pytest.mark.parametrize("end", ["raise ImportError('initialization failed')", "InferenceSession = None"])
+def test_ctrl_c_while_onnxruntime_loads_is_no_broken_onnxruntime(tmp_path, end):
+    module = f"import os, signal; os.kill(os.getpid(), signal.SIGINT)\n{end}\n"
+    (tmp_path / "onnxruntime.py").write_text(module)
+    result = flowers("classify", ROSE, env=with_packages(tmp_path))
+    assert (result.code, result.out, result.err) == (130, "", "")
+
+
 @linux
 @gpu_wheel
 def test_needed_libraries_are_read_from_the_provider_itself(tmp_path):

@@ -33,10 +33,9 @@ OS_ERROR_HINTS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    app = _load(arguments)
     try:
         # Of its own sys.argv, the application expands the globs where no shell does.
-        app(args=None if argv is None else arguments, prog_name="flowers")
+        _load(arguments)(args=None if argv is None else arguments, prog_name="flowers")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_FAILED
     except KeyboardInterrupt:

@@ -11,7 +11,10 @@ import importlib.util
 import os
 import platform
 import re
+import signal
 import sys
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowercli.errors import DeviceError
@@ -55,13 +58,30 @@ def import_onnxruntime() -> Any:
     Raises:
         DeviceError: it cannot be imported, or only in part.
     """
-    try:
-        import onnxruntime
-    except Exception as error:  # What a broken build raises is of any kind.
-        raise DeviceError(f"onnxruntime cannot be imported: {error}.", hint=reinstall()) from error
+    with interrupts_held():
+        try:
+            import onnxruntime
+        except Exception as error:  # What a broken build raises is of any kind.
+            raise DeviceError(f"onnxruntime cannot be imported: {error}.", hint=reinstall()) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise DeviceError("onnxruntime is only there in part.", hint=reinstall())
     return onnxruntime
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of the block: in its middle, what loads says that it is broken."""
+    if current_thread() is not main_thread():  # Another is never interrupted.
+        yield
+        return
+    held: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def cuda_obstacles() -> Iterator[Obstacle]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from conftest import SAMPLES, flowers
+from conftest import SAMPLES, default_interrupt, flowers
 from machines import DRIVER, compile_library, linux, one_core, with_libraries, with_packages
 
 from flowercli.errors import DeviceError, UsageError
@@ -132,7 +132,7 @@ def test_broken_onnxruntime_is_told_without_a_traceback(tmp_path, module):
 def test_ctrl_c_while_onnxruntime_loads_is_no_broken_onnxruntime(tmp_path, end):
     module = f"import os, signal; os.kill(os.getpid(), signal.SIGINT)\n{end}\n"
     (tmp_path / "onnxruntime.py").write_text(module)
-    result = flowers("classify", ROSE, env=with_packages(tmp_path))
+    result = flowers("classify", ROSE, env=with_packages(tmp_path), preexec_fn=default_interrupt)
     assert (result.code, result.out, result.err) == (130, "", "")
 
 

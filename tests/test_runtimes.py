@@ -184,6 +184,13 @@ def test_threads_variable(run, monkeypatch):
     assert available_cores() >= 1
 
 
+def test_a_wrong_number_of_threads_is_told_before_anything_is_written(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLOWERS_THREADS", "many")
+    result = run("classify", ROSE, "--log", tmp_path / "answers.log")
+    assert (result.code, result.out) == (2, "")
+    assert not list(tmp_path.iterdir())
+
+
 def tree(folder, memberships, mounts, files):
     """Write what /proc/self and /sys/fs/cgroup would hold."""
     for path, text in {**files, "proc/cgroup": memberships, "proc/mountinfo": mounts}.items():

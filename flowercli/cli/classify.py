@@ -58,12 +58,13 @@ def classify(
 
         check_top_k(top_k)
         requested_device(device)
+        workers = available_cores()
         classifier = Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
     with logged(classifier, log, log_max_rows) as answering:
-        results = classify_stream(answering, sources, workers=available_cores(), top_k=top_k)
+        results = classify_stream(answering, sources, workers=workers, top_k=top_k)
         code = _print_all(results, classifier, json_lines=json_lines, top_k=top_k)
     raise typer.Exit(code)
 

@@ -16,8 +16,27 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 from flowercli.cli.app import build
-from flowercli.cli.commands import COMMANDS
 from flowercli.serving.page import runtime
+
+COMMANDS = (
+    "average",
+    "classify",
+    "data",
+    "doctor",
+    "download",
+    "drift",
+    "eval",
+    "export",
+    "merge",
+    "models",
+    "publish",
+    "reference",
+    "serve",
+    "serve-mlflow",
+    "split",
+    "track",
+    "train",
+)
 
 
 def test_help_lists_every_command(run):

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli import __version__
-from flowercli.cli.commands import COMMANDS
-from flowercli.cli.help_quickly import OPTIONS
+from flowercli.cli.commands import ABOUT, COMMANDS, HELP, VERSION
 
 if TYPE_CHECKING:
     from flowercli.cli.commands import Command
-
-VERSION = "--version"
 
 
 def build(first: str | None = None) -> typer.Typer:
@@ -32,17 +29,18 @@ def build(first: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         # A user's mistake is told by flowercli.cli.main; a defect of ours keeps the plain traceback.
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": list(OPTIONS)},
+        context_settings={"help_option_names": list(HELP)},
     )
     app.callback()(options)
-    add = _list if first in {*OPTIONS, VERSION} else _add
+    add = _list if first in ABOUT else _add
     for name in [first] if first in COMMANDS else COMMANDS:
         add(app, name, COMMANDS[name])
     return app
 
 
 def _add(app: typer.Typer, name: str, command: Command) -> None:
-    found = getattr(import_module(f"flowercli.cli.{command.module}"), command.attribute)
+    module = name.replace("-", "_")
+    found = getattr(import_module(f"flowercli.cli.{module}"), command.function or module)
     if isinstance(found, typer.Typer):
         app.add_typer(found, name=name, rich_help_panel=command.panel)
     else:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 
-OPTIONS = ("-h", "--help")
 # typer.rich_utils imports a class from each of them. Its help makes a Markdown only where an application asks for
 # that markup, its tracebacks only where one leaves them on: this one does neither.
 UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}

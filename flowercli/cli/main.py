@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flowercli.cli.commands import ABOUT, HELP
 from flowercli.cli.loading import uncollected
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from typer import Typer
 
 COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"
-# What these start, they end themselves; others have libraries that may have something to do when Python ends.
-ENDED_AT_ONCE: tuple[list[str], ...] = ([], ["classify"], ["--help"], ["-h"], ["--version"])
+# With these first arguments, or none where a shell completes, all that was started has ended. Other commands have
+# libraries that may have something to do when Python ends.
+ENDED_AT_ONCE = frozenset({None, "classify", *ABOUT})
 DEBUG_VARIABLE = "FLOWERS_DEBUG"
 OS_ERROR_HINTS = {
     errno.ENOSPC: "Free some space and run the command again.",
@@ -63,18 +65,19 @@ def _load(arguments: Sequence[str]) -> Typer:
     """Load as much of the application as these arguments need."""
     with uncollected():
         from flowercli.cli.app import build
-        from flowercli.cli.help_quickly import OPTIONS, prepare_help
+        from flowercli.cli.help_quickly import prepare_help
 
-        if not arguments or not set(OPTIONS).isdisjoint(arguments):
+        first = _first(arguments)
+        if not {first, *arguments}.isdisjoint(HELP):
             prepare_help()
-        return build(_first(arguments))
+        return build(first)
 
 
 def _first(arguments: Sequence[str]) -> str | None:
     """Return the argument that says what to load. Without any, help is shown; a shell that completes wants all."""
     if arguments:
         return arguments[0]
-    return None if COMPLETION_VARIABLE in os.environ else "--help"
+    return None if COMPLETION_VARIABLE in os.environ else HELP[0]
 
 
 def run() -> None:
@@ -85,10 +88,9 @@ def run() -> None:
     atexit.register(_end_at_once, codes)  # Registered first, it is called last.
     encode_all()
     code = main()
-    # As Python ends, it looks through every object for cycles: a tenth of the time of one picture, for nothing.
-    gc.freeze()
-    if sys.argv[1:2] in ENDED_AT_ONCE:
+    if _first(sys.argv[1:]) in ENDED_AT_ONCE:
         codes.append(code)
+    gc.freeze()  # As Python ends, it looks through every object for cycles, for nothing.
     sys.exit(code)
 
 

@@ -57,6 +57,7 @@ class Server:
         self.process = process
         self.log = log
         self.port = 0
+        self.memory_when_ready = 0.0
 
     @property
     def text(self) -> str:

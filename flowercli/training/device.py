@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from flowercli.errors import DeviceError
 from flowercli.inference.cpu import BF16_FLAGS, cpu_flags
-
-# glibc's malloc.h: M_MMAP_MAX (no memory by mmap), M_TRIM_THRESHOLD, M_TOP_PAD.
-MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 256 * 2**20}
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -30,20 +25,6 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     # It keeps one state a process; a second run in it may want another precision.
     AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  (there is no public way)
     return Accelerator(cpu=kind == "cpu", mixed_precision="no" if mixed == "fp32" else mixed)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what training frees instead of giving it back to the system at every step.
-
-    Each step allocates the same hundreds of megabytes again; fetched anew and zeroed by the kernel every
-    time, they cost a third of a CPU's training speed. Does nothing on systems without ``mallopt``.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    for option, value in MALLOPT.items():
-        mallopt(option, value)
 
 
 def make_repeatable() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from flowercli.allocator import keep_freed_memory
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
@@ -17,7 +18,7 @@ from flowercli.inference.novelty import Novelty
 from flowercli.models import load_model
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
-from flowercli.training.device import keep_freed_memory, make_repeatable
+from flowercli.training.device import make_repeatable
 from flowercli.training.interrupt import stop_request
 from flowercli.training.learner import Learner
 from flowercli.training.loading import PhotoLoader

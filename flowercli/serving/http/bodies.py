@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
-from flowercli.serving.http.memory import Trimmer
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ class Bodies:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held = 0
-        self._trimmer = Trimmer()
 
     async def read(self, request: Request) -> Body:
         """Read the body of a request.
@@ -95,7 +93,6 @@ class Bodies:
     def give_back(self, size: int) -> None:
         """Give room back."""
         self._held -= size
-        self._trimmer.freed(size)
 
 
 class Body:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from flowercli.allocator import give_large_pieces_back
 from flowercli.serving.http.access_log import AccessLog, set_up_logging
 from flowercli.serving.http.app import create_app
 from flowercli.serving.http.protocol import limited_protocol
@@ -75,6 +76,7 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Servi
         FlowersError: the model or the device cannot be had.
     """
     set_up_logging()
+    give_large_pieces_back()
     service = Service.open(settings)
     log = AccessLog() if settings.access_log else None
     page = settings.page(service.classifier.bundle) if settings.page else None

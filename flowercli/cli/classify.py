@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.ahead import Ahead
 from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
 from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
 from flowercli.errors import EXIT_BAD_INPUT
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def classify(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -48,6 +50,7 @@ def classify(
     keep_numpy_to_one_thread()
     with uncollected():
         from flowercli.cli.answer_log import logged
+        from flowercli.cli.classify_output import load_printer
         from flowercli.cli.output import note
         from flowercli.inference.classifier import Classifier, check_top_k
         from flowercli.inference.cpu import available_cores
@@ -59,7 +62,9 @@ def classify(
         check_top_k(top_k)
         requested_device(device)
         workers = available_cores()
-        classifier = Classifier.open(load_model(model), device)
+        load_printer(json_lines=json_lines)
+        ahead = context.obj.take() if isinstance(context.obj, Ahead) else None
+        classifier = ahead or Classifier.open(load_model(model), device)
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())

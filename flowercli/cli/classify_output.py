@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     Printer = Callable[[Result], None]
 
 
+def load_printer(*, json_lines: bool) -> None:
+    """Load what ``choose_printer`` will need."""
+    if not json_lines and sys.stdout.isatty():
+        import flowercli.cli.classify_table  # noqa: F401
+
+
 @contextmanager
 def choose_printer(classifier: Classifier, *, json_lines: bool, top_k: int | None) -> Iterator[Printer]:
     """Yield the function that prints one result."""

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flowercli.cli.ahead import open_ahead
 from flowercli.cli.commands import ABOUT, HELP
 from flowercli.cli.loading import uncollected
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
@@ -36,12 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
+        ahead = open_ahead(arguments)
         # Of its own sys.argv, the application expands the globs where no shell does.
-        _load(arguments)(args=None if argv is None else arguments, prog_name="flowers")
+        _load(arguments)(args=None if argv is None else arguments, prog_name="flowers", obj=ahead)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_FAILED
-    except KeyboardInterrupt:
-        _tell("Interrupted.", None)
+    except KeyboardInterrupt:  # While something loads. Without a word, as Typer does it when a command runs.
         return EXIT_INTERRUPTED
     except FlowersError as error:
         if os.environ.get(DEBUG_VARIABLE):

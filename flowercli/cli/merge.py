@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import HoldOut, OutliersFolder
+
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
 
@@ -22,6 +24,8 @@ def merge(
     class_names: Annotated[
         list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class only; can be repeated.")
     ] = None,
+    outliers: OutliersFolder = None,
+    hold_out: HoldOut = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of tables.")] = False,
 ) -> None:
     """Merge datasets class by class into a new folder, each photograph on its side of the split.
@@ -30,12 +34,14 @@ def merge(
     no split yet is split first, as by `flowers split DIR`.
     """
     from flowercli.cli.output import note, print_json, progress_bar
+    from flowercli.cli.split import as_outliers
     from flowercli.cli.split_report import print_report, summary
     from flowercli.data.manifest import manifest_path
     from flowercli.data.merge import merge as merge_datasets
     from flowercli.data.merge import name_sources
     from flowercli.installed import dataset_folder
 
+    others = as_outliers(outliers, hold_out)
     sources = name_sources([(root, _manifest(root)) for root in map(dataset_folder, directories)])
     with progress_bar("Reading photographs") as progress:
         task = progress.add_task("read", total=None)
@@ -43,6 +49,7 @@ def merge(
             sources,
             output,
             class_names or [],
+            outliers=others,
             start=lambda total: progress.update(task, total=total),
             progress=lambda done: progress.advance(task, done),
         )

@@ -11,10 +11,26 @@ Device = Annotated[
     str | None,
     typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option("--only", metavar="NAMES", help="Answer among these flowers alone, such as daisy,rose,tulip."),
+]
 AnswerLog = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Log features of pictures and answers there, for `flowers drift`; no picture."),
 ]
 AnswerLogRows = Annotated[
     int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+]
+OutliersFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--outliers",
+        metavar="DIR",
+        help="Pictures that show none of the classes, a subfolder a kind: to learn refusal.",
+    ),
+]
+HoldOut = Annotated[
+    list[str] | None,
+    typer.Option("--hold-out", metavar="KIND", help="Keep this kind of outliers for testing; can be repeated."),
 ]

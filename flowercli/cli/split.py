@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import HoldOut, OutliersFolder
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowercli.data.make_split import SplitResult
+    from flowercli.data.make_split import Outliers, SplitResult
 
 
 def split(
@@ -21,6 +23,8 @@ def split(
     ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.9,0.05,0.05",
     seed: Annotated[int, typer.Option(help="Seed of the split, as for torch.Generator().manual_seed.")] = 2024,
     stratify: Annotated[bool, typer.Option("--stratify", help="Keep the classes' proportions in every split.")] = False,
+    outliers: OutliersFolder = None,
+    hold_out: HoldOut = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the manifest there instead of into the dataset.")
     ] = None,
@@ -36,15 +40,36 @@ def split(
     from flowercli.installed import dataset_folder
 
     root = dataset_folder(directory)
-    result, path = write_split(root, parse_ratios(ratios), seed, stratify=stratify, output=output)
+    others = as_outliers(outliers, hold_out)
+    result, path = write_split(root, parse_ratios(ratios), seed, stratify=stratify, outliers=others, output=output)
     if json_output:
         print_json(summary(result, path))
     else:
         print_report(result, path)
 
 
+def as_outliers(folder: Path | None, hold_out: Sequence[str] | None) -> Outliers | None:
+    """Return what the options ``--outliers`` and ``--hold-out`` say.
+
+    Raises:
+        UsageError: kinds to hold out of no folder.
+    """
+    from flowercli.data.make_split import Outliers
+    from flowercli.errors import UsageError
+
+    if folder is None and hold_out:
+        raise UsageError("--hold-out names kinds of outliers.", hint="Say where they are: --outliers DIR")
+    return None if folder is None else Outliers(folder, tuple(hold_out or ()))
+
+
 def write_split(
-    root: Path, ratios: Sequence[float], seed: int, *, stratify: bool, output: Path | None = None
+    root: Path,
+    ratios: Sequence[float],
+    seed: int,
+    *,
+    stratify: bool,
+    outliers: Outliers | None = None,
+    output: Path | None = None,
 ) -> tuple[SplitResult, Path]:
     """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
     from flowercli.cli.output import progress_bar, warn
@@ -58,6 +83,7 @@ def write_split(
             ratios,
             seed,
             stratify=stratify,
+            outliers=outliers,
             start=lambda total: progress.update(task, total=total),
             progress=lambda done: progress.advance(task, done),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import note, print_table, warn
@@ -31,6 +32,7 @@ def summary(result: SplitResult, path: Path) -> dict[str, Any]:
         "near_duplicates_checked": manifest.near_duplicates_checked,
         "exact_duplicates": result.exact,
         "near_duplicates": result.near,
+        "outliers": {split: dict(Counter(o.class_name for o in manifest.outliers_of(split))) for split in SPLITS},
         "conflicting_labels": result.conflicting,
         "unreadable": [{"path": name, "reason": reason} for name, reason in result.unreadable],
         "hidden": result.scan.hidden,
@@ -57,6 +59,9 @@ def print_report(result: SplitResult, path: Path) -> None:
         rows.append((name, *map(str, parts), str(sum(parts)), f"{sum(parts) / total:.1%}"))
     sums = [sum(counts[split].values()) for split in SPLITS]
     rows.append(("all", *map(str, sums), str(total), f"imbalance {imbalance(result):.2f}"))
+    if manifest.outliers:
+        parts = [len(manifest.outliers_of(split)) for split in SPLITS]
+        rows.append(("(none of these)", *map(str, parts), str(sum(parts)), "outliers"))
     print_table(("Class", *SPLITS, "Photos", "Share"), rows)
     _report_findings(result)
     note(f"Manifest: {path}")

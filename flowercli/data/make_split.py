@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.data import duplicates
 from flowercli.data.manifest import Entry, Manifest
-from flowercli.data.scan import scan_dataset
+from flowercli.data.scan import scan_dataset, scan_outliers
 from flowercli.data.split import keep_groups_together, random_split, split_lengths, stratified_split
-from flowercli.errors import DataError
+from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from flowercli.data.duplicates import Fingerprint
     from flowercli.data.scan import Photo, Scan
+
+OUTLIER_RATIOS = (0.84, 0.08, 0.08)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,30 @@ class SplitResult:
     conflicting: list[list[str]]
 
 
+@dataclass(frozen=True)
+class Outliers:
+    """A folder of pictures that show none of the classes, and the kinds of them that are kept for testing alone."""
+
+    root: Path
+    held_out: Collection[str] = ()
+
+    def assign(self, photos: Sequence[Photo], seed: int) -> list[str]:
+        """Return the split of each picture, each kind drawn on its own, whatever the classes and their ratios are.
+
+        Raises:
+            UsageError: a kind to hold out is not there.
+        """
+        kinds = {photo.class_name for photo in photos}
+        if unknown := sorted(set(self.held_out) - kinds):
+            message = f"There is no kind {', '.join(unknown)} of outliers in {self.root}."
+            raise UsageError(message, hint=f"There are: {', '.join(sorted(kinds))}")
+        drawn: list[str] = []
+        for kind, members in itertools.groupby(photo.class_name for photo in photos):
+            count = len(list(members))
+            drawn += ["test"] * count if kind in self.held_out else random_split(count, OUTLIER_RATIOS, seed)
+        return drawn
+
+
 def make_split(
     root: Path,
     ratios: Sequence[float],
@@ -38,6 +65,7 @@ def make_split(
     *,
     stratify: bool = False,
     sides: Mapping[str, str] | None = None,
+    outliers: Outliers | None = None,
     start: Callable[[int], None] = lambda _total: None,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> SplitResult:
@@ -48,7 +76,9 @@ def make_split(
         ratios: shares of train, val and test.
         seed: as for ``torch.Generator().manual_seed``.
         stratify: keep the classes' proportions in every split.
-        sides: the split of each photograph by its path, where that is known already; nothing is drawn then.
+        sides: the split of each photograph by its path, where that is known already; nothing is drawn then, and of
+            copies the first in it decides.
+        outliers: pictures of no class; they are drawn kind by kind.
         start: called with the number of photographs before they are read.
         progress: called with 1 after each.
 
@@ -58,29 +88,56 @@ def make_split(
     """
     split_lengths(0, ratios)  # A wrong option is told before minutes of reading.
     scan = scan_dataset(root)
-    start(len(scan.photos))
-    fingerprints = duplicates.fingerprint_all(root, scan.photos, progress)
-    unreadable = [(p.path, f.error) for p, f in zip(scan.photos, fingerprints, strict=True) if f.error]
-    good = [pair for pair in zip(scan.photos, fingerprints, strict=True) if not pair[1].error]
-    photos, prints = [photo for photo, _ in good], [fingerprint for _, fingerprint in good]
-    _check_classes(scan, photos)
+    others = [] if outliers is None else scan_outliers(outliers.root).photos
+    start(len(scan.photos) + len(others))
+    found = _readable(root, scan.photos, progress)
+    found_others = _readable(outliers.root, others, progress) if outliers is not None else Readable([], [], [])
+    photos, prints = found.photos + found_others.photos, found.prints + found_others.prints
+    _check_classes(scan, found.photos)
     exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
     if sides is None:
-        drawn = _assign(photos, ratios, seed, stratify=stratify)
+        drawn = _assign(found.photos, ratios, seed, stratify=stratify)
     else:
-        drawn = [sides[photo.path] for photo in photos]
+        drawn = [sides[photo.path] for photo in found.photos]
+        rank = {path: position for position, path in enumerate(sides)}
+        # What was given first decides for its copies: a dataset keeps its split when others are merged into it.
+        together = [sorted(g, key=lambda index: rank.get(photos[index].path, len(rank))) for g in together]
+    if outliers is not None:
+        drawn += outliers.assign(found_others.photos, seed)
+    entries = _entries(photos, prints, keep_groups_together(drawn, together))
     manifest = Manifest(
         seed=seed,
         ratios=tuple(ratios),
         stratified=stratify,
         near_duplicates_checked=duplicates.can_hash_perceptually(),
         class_names=tuple(scan.class_names),
-        photos=_entries(photos, prints, keep_groups_together(drawn, together)),
+        photos=entries[: len(found.photos)],
+        outliers=entries[len(found.photos) :],
     )
     return SplitResult(
-        manifest, scan, unreadable, _paths(exact, photos), _only_near(near, exact, photos), _conflicts(together, photos)
+        manifest,
+        scan,
+        found.unreadable + found_others.unreadable,
+        _paths(exact, photos),
+        _only_near(near, exact, photos),
+        _conflicts(together, photos),
     )
+
+
+class Readable(NamedTuple):
+    """The photographs that can be read with what their read told, and the paths of the others with the reason."""
+
+    photos: list[Photo]
+    prints: list[Fingerprint]
+    unreadable: list[tuple[str, str]]
+
+
+def _readable(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> Readable:
+    pairs = list(zip(photos, duplicates.fingerprint_all(root, photos, progress), strict=True))
+    good = [pair for pair in pairs if not pair[1].error]
+    unreadable = [(photo.path, found.error) for photo, found in pairs if found.error]
+    return Readable([photo for photo, _ in good], [found for _, found in good], unreadable)
 
 
 def _assign(photos: Sequence[Photo], ratios: Sequence[float], seed: int, *, stratify: bool) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.atomic import write_text
@@ -18,7 +18,7 @@ from flowercli.errors import DataError
 from flowercli.home import data_home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 FORMAT_VERSION = 1
@@ -26,17 +26,29 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """One photograph of the manifest; ``path`` is relative to the dataset, ``/``-separated."""
+    """One photograph of the manifest; ``path`` is relative to the dataset, ``/``-separated.
+
+    That of an outlier is relative to the outliers' folder, and its ``class_name`` is its kind. ``source`` is the
+    dataset that a merged one has it from.
+    """
 
     path: str
     class_name: str
     split: str
     sha256: str
+    source: str = ""
+
+    def to_json(self) -> str:
+        """Return the line of the manifest file."""
+        return json.dumps({key: value for key, value in vars(self).items() if value}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole split: how it was made and every photograph in it, in sorted order."""
+    """The whole split: how it was made and every photograph in it, in sorted order.
+
+    ``outliers`` are pictures that belong to no class, for a model that learns to refuse.
+    """
 
     seed: int
     ratios: tuple[float, ...]
@@ -44,11 +56,12 @@ class Manifest:
     near_duplicates_checked: bool
     class_names: tuple[str, ...]
     photos: tuple[Entry, ...]
+    outliers: tuple[Entry, ...] = ()
 
     @property
     def dataset_sha256(self) -> str:
         """Hash of the paths and contents of all photographs, whatever their split."""
-        lines = "".join(f"{photo.path}\t{photo.sha256}\n" for photo in self.photos)
+        lines = "".join(f"{photo.path}\t{photo.sha256}\n" for photo in (*self.photos, *self.outliers))
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
@@ -67,6 +80,10 @@ class Manifest:
             raise DataError(f"The split '{split}' has no photographs.", hint="flowers split DIR --ratios 0.8,0.1,0.1")
         return photos
 
+    def outliers_of(self, split: str) -> list[Entry]:
+        """Return the outliers of a split; there may be none."""
+        return [photo for photo in self.outliers if photo.split == split]
+
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of photographs of each class in a split."""
         counts = dict.fromkeys(self.class_names, 0)
@@ -76,10 +93,14 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of the manifest file, one photograph a line so that versions can be compared."""
-        head = {"format_version": FORMAT_VERSION} | {k: v for k, v in vars(self).items() if k != "photos"}
-        lines = ",\n".join("    " + json.dumps(asdict(photo), ensure_ascii=False) for photo in self.photos)
-        text = json.dumps(head, indent=2, ensure_ascii=False)
-        return f'{text[:-2]},\n  "photos": [\n{lines}\n  ]\n}}\n'
+        lists = {"photos": self.photos, "outliers": self.outliers}
+        head = {"format_version": FORMAT_VERSION} | {k: v for k, v in vars(self).items() if k not in lists}
+        text = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
+        # Without outliers it is the text that it was before there were any, and so has the hash that bundles record.
+        for name, photos in lists.items():
+            lines = ",\n".join(f"    {photo.to_json()}" for photo in photos)
+            text += f',\n  "{name}": [\n{lines}\n  ]' if photos or name == "photos" else ""
+        return f"{text}\n}}\n"
 
     @classmethod
     def from_json(cls, text: str, source: Path) -> Self:
@@ -101,6 +122,7 @@ class Manifest:
                 near_duplicates_checked=fields["near_duplicates_checked"],
                 class_names=tuple(fields["class_names"]),
                 photos=tuple(Entry(**photo) for photo in fields["photos"]),
+                outliers=tuple(Entry(**photo) for photo in fields.get("outliers", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
@@ -142,6 +164,6 @@ def manifest_path(root: Path) -> Path:
     return data_home() / "splits" / f"{root.resolve().name}-{key}.json"
 
 
-def missing_photos(manifest: Manifest, root: Path, splits: Sequence[str]) -> list[str]:
-    """Return the paths of the manifest's photographs that are not below ``root``."""
-    return [photo.path for photo in manifest.photos if photo.split in splits and not (root / photo.path).is_file()]
+def missing_photos(photos: Iterable[Entry], root: Path) -> list[str]:
+    """Return the paths of the photographs that are not below ``root``."""
+    return [photo.path for photo in photos if not (root / photo.path).is_file()]

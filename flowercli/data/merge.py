@@ -10,7 +10,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder
 from flowercli.data.make_split import SplitResult, make_split
@@ -21,6 +21,7 @@ from flowercli.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from flowercli.data.make_split import Outliers
     from flowercli.data.manifest import Entry, Manifest
 
 
@@ -58,6 +59,7 @@ def merge(
     output: Path,
     class_names: Collection[str],
     *,
+    outliers: Outliers | None = None,
     start: Callable[[int], None] = lambda _total: None,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> MergeResult:
@@ -69,6 +71,7 @@ def merge(
         sources: the datasets, in order of precedence.
         output: the new folder; it appears when it is whole.
         class_names: the classes to keep; all where it is empty.
+        outliers: pictures of no class that the split of the merged dataset also lists; they stay where they are.
         start: called with the number of photographs before they are read.
         progress: called with 1 after each.
 
@@ -81,6 +84,7 @@ def merge(
     _check_class_names(sources, class_names)
     repeated: list[str] = []
     sides: dict[str, str] = {}
+    origins: dict[str, str] = {}
     with new_folder(output) as folder:
         seen: set[tuple[str, str]] = set()
         for source in sources:
@@ -93,10 +97,13 @@ def merge(
                 seen.add((photo.class_name, photo.sha256))
                 path = _free_name(source.name, photo, sides)
                 _link(source.root / photo.path, folder / path)
-                sides[path] = photo.split
+                sides[path], origins[path] = photo.split, source.name
         first = sources[0].manifest
-        result = make_split(folder, _shares(sides), first.seed, sides=sides, start=start, progress=progress)
-        result = replace(result, scan=replace(result.scan, root=output))
+        how: dict[str, Any] = {"sides": sides, "outliers": outliers, "start": start, "progress": progress}
+        result = make_split(folder, _shares(sides), first.seed, **how)
+        photos = tuple(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)
+        manifest = replace(result.manifest, photos=photos)
+        result = replace(result, manifest=manifest, scan=replace(result.scan, root=output))
         result.manifest.write(manifest_path(folder))
     return MergeResult(result, output, repeated)
 

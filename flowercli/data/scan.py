@@ -59,6 +59,35 @@ def scan_dataset(root: Path) -> Scan:
     return scan
 
 
+def scan_outliers(root: Path) -> Scan:
+    """List the pictures below ``root`` that show none of the classes; each subfolder of it is a kind, named after it.
+
+    Pictures that lie in ``root`` itself are of the kind that is called as it is.
+
+    Raises:
+        DataError: ``root`` is no folder, or has no pictures.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder.", hint="--outliers DIR   (pictures that show none of the classes)")
+    scan = Scan(root)
+    kind = root.resolve().name
+    for entry in _sorted_entries(root):
+        if not entry.name.startswith(".") and entry.is_dir() and not _leads_outside(entry, root):
+            scan.photos += [Photo(path, entry.name) for path in sorted(_files_below(scan, entry))]
+        elif entry.is_file() and _is_picture(entry.name):
+            scan.photos.append(Photo(entry.name, kind))
+    scan.photos.sort(key=lambda photo: photo.class_name)
+    if not scan.photos:
+        raise DataError(
+            f"There are no pictures in {root}.", hint="--outliers DIR   (one subfolder a kind, or pictures)"
+        )
+    return scan
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
 def _scan_top_entry(scan: Scan, entry: os.DirEntry[str]) -> None:
     if entry.name.startswith("."):
         scan.hidden.append(entry.name)
@@ -87,7 +116,7 @@ def _files_below(scan: Scan, folder: os.DirEntry[str], prefix: str = "") -> Iter
             scan.outside_links.append(name)
         elif entry.is_dir(follow_symlinks=False):
             yield from _files_below(scan, entry, prefix)
-        elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+        elif entry.is_file() and _is_picture(entry.name):
             yield name
         else:
             scan.other_files.append(name)

@@ -37,7 +37,9 @@ REFERENCE = "reference.npz"
 # Only a delivery has it.
 CHECKSUMS = "SHA256SUMS"
 # What a configuration holds that only makes sense on the machine of training.
-LOCAL_KEYS = frozenset({"path", "manifest", "output", "weights", "teacher", "uri"})
+LOCAL_KEYS = frozenset({"path", "outliers", "manifest", "output", "weights", "teacher", "uri"})
+
+PATHS = frozenset({"data_path", "outliers_path"})
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Bundle:
         return list(self.config["label_names"])
 
     @property
+    def scientific_names(self) -> list[str | None]:
+        """Scientific names by class index, ``None`` where there is none; older bundles hold none at all."""
+        return self.section.get("scientific_names") or [None] * self.config["num_classes"]
+
+    @property
     def pretrained_cfg(self) -> dict[str, Any]:
         """Timm's ``pretrained_cfg``, which holds the preprocess spec."""
         cfg: dict[str, Any] = self.config["pretrained_cfg"]
@@ -107,7 +114,7 @@ class Bundle:
 
     @property
     def rejection_threshold(self) -> float:
-        """Confidence below which an answer is marked as rejected."""
+        """How sure the model must be that it knows the flower; below it, an answer is rejected."""
         return float(self.section["rejection_threshold"])
 
     @property
@@ -184,7 +191,7 @@ def embeddable_config(config: Mapping[str, Any]) -> str:
 def without_local_paths(value: Any) -> Any:
     """Drop the paths of the machine of training from a description that goes elsewhere."""
     if isinstance(value, dict):
-        kept = {key: without_local_paths(item) for key, item in value.items() if key != "data_path"}
+        kept = {key: without_local_paths(item) for key, item in value.items() if key not in PATHS}
         return {key: None if key in LOCAL_KEYS else item for key, item in kept.items()}
     return [without_local_paths(item) for item in value] if isinstance(value, list) else value
 

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 from sklearn.utils.class_weight import compute_class_weight
 
 from flowercli.training.losses import balanced_weights
-from flowercli.training.sampler import EpochSampler, balanced, square_root
+from flowercli.training.sampler import ORDERS, EpochSampler, balanced
 from flowercli.training.schema import CHOICES
 
 
@@ -32,11 +32,12 @@ def test_balanced_draws_give_every_class_its_turn():
 
 def test_square_root_draws_are_between_the_others():
     targets = np.repeat([0, 1], [1000, 9000])
-    order = square_root(targets, np.random.default_rng(0))
-    assert len(order) == 10_000
-    # A quarter and three quarters, as 1 to 3, not 1 to 9 or 1 to 1.
-    assert (targets[order] == 0).mean() == pytest.approx(0.25, abs=0.02)
-    assert max(order.count(index) for index in range(20)) <= 3
+    # As 1 to 3, or to the root of 27, not 1 to 9 or 1 to 1.
+    for name, share in (("square_root", 1 / 4), ("three_quarters", 1 / (1 + 27**0.5))):
+        order = ORDERS[name](targets, np.random.default_rng(0))
+        assert len(order) == 10_000
+        assert (targets[order] == 0).mean() == pytest.approx(share, abs=0.02)
+        assert max(order.count(index) for index in range(20)) <= 3
 
 
 @pytest.mark.parametrize("order", CHOICES["data.sampler"])

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import Only, OutliersFolder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
     from flowercli.training.answers import Advance
+    from flowercli.training.bundle_data import BundleData
 
 
 def evaluate(
@@ -24,6 +27,8 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+    outliers: OutliersFolder = None,
+    only: Only = None,
     against: Annotated[
         str | None, typer.Option(metavar="BUNDLE", help="Compare with this bundle instead, on the same photographs.")
     ] = None,
@@ -61,6 +66,8 @@ def evaluate(
         raise UsageError(
             "--dvc writes the metrics of one bundle: it goes with neither --against nor --find-label-errors."
         )
+    if only is not None and (against is not None or find_label_errors):
+        raise UsageError("--only goes with neither --against nor --find-label-errors.")
     if against is not None and report is not None:
         raise UsageError("--report shows one bundle: it does not go with --against.")
     loaded = load_model(bundle)
@@ -74,24 +81,45 @@ def evaluate(
         elif find_label_errors:
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
-            _evaluate(loaded, split, data, report, dvc, json_output=json_output)
+            from flowercli.training.bundle_data import bundle_data
+
+            photos, names = bundle_data(loaded, data, outliers), _only(loaded, only)
+            _evaluate(loaded, split, photos, names, report, dvc, json_output=json_output)
+
+
+def _only(bundle: Bundle, only: str | None) -> list[str]:
+    """Return the class names that may be answered; none stands for all of them.
+
+    Raises:
+        UsageError: the model does not know one of them.
+    """
+    from flowercli.inference.classifier import answerable, parse_only
+
+    return [] if only is None else answerable(bundle, parse_only(only))
 
 
 def _evaluate(
-    bundle: Bundle, split: str, data: Path | None, report: Path | None, dvc: Path | None, *, json_output: bool
+    bundle: Bundle,
+    split: str,
+    photos: BundleData,
+    only: list[str],
+    report: Path | None,
+    dvc: Path | None,
+    *,
+    json_output: bool,
 ) -> None:
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
-    from flowercli.training.bundle_data import bundle_data
     from flowercli.training.evaluation import can_record, evaluate_bundle, record
 
-    photos = bundle_data(bundle, data)
     with _advancing("Evaluating {task.fields[step]}") as advance:
-        result = evaluate_bundle(bundle, photos, split, advance)
+        result = evaluate_bundle(bundle, photos, split, advance, only=only)
     if dvc is not None:
         from flowercli.reporting.dvc_files import write_dvc_files
 
         write_dvc_files(dvc, result)
+    elif only:
+        note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):
         with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
             record(result, Path(scratch))

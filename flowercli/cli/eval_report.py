@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import print_table
+from flowercli.training.confusion import confused_pairs
 from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ PERCENTAGES = (
     ("Macro F1", "macro_f1"),
     ("Weighted F1", "weighted_f1"),
 )
+# A matrix of more classes fits no terminal.
+MOST_IN_MATRIX = 20
+PAIRS_SHOWN = 20
 # Less is better.
 LOSSES = (("Log loss", "log_loss"), ("Brier score (0…2)", "brier"), ("Calibration error (ECE)", "ece"))
 
@@ -34,8 +38,41 @@ def print_evaluation(evaluation: Evaluation) -> None:
     title = f"{evaluation.split}: {first['photos']} photographs, 95 % intervals"
     print_table(("", *variants), rows, title=title)
     shown = list(variants)[-1]
+    _print_refusal(variants)
+    _print_sources(variants[shown], shown)
     _print_classes(variants[shown], shown)
-    _print_confusion(variants[shown], shown)
+    if len(variants[shown]["per_class"]) <= MOST_IN_MATRIX:
+        _print_confusion(variants[shown], shown)
+    else:
+        _print_confused(variants[shown], shown)
+
+
+def _print_refusal(variants: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what becomes of pictures that show none of the classes, by kind, where there were any."""
+    found = {variant: metrics["refusal"] for variant, metrics in variants.items() if "refusal" in metrics}
+    if not found:
+        return
+    first = next(iter(found.values()))
+    rows = [
+        ("Photographs of the classes that are kept", *(share_text(each["kept"]) for each in found.values())),
+        ("Outliers that are refused", *(share_text(each["refused"]) for each in found.values())),
+        ("Refused where 95 % are kept", *(share_text(each["refused_at_95"]) for each in found.values())),
+        ("AUROC", *(f"{each['auroc']:.4f}" for each in found.values())),
+    ]
+    for kind, row in first["by_kind"].items():
+        cells = (share_text(each["by_kind"][kind]["refused"]) for each in found.values())
+        rows.append((f"  {kind} ({row['photos']})", *cells))
+    print_table(("", *found), rows, title=f"Refusal of {first['pictures']} pictures that show none of the classes")
+
+
+def _print_sources(metrics: Mapping[str, Any], variant: str) -> None:
+    """Print how each dataset of a merged one fares."""
+    rows = [
+        (source, share_text(row["accuracy"]), share_text(row["kept"]), str(row["photos"]))
+        for source, row in metrics.get("by_source", {}).items()
+    ]
+    if rows:
+        print_table(("Source", "Accuracy", "Kept", "Photos"), rows, title=f"Each source, {variant}")
 
 
 def _print_classes(metrics: Mapping[str, Any], variant: str) -> None:
@@ -53,3 +90,10 @@ def _print_confusion(metrics: Mapping[str, Any], variant: str) -> None:
         for name, counts in zip(names, metrics["confusion_matrix"], strict=True)
     ]
     print_table(("is \\ named", *names), rows, title=f"Confusion matrix, {variant}")
+
+
+def _print_confused(metrics: Mapping[str, Any], variant: str) -> None:
+    pairs = confused_pairs(metrics)
+    rows = [(pair.target, pair.named, str(pair.times), str(pair.photos)) for pair in pairs[:PAIRS_SHOWN]]
+    title = f"Most often confused, {variant} ({len(pairs)} pairs in all: --json)"
+    print_table(("Is", "Named", "Times", "of"), rows, title=title, left=("Named",))

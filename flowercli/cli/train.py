@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import OutliersFolder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -32,6 +34,7 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Dataset: a folder with one subfolder a class, or a downloaded one's name.")
     ] = None,
+    outliers: OutliersFolder = None,
     model: Annotated[str | None, typer.Option(help="A config of the group 'model', or any timm model name.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photographs an optimizer update.")] = None,
@@ -65,6 +68,7 @@ def train(
         from flowercli.training.config import compose_config
     options = {
         "data.path": dataset_folder(data) if data else None,
+        "data.outliers": outliers,
         "epochs": epochs,
         "batch_size": batch_size,
         "optim.lr": lr,
@@ -173,6 +177,7 @@ def _print_config(config: TrainConfig) -> None:
 def _find_or_make_manifest(config: TrainConfig) -> Manifest:
     from flowercli.cli.output import note
     from flowercli.cli.split import write_split
+    from flowercli.data.make_split import Outliers
     from flowercli.data.manifest import Manifest, manifest_path
 
     root = Path(config.data.path)
@@ -182,5 +187,7 @@ def _find_or_make_manifest(config: TrainConfig) -> Manifest:
     if path is not None and path.is_file():
         note(f"Split manifest: {path}")
         return Manifest.read(path)
-    result, _ = write_split(root, config.data.ratios, config.data.split_seed, stratify=config.data.stratify)
+    data = config.data
+    others = None if data.outliers is None else Outliers(Path(data.outliers))
+    result, _ = write_split(root, data.ratios, data.split_seed, stratify=data.stratify, outliers=others)
     return result.manifest

@@ -15,44 +15,56 @@ from flowercli.bundle import Bundle, embeddable_config
 from flowercli.description import ONNX_METADATA_KEY
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
-from flowercli.training.model import PixelClassifier, load_bundle_model
+from flowercli.training.model import PixelClassifier, known_of, load_bundle_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from flowercli.training.known import Known
+
 OPSET = 20
-# The head is a thousandth of the work and decides everything: it stays in fp32, whatever the rest becomes.
-FLOAT_OPERATORS = frozenset({"Gemm", "Softmax", "Div"})
+EMBEDDING = OUTPUTS[1]
 
 
 class DeployedClassifier(nn.Module):
     """The trained model as it is deployed: layout, normalisation, temperature and softmax inside."""
 
-    def __init__(self, model: PixelClassifier, temperature: float) -> None:
+    def __init__(self, model: PixelClassifier, temperature: float, known: Known) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self.another, self.nothing = known.another, known.nothing
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Answer about a batch.
 
         Args:
             pixels: RGB, ``uint8`` ``[N, H, W, 3]``.
 
         Returns:
-            Probabilities ``[N, C]`` and embedding ``[N, D]``, both ``float32``.
+            Probabilities ``[N, C]``, embedding ``[N, D]`` and how sure it is that it knows what it sees ``[N, 1]``, all
+            ``float32``.
         """
         # TensorRT refuses uint8 in everything but the cast that makes floats of it. And a network traced with its
         # channels last in memory flattens its features with ten nodes of index arithmetic.
         floats = pixels.float().permute(0, 3, 1, 2).contiguous()
         logits, embedding = self.model.answer(self.model.normalised(floats))
-        return torch.softmax(logits / self.temperature, dim=1), embedding
+        return torch.softmax(logits / self.temperature, dim=1), embedding, self.known(logits, embedding)
+
+    def known(self, logits: Tensor, embedding: Tensor) -> Tensor:
+        """Return how sure it is that it knows what it sees ``[N, 1]``, as ``training.known.Known`` computes it."""
+        top = logits.max(dim=1, keepdim=True).values
+        evidence = [top * self.another.scale + self.another.offset]
+        if self.model.none is not None and self.nothing is not None:
+            evidence.append((top - self.model.none(embedding)) * self.nothing.scale + self.nothing.offset)
+        # A softmax over 0 and the evidence against all else; its first.
+        return torch.softmax(torch.cat([torch.zeros_like(top), *(-each for each in evidence)], dim=1), dim=1)[:, :1]
 
 
 def load_deployed(bundle: Bundle) -> DeployedClassifier:
     """Rebuild the model of a bundle as it is deployed, in evaluation mode."""
-    return DeployedClassifier(load_bundle_model(bundle), bundle.temperature).eval()
+    return DeployedClassifier(load_bundle_model(bundle), bundle.temperature, known_of(bundle)).eval()
 
 
 def export_fp32(bundle: Bundle, target: Path) -> None:
@@ -87,10 +99,14 @@ def write_model(proto: onnx.ModelProto, bundle: Bundle, target: Path) -> None:
 
 
 def float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Name the nodes that stay in fp32: the head, and everything before the first convolution."""
+    """Name the nodes that stay in fp32: everything before the first convolution, and the head.
+
+    The head, all that comes after the embedding, is a thousandth of the work and decides everything.
+    """
     nodes = graph.node
     first = next(index for index, node in enumerate(nodes) if node.op_type == "Conv")
-    return [node.name for index, node in enumerate(nodes) if index < first or node.op_type in FLOAT_OPERATORS]
+    last = next(index for index, node in enumerate(nodes) if EMBEDDING in node.output)
+    return [node.name for index, node in enumerate(nodes) if index < first or index > last]
 
 
 def strip_debug_info(proto: onnx.ModelProto) -> None:

@@ -12,7 +12,7 @@ import torch
 from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
 from flowercli.export.check import Check
-from flowercli.inference.classifier import OUTPUTS, Classifier
+from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
 from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flowercli.export.graph import DeployedClassifier
 
-    Answer = Callable[[npt.NDArray[np.uint8]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+    Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
 
 FP32_TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 8)
@@ -51,9 +51,9 @@ def torch_answers(model: DeployedClassifier) -> Answer:
     """Return the function that asks the torch model."""
 
     @torch.inference_mode()
-    def answer(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        probabilities, embedding = model(torch.from_numpy(pixels))
-        return probabilities.numpy(), embedding.numpy()
+    def answer(pixels: npt.NDArray[np.uint8]) -> Outputs:
+        probabilities, embedding, known = (output.numpy() for output in model(torch.from_numpy(pixels)))
+        return Outputs(probabilities, embedding, known[:, 0])
 
     return answer
 
@@ -71,7 +71,7 @@ def reference(pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], ans
 
 
 def check_batches(name: str, exported: Answer, source: Answer, pixels: npt.NDArray[np.uint8]) -> None:
-    """Compare both outputs at several batch sizes.
+    """Compare all outputs at several batch sizes.
 
     Raises:
         ExportError: they differ by more than fp32 arithmetic does.
@@ -79,7 +79,7 @@ def check_batches(name: str, exported: Answer, source: Answer, pixels: npt.NDArr
     for size in BATCH_SIZES:
         batch = np.resize(pixels, (size, *pixels.shape[1:]))
         for output, ours, theirs in zip(OUTPUTS, exported(batch), source(batch), strict=True):
-            # Probabilities are at most 1; embeddings are compared relative to their own size.
+            # Probabilities and 'known' are at most 1; embeddings are compared relative to their own size.
             difference = float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
             if not difference <= FP32_TOLERANCE:
                 message = f"{name} differs from torch by {difference:.2e} in '{output}' at batch {size}"
@@ -124,7 +124,7 @@ def _timed(answer: Answer, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[n
     rows, seconds = [], []
     for picture in pixels:
         started = time.perf_counter()
-        probabilities, _ = answer(picture[np.newaxis])
+        probabilities = answer(picture[np.newaxis]).probabilities
         seconds.append(time.perf_counter() - started)
         rows.append(probabilities[0])
     return np.stack(rows), seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowercli.data.manifest import Entry
 
-    Row = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
     Advance = Callable[[str, int], None]
 
 # What each file of a bundle is called in the results, the one that `classify` runs on a CPU last: fp16 is for GPUs.
@@ -37,19 +37,35 @@ class Answers:
     """What a variant says of N photographs.
 
     ``paths`` are relative to the dataset; ``targets`` class indices ``[N]`` ``int64``; ``probabilities``
-    ``[N, C]`` ``float64``, calibrated; ``embeddings`` ``[N, D]`` ``float32``.
+    ``[N, C]`` ``float64``, calibrated; ``embeddings`` ``[N, D]`` ``float32``; ``known`` ``[N]`` ``float64``, how sure
+    it is that it knows what it sees.
     """
 
     paths: list[str]
     targets: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
     embeddings: npt.NDArray[np.float32]
+    known: npt.NDArray[np.float64]
 
     @property
     def predictions(self) -> npt.NDArray[np.int64]:
         """The most probable class of each photograph, ``[N]``."""
         predictions: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return predictions
+
+    def among(self, indices: Sequence[int]) -> Answers:
+        """Return what the model says when it may answer some classes only: what lies outside them is less known."""
+        shares = self.probabilities[:, indices]
+        mass = shares.sum(axis=1)
+        probabilities = np.zeros_like(self.probabilities)
+        probabilities[:, indices] = shares / np.maximum(mass, np.finfo(np.float64).tiny)[:, np.newaxis]
+        return replace(self, probabilities=probabilities, known=self.known * mass)
+
+    def take(self, mask: npt.NDArray[np.bool_]) -> Answers:
+        """Return those of the answers that a mask ``[N]`` selects."""
+        paths = [path for path, taken in zip(self.paths, mask, strict=True) if taken]
+        columns = (self.targets[mask], self.probabilities[mask], self.embeddings[mask], self.known[mask])
+        return Answers(paths, *columns)
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -86,29 +102,30 @@ def ask(
         bundle: the model.
         variant: one of :func:`variants_of`.
         root: the dataset.
-        photos: of classes that the bundle knows.
+        photos: of classes that the bundle knows, or outliers, whose targets lie behind all classes.
         advance: called after each photograph with the variant and the number of photographs.
 
     Raises:
         BundleError: the file of the variant is missing or altered.
         ImageError: a photograph cannot be read.
     """
-    paths = [root / photo.path for photo in photos]
+    names = [*bundle.class_names, *dict.fromkeys(photo.class_name for photo in photos)]
     rows = []
-    for row in answer_rows(bundle, variant, paths):
+    for row in answer_rows(bundle, variant, [root / photo.path for photo in photos]):
         rows.append(row)
         advance(variant, len(photos))
-    probabilities, embeddings = zip(*rows, strict=True)
+    probabilities, embeddings, known = zip(*rows, strict=True)
     return Answers(
         [photo.path for photo in photos],
-        np.array(class_indices(photos, bundle.class_names), dtype=np.int64),
+        np.array(class_indices(photos, list(dict.fromkeys(names))), dtype=np.int64),
         np.stack(probabilities).astype(np.float64),
         np.stack(embeddings).astype(np.float32),
+        np.array(known, dtype=np.float64),
     )
 
 
 def answer_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
-    """Yield the probabilities ``[C]`` and the embedding ``[D]`` of each photograph."""
+    """Yield probabilities ``[C]``, embedding ``[D]`` and how sure the model is to know it, for each photograph."""
     return _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths)
 
 
@@ -117,8 +134,8 @@ def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[
     classifier = Classifier.open(Bundle(graph, bundle.config), "cpu")
 
     def run(path: str) -> Row:
-        probabilities, embeddings = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
-        return probabilities[0], embeddings[0]
+        outputs = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
+        return outputs.probabilities[0], outputs.embedding[0], float(outputs.known[0])
 
     return ordered_map(run, map(str, paths), available_cores())
 
@@ -126,12 +143,13 @@ def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[
 def _torch_rows(bundle: Bundle, paths: Sequence[Path]) -> Iterator[Row]:
     import torch
 
-    from flowercli.training.model import load_bundle_model
+    from flowercli.training.model import known_of, load_bundle_model
 
-    model = load_bundle_model(bundle)
+    model, known = load_bundle_model(bundle), known_of(bundle)
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     for start in range(0, len(paths), TORCH_BATCH):
         batch = np.stack([load_pixels(path, spec) for path in paths[start : start + TORCH_BATCH]])
         with torch.inference_mode():
-            logits, embeddings = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
-        yield from zip(softmax(logits.double().numpy() / bundle.temperature), embeddings.numpy(), strict=True)
+            answers = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
+        logits, embeddings = answers[0].double().numpy(), answers[1].numpy()
+        yield from zip(softmax(logits / bundle.temperature), embeddings, known(logits, embeddings), strict=True)

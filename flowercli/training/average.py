@@ -13,11 +13,11 @@ import torch
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
-from flowercli.inference.novelty import Novelty
 from flowercli.training.dataset import PhotoDataset
+from flowercli.training.known import Known
 from flowercli.training.loading import PhotoLoader
 from flowercli.training.model import load_bundle_model
-from flowercli.training.predict import predict
+from flowercli.training.predict import predict, predict_outliers
 from flowercli.training.reference import add_validation
 from flowercli.training.save import calibrated, write_bundle
 
@@ -41,8 +41,8 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
         bundles: two or more, of one architecture and one split.
         data: their dataset.
         target: folder of the new bundle, which must not exist.
-        accept: share of the right validation answers that the rejection threshold lets through; as the first
-            bundle's configuration says by default.
+        accept: share of the validation photographs that the rejection threshold lets through; as the first bundle's
+            configuration says by default.
 
     Raises:
         UsageError: they do not belong together, or ``target`` exists.
@@ -51,14 +51,16 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
     _check(bundles, target)
     data.check_unchanged("val")
     model = load_bundle_model(bundles[0])
-    model.backbone.load_state_dict(mean_state([load_bundle_model(bundle).backbone.state_dict() for bundle in bundles]))
+    model.load_state_dict(mean_state([load_bundle_model(bundle).state_dict() for bundle in bundles]))
     val = _outputs(model, data, "val")
+    outliers = data.outliers("val")
+    others = predict_outliers(model, data.outliers_root, outliers).answers if outliers else None
     first = bundles[0].section
     accept = float(first["provenance"]["config"]["accept"]) if accept is None else accept
-    novelty = Novelty.fit(_outputs(model, data, "train").embeddings, val.embeddings[val.right], accept)
+    known = Known.fit(model.none_logit, val.answers, others)
     section = {
-        **calibrated(val, bundles[0].class_names, accept),
-        "novelty": novelty.to_json(),
+        **calibrated(val, known, bundles[0].class_names, accept),
+        "scientific_names": first["scientific_names"],
         "embedding_size": first["embedding_size"],
         "provenance": {**first["provenance"], "accept": accept, "averaged": [_origin(bundle) for bundle in bundles]},
     }
@@ -94,7 +96,7 @@ def _check(bundles: Sequence[Bundle], target: Path) -> None:
 
 
 def _outputs(model: PixelClassifier, data: BundleData, split: str) -> Outputs:
-    photos = PhotoDataset(data.root, data.photos(split), data.manifest.class_names, model.spec)
+    photos = PhotoDataset.of(data.root, data.photos(split), data.manifest.class_names, model.spec)
     return predict(model, PhotoLoader(photos, BATCH), torch.device("cpu"))
 
 

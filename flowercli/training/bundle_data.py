@@ -24,10 +24,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundleData:
-    """The dataset folder and the manifest of a bundle."""
+    """The dataset folder, the manifest of a bundle, and the folder of the outliers that the manifest lists."""
 
     root: Path
     manifest: Manifest
+    outliers_at: Path | None = None
+
+    @property
+    def outliers_root(self) -> Path:
+        """The folder of the outliers.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if self.outliers_at is None or not self.outliers_at.is_dir():
+            message = f"The outliers of the model are not at {self.outliers_at}."
+            raise DataError(message, hint="Say where they are: --outliers DIR")
+        return self.outliers_at
+
+    def outliers(self, split: str) -> list[Entry]:
+        """Return the outliers of a split, after checking that all of them are there; there may be none.
+
+        Raises:
+            DataError: some are not there.
+        """
+        outliers = self.manifest.outliers_of(split)
+        missing = missing_photos(outliers, self.outliers_root) if outliers else []
+        if missing:
+            message = f"{len(missing)} of the {len(outliers)} outliers of '{split}' are not in {self.outliers_root}"
+            raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --outliers DIR")
+        return outliers
 
     def photos(self, split: str) -> list[Entry]:
         """Return the photographs of a split after checking that all of them are there.
@@ -36,7 +62,7 @@ class BundleData:
             DataError: the split is empty, or some of its photographs are not there.
         """
         photos = self.manifest.of_split(split)
-        missing = missing_photos(self.manifest, self.root, [split])
+        missing = missing_photos(photos, self.root)
         if missing:
             message = f"{len(missing)} of the {len(photos)} photographs of '{split}' are not in {self.root}"
             raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --data DIR")
@@ -59,20 +85,23 @@ class BundleData:
         Raises:
             DataError: one of them is not the photograph that the bundle knows.
         """
-        for photo in self.photos(split):
-            with (self.root / photo.path).open("rb") as file:
+        paths = [(self.root / photo.path, photo.sha256) for photo in self.photos(split)]
+        paths += [(self.outliers_root / outlier.path, outlier.sha256) for outlier in self.outliers(split)]
+        for path, sha256 in paths:
+            with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != photo.sha256:
-                message = f"{self.root / photo.path} is not the photograph that the bundle's manifest lists."
+            if found != sha256:
+                message = f"{path} is not the photograph that the bundle's manifest lists."
                 raise DataError(message, hint="Point --data at the dataset that the model was trained on.")
 
 
-def bundle_data(bundle: Bundle, data: Path | None) -> BundleData:
+def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None) -> BundleData:
     """Find the photographs of a bundle.
 
     Args:
         bundle: a folder; a lone ``.onnx`` has no manifest.
         data: where the dataset is, if not where it was at training.
+        outliers: where the outliers are, likewise.
 
     Raises:
         BundleError: the bundle has no manifest.
@@ -90,7 +119,8 @@ def bundle_data(bundle: Bundle, data: Path | None) -> BundleData:
     root = data if data is not None else Path(recorded)
     if not root.is_dir():
         raise DataError(f"The dataset is not at {root}.", hint="Say where it is: --data DIR")
-    return BundleData(root, manifest)
+    there = bundle.section.get("provenance", {}).get("outliers_path")
+    return BundleData(root, manifest, outliers or (None if there is None else Path(there)))
 
 
 def pixels_of(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import MACHINE_BOUND
+from flowercli.training import card_tables
 from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
         "\n".join(_metrics(section.get("metrics", {}))),
         "\n".join(_exports(section.get("exports", {}))),
         _recipe(section.get("provenance", {})),
+        "\n".join(_terms(section.get("data_terms", {}))),
         _limits(description),
     ]
     return "\n".join(part for part in parts if part)
@@ -47,15 +49,16 @@ def _front_matter() -> str:
 
 
 def _about(description: Mapping[str, Any], usage: str) -> str:
-    names = ", ".join(description["label_names"])
+    names = ", ".join(name.replace("_", " ") for name in description["label_names"])
     size = "×".join(str(side) for side in description["pretrained_cfg"]["input_size"][1:])
     return (
         f"# {description['architecture']} for {description['num_classes']} classes\n\n"
         f"Names the flower in a photograph: {names}. Input {size} pixels, embedding of "
         f"{description['flowers']['embedding_size']} values.\n\n"
         f"{usage}\n"
-        "The ONNX graphs take `uint8` RGB pixels `[N, H, W, 3]` and return calibrated probabilities and the "
-        "embedding; normalisation and softmax are inside.\n"
+        "The ONNX graphs take `uint8` RGB pixels `[N, H, W, 3]` and return calibrated probabilities, the embedding, "
+        "and as `known` how sure the model is that the picture shows one of its flowers; normalisation and softmax "
+        "are inside.\n"
     )
 
 
@@ -81,11 +84,14 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} |"
     yield ""
     if "test" in metrics:
-        yield from _per_class(list(metrics["test"].items())[-1])
+        variant, last = list(metrics["test"].items())[-1]
+        yield from card_tables.sources(last)
+        yield from card_tables.refusal(last)
+        yield from _per_class(variant, last)
+        yield from card_tables.confused(last)
 
 
-def _per_class(variant_and_metrics: tuple[str, Mapping[str, Any]]) -> Iterator[str]:
-    variant, metrics = variant_and_metrics
+def _per_class(variant: str, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield f"On the test split, {variant}:\n"
     yield "| class | precision | recall | F1 | photographs |"
     yield "|---|---|---|---|---|"
@@ -114,7 +120,9 @@ def _recipe(provenance: Mapping[str, Any]) -> str:
     if not provenance:
         return ""
     photos = provenance["photos"]
-    counts = ", ".join(f"{count} for {SPLIT_WORDS[split]}" for split, count in photos.items())
+    counts = _counts(photos)
+    if any(provenance.get("outlier_photos", {}).values()):
+        counts += f". Pictures that show none of the classes: {_counts(provenance['outlier_photos'])}"
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     return (
         "## Data and recipe\n\n"
@@ -125,6 +133,10 @@ def _recipe(provenance: Mapping[str, Any]) -> str:
         f"- code `{provenance['git_revision']}`; {versions}\n\n"
         "The whole configuration is in `config.json` under `flowers.provenance.config`.\n"
     )
+
+
+def _counts(splits: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} for {SPLIT_WORDS[split]}" for split, count in splits.items())
 
 
 def _weights(provenance: Mapping[str, Any]) -> str:
@@ -141,11 +153,20 @@ def _limits(description: Mapping[str, Any]) -> str:
     threshold = description["flowers"]["rejection_threshold"]
     return (
         "## Limits\n\n"
-        f"It knows the {description['num_classes']} classes above and no other flower. An answer is marked as "
-        f"rejected where its confidence is below {threshold:.2f}, or where the embedding lies farther from those of "
-        "the training photographs than nearly all of validation; a picture of something else may still pass. Not for "
-        "deciding whether a plant may be eaten.\n"
+        f"It knows the {description['num_classes']} classes above and no other flower. An answer is rejected where "
+        f"`known` is below {threshold:.2f}; a picture of something else may still pass. Not for deciding whether a "
+        "plant may be eaten.\n"
     )
+
+
+def _terms(terms: Mapping[str, str]) -> Iterator[str]:
+    """Yield where the photographs come from and on which terms, where that was said."""
+    if not terms:
+        return
+    yield "## Photographs\n"
+    yield "None of them is in the model's files. Their terms, as their collections state them:\n"
+    yield from (f"- {source}: {text}" for source, text in terms.items())
+    yield ""
 
 
 def _loss(value: Mapping[str, float] | float | None) -> str:

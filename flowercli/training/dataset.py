@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from flowercli.data.manifest import class_indices
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
+from flowercli.training.disguise import Disguise
 from flowercli.training.randomness import seeded
 
 if TYPE_CHECKING:
@@ -41,10 +42,18 @@ class Unreadable:
 class PhotoDataset(Dataset[Pair | Unreadable]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
-    def __init__(self, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> None:
-        self.paths = [str(root / photo.path) for photo in photos]
-        self.targets = class_indices(photos, class_names)
-        self.spec = spec
+    def __init__(self, paths: Sequence[str], targets: Sequence[int], spec: PreprocessSpec) -> None:
+        self.paths, self.targets, self.spec = paths, targets, spec
+
+    @classmethod
+    def of(cls, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> Self:
+        """Make one of photographs below ``root`` that a manifest lists."""
+        return cls([str(root / photo.path) for photo in photos], class_indices(photos, class_names), spec)
+
+    def and_outliers(self, root: Path, outliers: Sequence[Entry], index: int) -> PhotoDataset:
+        """Return the same with outliers below ``root`` behind it, whose class index is one behind all classes."""
+        paths = [*self.paths, *(str(root / photo.path) for photo in outliers)]
+        return PhotoDataset(paths, [*self.targets, *[index] * len(outliers)], self.spec)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -86,7 +95,8 @@ class AugmentedPhotos(Dataset[Pair | Unreadable]):
 def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[[Image.Image], Tensor]:
     """Return timm's random training transform, without normalisation: the model does that."""
     height, width = (spec.height, spec.width) if config.image_size is None else (config.image_size,) * 2
-    transform: Callable[[Image.Image], Tensor] = create_transform(
+    # Any: a torchvision Compose.
+    transform: Any = create_transform(
         (3, height, width),
         is_training=True,
         scale=tuple(config.scale),
@@ -101,4 +111,7 @@ def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[
         std=spec.std,
         normalize=False,
     )
-    return transform
+    if config.disguise:
+        transform.transforms.insert(1, Disguise(config.disguise))  # After the crop, which comes first: fewer pixels.
+    result: Callable[[Image.Image], Tensor] = transform
+    return result

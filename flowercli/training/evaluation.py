@@ -6,15 +6,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
+from flowercli.errors import UsageError
 from flowercli.models import FOLDER as SHIPPED
 from flowercli.training.answers import Answers, ask, variants_of
 from flowercli.training.card import model_card
 from flowercli.training.metrics import evaluate
+from flowercli.training.refusal import by_source, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from flowercli.data.manifest import Entry
     from flowercli.training.answers import Advance
     from flowercli.training.bundle_data import BundleData
 
@@ -34,15 +40,21 @@ class Evaluation:
 
 
 def evaluate_bundle(
-    bundle: Bundle, data: BundleData, split: str, advance: Advance = lambda _variant, _total: None
+    bundle: Bundle,
+    data: BundleData,
+    split: str,
+    advance: Advance = lambda _variant, _total: None,
+    *,
+    only: Sequence[str] = (),
 ) -> Evaluation:
-    """Evaluate every variant that a bundle has.
+    """Evaluate every variant that a bundle has, and its refusal where there are pictures to refuse.
 
     Args:
         bundle: the model.
         data: its dataset and manifest.
         split: ``train``, ``val`` or ``test``.
         advance: called after each photograph with the variant and the number of photographs.
+        only: the classes that may be answered, if not all: photographs of others are to be refused then.
 
     Raises:
         UsageError: the classes are not those of the manifest.
@@ -51,13 +63,53 @@ def evaluate_bundle(
     """
     data.check_classes(bundle.class_names)
     data.check_unchanged(split)
-    photos = data.photos(split)
-    answers = {variant: ask(bundle, variant, data.root, photos, advance) for variant in variants_of(bundle)}
-    metrics = {
-        variant: evaluate(answer.probabilities, answer.targets, bundle.class_names)
-        for variant, answer in answers.items()
-    }
+    photos, outliers = data.photos(split), data.outliers(split)
+    answers, metrics = {}, {}
+    for variant in variants_of(bundle):
+        said = ask(bundle, variant, data.root, photos, advance)
+        outside = [Outside(ask(bundle, variant, data.outliers_root, outliers, advance), outliers)] if outliers else []
+        if only:
+            said, others = _restrict(said, photos, bundle, only)
+            outside = [*(one.among(bundle, only) for one in outside), *others]
+        answers[variant] = said
+        asked = [photo for photo in photos if not only or photo.class_name in only]
+        metrics[variant] = _metrics(bundle, said, asked, outside)
     return Evaluation(bundle, split, metrics, answers)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Answers about pictures that are to be refused, and what kind of picture each is."""
+
+    answers: Answers
+    photos: Sequence[Entry]
+
+    def among(self, bundle: Bundle, only: Sequence[str]) -> Outside:
+        """Return the same where some classes only may be answered."""
+        return Outside(self.answers.among([bundle.class_names.index(name) for name in only]), self.photos)
+
+
+def _restrict(
+    answers: Answers, photos: Sequence[Entry], bundle: Bundle, only: Sequence[str]
+) -> tuple[Answers, list[Outside]]:
+    """Return the answers about photographs of some classes, among these, and the others as pictures to refuse."""
+    inside = np.array([photo.class_name in only for photo in photos])
+    if not inside.any():
+        message = f"No photograph of this split shows {' or '.join(only)}."
+        raise UsageError(message, hint="Another --split, or --data")
+    among = answers.among([bundle.class_names.index(name) for name in only])
+    others = [photo for photo in photos if photo.class_name not in only]
+    return among.take(inside), [Outside(among.take(~inside), others)] if others else []
+
+
+def _metrics(bundle: Bundle, answers: Answers, photos: Sequence[Entry], outside: Sequence[Outside]) -> dict[str, Any]:
+    metrics = evaluate(answers.probabilities, answers.targets, bundle.class_names)
+    metrics |= by_source(answers, photos, bundle.rejection_threshold)
+    if not outside:
+        return metrics
+    known = np.concatenate([one.answers.known for one in outside])
+    kinds = [photo.class_name for one in outside for photo in one.photos]
+    return {**metrics, "refusal": refusal(answers.known, known, kinds, bundle.rejection_threshold)}
 
 
 def can_record(bundle: Bundle) -> bool:

@@ -34,7 +34,7 @@ class Learner:
         config: the run's.
         model: the network that learns.
         teachers: networks whose answers it also learns from.
-        class_counts: photographs of each class in the training split, ``[C]``.
+        class_counts: photographs of each class in the training split, ``[C]``; the outliers last, if there are any.
         steps_per_epoch: optimizer updates an epoch.
         say: called with what the user should know.
     """
@@ -55,7 +55,7 @@ class Learner:
             speed_up_depthwise(model)
         self.config, self.model, self.teachers, self.say = config, model, teachers, say
         self.steps_per_epoch = steps_per_epoch
-        self.mixer = Mixer(config.augment, config.loss.label_smoothing, model.num_classes)
+        self.mixer = Mixer(config.augment, config.loss.label_smoothing, len(class_counts))
         self.criterion = TrainingLoss(config.loss, config.distill, model.embedding_size, class_counts).to(self.device)
         # Prepared, so that fp16's loss scale is undone before clipping and before the step.
         self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(config.optim, model, self.criterion))
@@ -120,6 +120,7 @@ class Learner:
         for part in batch.parts(self.micro_batch):
             with self.accelerator.autocast():
                 logits, embedding = self.model(part.pixels)
+                logits = self.model.with_none(logits, embedding)
                 teacher_logits = ask_teachers(self.teachers, part.pixels)
             loss = self.criterion(logits.float(), embedding.float(), part, teacher_logits)
             share = len(part) / len(batch)

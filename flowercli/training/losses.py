@@ -116,7 +116,10 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 @torch.no_grad()
 def ask_teachers(teachers: Sequence[PixelClassifier], pixels: Tensor) -> Tensor | None:
-    """Return the teachers' mean logits ``[N, C]`` for the very pixels the student sees; ``None`` without teachers."""
+    """Return the teachers' mean logits for the very pixels the student sees; ``None`` without teachers.
+
+    ``[N, C]``, or ``[N, C + 1]`` with "none of these".
+    """
     if not teachers:
         return None
-    return torch.stack([teacher(pixels)[0].float() for teacher in teachers]).mean(dim=0)
+    return torch.stack([teacher.with_none(*teacher(pixels)).float() for teacher in teachers]).mean(dim=0)

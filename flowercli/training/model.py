@@ -16,9 +16,10 @@ from flowercli.hub.client import log_nothing
 from flowercli.hub.snapshot import require_repository
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
+from flowercli.training.known import Known, Line, NoneLogit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from flowercli.training.schema import ModelConfig
 
@@ -28,10 +29,11 @@ CONFIG_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean",
 class PixelClassifier(nn.Module):
     """A timm model that normalises pixels itself and returns logits and the pooled embedding.
 
-    The same module trains, evaluates and is exported, so normalisation exists once.
+    The same module trains, evaluates and is exported, so normalisation exists once. One that ``refuses`` has a layer
+    besides, from the embedding to the logit of "none of these"; the backbone stays one that timm can load.
     """
 
-    def __init__(self, backbone: Any, cfg: Mapping[str, Any]) -> None:
+    def __init__(self, backbone: Any, cfg: Mapping[str, Any], *, refuses: bool = False) -> None:
         super().__init__()
         # Any: what timm's models have in common beyond nn.Module is not in their types.
         self.backbone: Any = backbone
@@ -41,6 +43,9 @@ class PixelClassifier(nn.Module):
         # Buffers in units of 0…255, so that one subtraction and one product normalise a pixel.
         self.mean: Tensor
         self.scale: Tensor
+        self.none: nn.Linear | None = nn.Linear(self.embedding_size, 1) if refuses else None
+        if self.none is not None:
+            reset_head(self.none)
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1), persistent=False)
 
@@ -59,6 +64,20 @@ class PixelClassifier(nn.Module):
         """The head: the linear layer from embedding to logits."""
         head: nn.Module = self.backbone.get_classifier()
         return head
+
+    def new_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that did not come from the pretrained weights."""
+        yield from self.classifier.parameters()
+        if self.none is not None:
+            yield from self.none.parameters()
+
+    @property
+    def none_logit(self) -> NoneLogit | None:
+        """The layer of "none of these" as numbers; ``None`` for a model that was trained without outliers."""
+        if self.none is None:
+            return None
+        weight = self.none.weight.detach().float().cpu().numpy()[0]
+        return NoneLogit(weight, float(self.none.bias.item()))
 
     def freeze_backbone(self, *, frozen: bool, stages: int = 0) -> None:
         """Stop or let learn everything but the classifier, or the first stages; what is frozen is in evaluation mode.
@@ -99,6 +118,10 @@ class PixelClassifier(nn.Module):
     def normalised(self, pixels: Tensor) -> Tensor:
         """Return pixels ``[N, 3, H, W]`` as the backbone takes them."""
         return (pixels.float() - self.mean) * self.scale
+
+    def with_none(self, logits: Tensor, embedding: Tensor) -> Tensor:
+        """Return logits ``[N, C]`` with that of "none of these" behind them, ``[N, C + 1]``, if there is one."""
+        return logits if self.none is None else torch.cat([logits, self.none(embedding)], dim=1)
 
     def answer(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``[N, C]`` and embedding ``[N, D]`` of normalised pixels, whatever their order in memory."""
@@ -193,7 +216,22 @@ def load_bundle_model(bundle: Bundle) -> PixelClassifier:
         num_classes=bundle.config["num_classes"],
         pretrained_cfg_overlay=overlay | {"num_classes": bundle.config["num_classes"], "hf_hub_id": None},
     )
-    return PixelClassifier(backbone, bundle.pretrained_cfg).eval()
+    none = known_of(bundle).none
+    model = PixelClassifier(backbone, bundle.pretrained_cfg, refuses=none is not None)
+    if none is not None:
+        assert model.none is not None
+        model.none.load_state_dict({"weight": torch.tensor(none.weight)[None], "bias": torch.tensor([none.bias])})
+    return model.eval()
+
+
+def known_of(bundle: Bundle) -> Known:
+    """Return how a bundle's model tells whether it knows what it sees; one made before there was that, by its logits.
+
+    Raises:
+        BundleError: what the bundle says of it is damaged.
+    """
+    stored = bundle.section.get("known")
+    return Known(Line(1.0, 0.0)) if stored is None else Known.from_json(stored, bundle.section["embedding_size"])
 
 
 def resolved_cfg(backbone: Any, config: ModelConfig, num_classes: int) -> dict[str, Any]:

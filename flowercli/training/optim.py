@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make_optimizer(config: OptimConfig, model: PixelClassifier, criterion: nn.Module) -> Optimizer:
     """Return the optimizer: the new layers learn faster, and biases and norms do not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    new = {id(parameter) for parameter in (*model.classifier.parameters(), *criterion.parameters())}
+    new = {id(parameter) for parameter in (*model.new_parameters(), *criterion.parameters())}
     for parameter in (*model.parameters(), *criterion.parameters()):
         if parameter.requires_grad:
             scale = config.head_lr_scale if id(parameter) in new else 1.0

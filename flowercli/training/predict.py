@@ -9,14 +9,20 @@ import numpy as np
 import torch
 
 from flowercli.inference.calibration import softmax
+from flowercli.training.dataset import PhotoDataset
+from flowercli.training.loading import PhotoLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
     from torch import Tensor
 
+    from flowercli.data.manifest import Entry
     from flowercli.training.model import PixelClassifier
+
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,11 @@ class Outputs:
     logits: npt.NDArray[np.float64]
     embeddings: npt.NDArray[np.float32]
     targets: npt.NDArray[np.int64]
+
+    @property
+    def answers(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+        """Logits and embeddings: what a model says without being told what is right."""
+        return self.logits, self.embeddings
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -43,6 +54,13 @@ class Outputs:
         """Mean negative logarithm of the probability of the right class."""
         right = softmax(self.logits)[np.arange(len(self.targets)), self.targets]
         return float(-np.log(right.clip(1e-12)).mean())
+
+
+def predict_outliers(model: PixelClassifier, root: Path, outliers: Sequence[Entry]) -> Outputs:
+    """Return the outputs for outliers below ``root``; their targets are one class behind all classes."""
+    nothing = PhotoDataset([], [], model.spec)
+    loader = PhotoLoader(nothing.and_outliers(root, outliers, model.num_classes), BATCH)
+    return predict(model, loader, next(model.parameters()).device)
 
 
 @torch.inference_mode()

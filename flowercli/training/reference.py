@@ -10,9 +10,10 @@ from flowercli.inference.calibration import softmax
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_picture
-from flowercli.monitoring.features import STORED_DTYPE, Sample, novelty_of
+from flowercli.monitoring.features import Sample
 from flowercli.monitoring.reference import Reference
 from flowercli.monitoring.sampling import choose, put_into
+from flowercli.training.model import known_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ def add_validation(bundle: Bundle, root: Path, manifest: Manifest, val: Outputs)
     """Add the reference to a new bundle; exports that answer in its place replace it.
 
     Args:
-        bundle: a folder with temperature and novelty.
+        bundle: a folder with temperature and what tells how sure the model is that it knows a flower.
         root: the dataset.
         manifest: its split.
         val: the model's outputs for all photographs of validation, in the manifest's order.
@@ -38,14 +39,12 @@ def add_validation(bundle: Bundle, root: Path, manifest: Manifest, val: Outputs)
     place = {photo.path: position for position, photo in enumerate(manifest.of_split("val"))}
     photos = choose(manifest)
     chosen = [place[photo.path] for photo in photos]
-    probabilities, embeddings = softmax(val.logits[chosen] / bundle.temperature), val.embeddings[chosen]
-    novelty = novelty_of(bundle)
-    assert novelty is not None
+    logits = val.logits[chosen]
+    probabilities = softmax(logits / bundle.temperature)
     columns = {
         "class_index": probabilities.argmax(axis=1),
         "confidence": probabilities.max(axis=1),
-        "novelty": novelty.distance(embeddings),
-        "coordinates": novelty.coordinates(embeddings).astype(STORED_DTYPE),
+        "known": known_of(bundle)(logits, val.embeddings[chosen]),
     }
     pictures = _pictures([str(root / photo.path) for photo in photos], bundle)
     return put_into(bundle, Reference(Sample.of({**columns, **pictures}), TORCH))

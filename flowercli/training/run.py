@@ -14,17 +14,17 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
-from flowercli.inference.novelty import Novelty
 from flowercli.models import load_model
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import make_repeatable
 from flowercli.training.interrupt import stop_request
+from flowercli.training.known import Known
 from flowercli.training.learner import Learner
 from flowercli.training.loading import PhotoLoader
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
-from flowercli.training.predict import Outputs, predict
+from flowercli.training.predict import Outputs, predict_outliers
 from flowercli.training.randomness import seed_all
 from flowercli.training.reference import add_validation
 from flowercli.training.run_folder import BEST, RunFolder
@@ -32,14 +32,11 @@ from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from flowercli.data.manifest import Manifest
     from flowercli.training.loop import Listener, Progress
     from flowercli.training.schema import TrainConfig
-
-# More photographs do not move the subspace.
-NOVELTY_PHOTOS = 4000
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,8 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     _check_photos(run.config, run.manifest)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
-    model = PixelClassifier(create_backbone(blank.model, len(run.manifest.class_names)), run.pretrained_cfg)
+    backbone = create_backbone(blank.model, len(run.manifest.class_names))
+    model = PixelClassifier(backbone, run.pretrained_cfg, refuses=bool(run.manifest.outliers))
     return _finish(run, Setup.make(run.config, run.manifest, model, listener), listener)
 
 
@@ -101,14 +99,18 @@ class Setup:
         """Build the data loaders and the learner."""
         keep_freed_memory()
         make_repeatable()
-        teachers = [_load_teacher(path, manifest.class_names) for path in config.distill.teacher]
+        teachers = [_load_teacher(path, manifest) for path in config.distill.teacher]
         photos = _photos(config, manifest, "train", model)
+        counts = list(manifest.counts("train").values())
+        if manifest.outliers:
+            outliers = manifest.outliers_of("train")
+            photos = photos.and_outliers(_outliers_root(config), outliers, len(counts))
+            counts.append(len(outliers))
         sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
         augmented = AugmentedPhotos(photos, training_transform(config.augment, model.spec))
         train = PhotoLoader(
             augmented, config.batch_size, workers=config.num_workers, sampler=sampler, keep_workers=True
         )
-        counts = list(manifest.counts("train").values())
         learner = Learner(config, model, teachers, counts, sampler.steps, listener.say)
         return cls(learner, train, sampler, PhotoLoader(_photos(config, manifest, "val", model), config.batch_size))
 
@@ -117,7 +119,7 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
     seed_all(config.seed)
     backbone = create_backbone(config.model, len(manifest.class_names))
     cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))
-    return PixelClassifier(backbone, cfg), cfg
+    return PixelClassifier(backbone, cfg, refuses=bool(manifest.outliers)), cfg
 
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
@@ -126,9 +128,9 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
         progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
         stop.stop_at_once_from_here()
         fitted = _best(run, setup, progress)
-        novelty = fit_novelty(run.config, run.manifest, fitted)
+        known = fit_known(run.config, run.manifest, fitted)
         with new_folder(run.target) as folder:
-            bundle = save_bundle(folder, run.config, run.manifest, fitted, novelty, run.pretrained_cfg)
+            bundle = save_bundle(folder, run.config, run.manifest, fitted, known, run.pretrained_cfg)
             add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
     run.discard()
     return _result(Bundle.load(run.target))
@@ -169,14 +171,11 @@ def _best(run: RunFolder, setup: Setup, progress: Progress) -> Fitted:
     return Fitted(model, best["epoch"], val, progress.history)
 
 
-def fit_novelty(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Novelty:
-    """Learn where the embeddings of known flowers lie, from training photographs as they are classified."""
-    photos = manifest.of_split("train")
-    every = -(-len(photos) // NOVELTY_PHOTOS)
-    plain = PhotoDataset(Path(config.data.path), photos[::every], manifest.class_names, fitted.model.spec)
-    device = next(fitted.model.parameters()).device
-    known = predict(fitted.model, PhotoLoader(plain, config.batch_size, workers=config.num_workers), device)
-    return Novelty.fit(known.embeddings, fitted.val.embeddings[fitted.val.right], config.accept)
+def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:
+    """Learn from the validation photographs, and the outliers of validation, how sure the model is that it knows."""
+    outliers = manifest.outliers_of("val")
+    others = predict_outliers(fitted.model, _outliers_root(config), outliers) if outliers else None
+    return Known.fit(fitted.model.none_logit, fitted.val.answers, None if others is None else others.answers)
 
 
 def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelClassifier) -> PhotoDataset:
@@ -184,22 +183,46 @@ def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelCla
     if split == "train" and len(photos) < config.batch_size:
         message = f"The train split has {len(photos)} photographs, fewer than one batch of {config.batch_size}."
         raise DataError(message, hint=f"flowers train --batch-size {max(2, len(photos) // 2)} …")
-    return PhotoDataset(Path(config.data.path), photos, manifest.class_names, model.spec)
+    return PhotoDataset.of(Path(config.data.path), photos, manifest.class_names, model.spec)
 
 
 def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
     root = Path(config.data.path)
-    missing = missing_photos(manifest, root, ["train", "val"])
+    if bool(manifest.outliers) != (config.data.outliers is not None):
+        raise _outliers_differ(config)
+    missing = missing_photos((photo for photo in manifest.photos if photo.split != "test"), root)
+    if manifest.outliers and not missing:
+        root = _outliers_root(config)
+        missing = missing_photos((photo for photo in manifest.outliers if photo.split != "test"), root)
     if missing:
         message = f"{len(missing)} photographs of the split manifest are no longer in {root} ({missing[0]}, …)."
-        raise DataError(message, hint=f"Split what is there now: flowers split {root}")
+        raise DataError(message, hint=f"Split what is there now: flowers split {config.data.path}")
 
 
-def _load_teacher(name: str, class_names: Sequence[str]) -> PixelClassifier:
-    bundle = load_model(name)
+def _outliers_root(config: TrainConfig) -> Path:
+    assert config.data.outliers is not None  # Checked before the run began.
+    return Path(config.data.outliers)
+
+
+def _outliers_differ(config: TrainConfig) -> DataError:
+    path = config.data.path
+    if config.data.outliers is None:
+        message = "The split manifest lists outliers, and nothing says where they are."
+        return DataError(message, hint=f"flowers train --data {path} --outliers DIR")
+    message = "The split manifest was made without outliers."
+    return DataError(message, hint=f"flowers split {path} --outliers {config.data.outliers}")
+
+
+def _load_teacher(name: str, manifest: Manifest) -> PixelClassifier:
+    bundle, class_names = load_model(name), manifest.class_names
     if unknown := [each for each in class_names if each not in bundle.class_names]:
         message = f"The teacher {name} does not know {', '.join(unknown)}; it knows {', '.join(bundle.class_names)}."
         raise DataError(message, hint="A teacher must be trained on the dataset's classes; it may know others too.")
     teacher = load_bundle_model(bundle)
+    if manifest.outliers and teacher.none is None:
+        message = f"The teacher {name} was trained without outliers: it has no answer for them."
+        raise DataError(message, hint="Train it with the same: flowers train --outliers DIR …")
+    if not manifest.outliers:
+        teacher.none = None
     teacher.keep_classes([bundle.class_names.index(each) for each in class_names])
     return teacher

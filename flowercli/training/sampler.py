@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import Sampler
 from flowercli.training.randomness import ORDER, PICTURE, derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -32,7 +33,7 @@ class EpochSampler(Sampler[Draw]):
         seed: the run's.
         order: ``shuffle``: each photograph once an epoch. ``balanced``: the classes take turns, so that small ones
             have pairs in each batch. ``square_root``: a class's share is that of the square root of its
-            photographs (Mahajan et al., 2018), between the two.
+            photographs (Mahajan et al., 2018), between the two; ``three_quarters``: of their power of 3/4.
     """
 
     def __init__(self, targets: Sequence[int], batch_size: int, seed: int, order: str) -> None:
@@ -74,15 +75,20 @@ def balanced(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> 
     return [next(cycle) for cycle in itertools.islice(turns, len(targets))]
 
 
-def square_root(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
-    """Return ``N`` indices, of each class in proportion to the square root of its photographs."""
+def by_power(exponent: float, targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:
+    """Return ``N`` indices, of each class in proportion to a power of the number of its photographs."""
     cycles = _cycles(targets, generator)
-    roots = np.sqrt(np.unique(targets, return_counts=True)[1])
-    turns = generator.choice(len(cycles), size=len(targets), p=roots / roots.sum())
+    shares = np.unique(targets, return_counts=True)[1] ** exponent
+    turns = generator.choice(len(cycles), size=len(targets), p=shares / shares.sum())
     return [next(cycles[turn]) for turn in turns]
 
 
-ORDERS = {"shuffle": shuffled, "balanced": balanced, "square_root": square_root}
+ORDERS: dict[str, Callable[[npt.NDArray[np.int64], np.random.Generator], list[int]]] = {
+    "shuffle": shuffled,
+    "balanced": balanced,
+    "square_root": partial(by_power, 0.5),
+    "three_quarters": partial(by_power, 0.75),
+}
 
 
 def _cycles(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[Iterator[int]]:

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 from flowercli import __version__, bundle
 from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
+from flowercli.data.class_names import scientific_name
+from flowercli.data.split import SPLITS
 from flowercli.inference.calibration import fit_temperature, rejection_threshold, softmax
 from flowercli.training.card import model_card
 from flowercli.training.config import as_dict
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flowercli.data.manifest import Manifest
-    from flowercli.inference.novelty import Novelty
+    from flowercli.training.known import Known
     from flowercli.training.model import PixelClassifier
     from flowercli.training.predict import Outputs
     from flowercli.training.schema import TrainConfig
@@ -41,10 +43,10 @@ class Fitted:
 
 
 def save_bundle(
-    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, novelty: Novelty, cfg: dict[str, Any]
+    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, known: Known, cfg: dict[str, Any]
 ) -> Bundle:
     """Write the bundle of a finished run into ``folder``."""
-    description = describe_run(config, manifest, fitted, novelty, cfg)
+    description = describe_run(config, manifest, fitted, known, cfg)
     return write_bundle(folder, description, fitted.model.backbone.state_dict(), manifest)
 
 
@@ -59,7 +61,7 @@ def write_bundle(folder: Path, description: dict[str, Any], state: Mapping[str, 
 
 
 def describe_run(
-    config: TrainConfig, manifest: Manifest, fitted: Fitted, novelty: Novelty, cfg: dict[str, Any]
+    config: TrainConfig, manifest: Manifest, fitted: Fitted, known: Known, cfg: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the ``config.json`` of the bundle."""
     names = list(manifest.class_names)
@@ -70,8 +72,8 @@ def describe_run(
         "label_names": names,
         "pretrained_cfg": cfg,
         "flowers": {
-            **calibrated(fitted.val, names, config.accept),
-            "novelty": novelty.to_json(),
+            **calibrated(fitted.val, known, names, config.accept),
+            "scientific_names": [scientific_name(name) for name in names],
             "embedding_size": fitted.model.embedding_size,
             "history": fitted.history,
             "provenance": provenance(config, manifest, fitted),
@@ -79,13 +81,14 @@ def describe_run(
     }
 
 
-def calibrated(val: Outputs, class_names: Sequence[str], accept: float) -> dict[str, Any]:
+def calibrated(val: Outputs, known: Known, class_names: Sequence[str], accept: float) -> dict[str, Any]:
     """Return what the outputs on the validation split decide: temperature, rejection threshold and metrics."""
     temperature = fit_temperature(val.logits, val.targets)
     probabilities = softmax(val.logits / temperature)
     return {
         "temperature": temperature,
-        "rejection_threshold": rejection_threshold(probabilities, val.targets, accept),
+        "known": known.to_json(),
+        "rejection_threshold": rejection_threshold(known(*val.answers), accept),
         "metrics": {"val": {"torch": evaluate(probabilities, val.targets, class_names)}},
     }
 
@@ -96,7 +99,9 @@ def provenance(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> dict[
         "data_path": str(Path(config.data.path).resolve()),
         "dataset_sha256": manifest.dataset_sha256,
         "manifest_sha256": manifest.sha256,
-        "photos": {split: sum(manifest.counts(split).values()) for split in ("train", "val", "test")},
+        "photos": {split: sum(manifest.counts(split).values()) for split in SPLITS},
+        "outlier_photos": {split: len(manifest.outliers_of(split)) for split in SPLITS},
+        "outliers_path": None if config.data.outliers is None else str(Path(config.data.outliers).resolve()),
         "epochs_trained": fitted.history[-1]["epoch"],
         "best_epoch": fitted.best_epoch,
         "config": as_dict(config),

@@ -29,6 +29,7 @@ class DataConfig:
     stratify: bool
     sampler: str
     manifest: str | None = None
+    outliers: str | None = None
 
 
 @dataclass
@@ -70,6 +71,7 @@ class AugmentConfig:
     vertical_flip: float
     color_jitter: float
     auto_augment: str | None
+    disguise: float
     mixup: float
     cutmix: float
     mix_probability: float
@@ -126,7 +128,7 @@ class TrainConfig:
 CHOICES = {
     "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    "data.sampler": ("shuffle", "balanced", "square_root"),
+    "data.sampler": ("shuffle", "balanced", "square_root", "three_quarters"),
     "loss.class_weights": ("none", "balanced"),
     "loss.contrastive": ("none", "contrastive", "supcon", "triplet"),
     "optim.name": ("adam", "adamw", "sgd"),
@@ -164,6 +166,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "augment.horizontal_flip": (0, 1),
     "augment.vertical_flip": (0, 1),
     "augment.color_jitter": (0, 1),
+    "augment.disguise": (0, 1),
     "augment.mixup": (0, None),
     "augment.cutmix": (0, None),
     "augment.mix_probability": (0, 1),

@@ -1,4 +1,4 @@
-"""Copy what answers need of a trained bundle to where it is shipped from: ``python -m flowercli.models.ship``.
+"""Copy what answers need of a trained bundle to where it is shipped from: ``python -m flowercli.training.ship``.
 
 Torch weights and fp32 graph stay behind, and so does the path of the dataset on the machine of training.
 """
@@ -12,7 +12,10 @@ from pathlib import Path
 
 from flowercli import bundle as bundles
 from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
+from flowercli.data.manifest import Manifest
 from flowercli.models import FOLDER
+from flowercli.training.card import model_card
+from flowercli.training.data_terms import terms
 
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
@@ -21,9 +24,12 @@ def ship(source: Path, target: Path) -> Bundle:
     """Write the slim copy of a bundle into ``target``, replacing what is there."""
     bundle = Bundle.load(source)
     bundle.verify()
-    config = {**bundle.config, "flowers": without_local_paths(bundle.section)}
+    manifest = Manifest.read(bundle.file(MANIFEST))
+    said = terms({photo.source for photo in manifest.photos}, outliers=bool(manifest.outliers))
+    config = {**bundle.config, "flowers": {**without_local_paths(bundle.section), "data_terms": said}}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
+        files[CARD].write_text(model_card(config), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         return bundles.create(target, config, files)
 

@@ -63,14 +63,14 @@ def asked(bundle: Bundle, variant: str, paths: list[str]) -> Probabilities:
 
 
 def delivered(bundle: Bundle, paths: list[str]) -> Probabilities:
-    """Return the probabilities ``[N, C]`` that the client of a delivery prints."""
+    """Return the probabilities ``[N, C]`` that the client of a delivery prints: five, the others count as none."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "delivery"
         write_packages(bundle, {"delivery": folder}, float("inf"), lambda message: print(message, file=sys.stderr))
         client = [sys.executable, "-I", str(folder / "classify.py"), *paths]
         lines = subprocess.run(client, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     answers = [json.loads(line)["all_predictions"] for line in lines]
-    return np.array([[answer[name] for name in bundle.class_names] for answer in answers])
+    return np.array([[answer.get(name, 0) for name in bundle.class_names] for answer in answers])
 
 
 def served(bundle: Bundle, paths: list[str], python: Path) -> Probabilities:

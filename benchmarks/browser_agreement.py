@@ -38,10 +38,13 @@ ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-
 OPEN = """async () => {
   const json = async (url) => (await fetch(url)).json();
   const { Device } = await import('./device.js');
+  const { answer, readRules } = await import('./answer.js');
   const settings = await json('./page.json');
+  const config = await json(settings.config);
   window.inspect = (await import('./inspect.js')).inspect;
   window.device = new Device(() => {});
-  await window.device.open({ ...settings, config: await json(settings.config) });
+  await window.device.open({ ...settings, config });
+  window.answer = (outputs) => answer(outputs, readRules(config));
   return crossOriginIsolated;
 }"""
 ASK = """async (data) => {
@@ -49,7 +52,7 @@ ASK = """async (data) => {
   const start = performance.now();
   try {
     const file = new File([bytes], 'picture');
-    const answer = await window.device.classify(file, await window.inspect(file));
+    const answer = window.answer(await window.device.classify(file, await window.inspect(file)));
     return { ...answer, ms: performance.now() - start };
   } catch (problem) {
     return { error: problem.code };

@@ -25,7 +25,7 @@ from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.sources import walk
 from flowercli.models import load_model
 from flowercli.monitoring.drift import DRIFTING, compare
-from flowercli.monitoring.features import Sample, describe, novelty_of
+from flowercli.monitoring.features import Sample, describe
 from flowercli.monitoring.reference import Reference
 from flowercli.monitoring.sampling import observe
 
@@ -145,7 +145,7 @@ def ask(classifier: Classifier, paths: Sequence[Any], change: Change | None = No
             change(image.convert("RGB")).save(file, "JPEG", quality=92)
         return observe(classifier, [classifier.load(file.getvalue())])[0]
 
-    return describe(list(ordered_map(one, map(str, paths), available_cores())), novelty_of(classifier.bundle))
+    return describe(list(ordered_map(one, map(str, paths), available_cores())))
 
 
 def together(first: Sample, second: Sample) -> Sample:

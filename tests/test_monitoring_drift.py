@@ -14,20 +14,40 @@ import urllib.request
 import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES, command, flowers
+from PIL import Image, ImageEnhance
 
 from flowercli.bundle import MANIFEST, REFERENCE, Bundle
-from flowercli.models import load_model
-from flowercli.monitoring.drift import DRIFTING, NOT_ENOUGH, STABLE, compare
+from flowercli.data.manifest import Entry, Manifest
+from flowercli.inference.classifier import Classifier
+from flowercli.models import load_model, shipped_names
+from flowercli.monitoring.drift import DRIFTING, STABLE, compare
 from flowercli.monitoring.features import Sample, identity
+from flowercli.monitoring.history import Verdict, Window
 from flowercli.monitoring.log_file import LoggedModel, append, models_in, open_to_write, read, to_rows
-from flowercli.monitoring.reference import Reference
+from flowercli.monitoring.reference import VERSION, Reference
+from flowercli.monitoring.sampling import add_reference, choose
 
 NOW = 1_790_000_000.0
+PHOTOS = 120
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return load_model(None)
+def bundle(tmp_path_factory):
+    """Return a copy of the default model whose reference is of parts of the samples, brighter and darker ones."""
+    folder = tmp_path_factory.mktemp("watched")
+    generator = np.random.default_rng(0)
+    for number, path in enumerate(sorted(SAMPLES.glob("*.jpg")) * (PHOTOS // 5)):
+        with Image.open(path) as image:
+            left, top = (generator.uniform(0, 0.3, 2) * image.size).astype(int)
+            part = image.crop((left, top, *(generator.uniform(0.7, 1, 2) * image.size).astype(int)))
+            ImageEnhance.Brightness(part).enhance(generator.uniform(0.6, 1.4)).save(folder / f"{number}.jpg")
+    return with_reference(folder / "watched", folder, [f"{number}.jpg" for number in range(PHOTOS)])
+
+
+def with_reference(target, root, paths):
+    """Copy the default model, and make a reference of these photographs as it answers about them."""
+    copy = Bundle.load(shutil.copytree(load_model(None).path, target))
+    return add_reference(Classifier.open(copy, "cpu"), root, [Entry(str(path), "", "val", "") for path in paths])
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +81,20 @@ def dark(tmp_path, bundle, reference):
     return write_log(tmp_path / "dark.db", bundle, drawn(reference, 300, brightness=lambda old: old * 0.6))
 
 
-def test_usual_log_is_stable(run, usual):
-    done = run("drift", usual, "--reference", "flowers5", "--fail-on-drift")
+def test_usual_log_is_stable(run, usual, bundle):
+    done = run("drift", usual, "--reference", bundle.path, "--fail-on-drift")
     assert done.code == 0
     assert "Stable: nothing has changed by more than chance" in done.out
-    for name in ("confidence", "novelty", "embedding", "brightness", "megapixels", "class mix"):
+    for name in ("confidence", "known", "brightness", "megapixels", "class mix"):
         assert re.search(rf"^ *{name} .* stable *$", done.out, re.MULTILINE), done.out
 
 
-def test_darker_pictures_are_drifting_by_their_brightness_alone(run, dark):
-    done = run("drift", dark)
+def test_darker_pictures_are_drifting_by_their_brightness_alone(run, bundle, dark):
+    done = run("drift", dark, "--reference", bundle.path)
     assert done.code == 0
     assert "Drifting: " in done.out
-    assert run("drift", dark, "--fail-on-drift").code == 5
-    said = json.loads(run("drift", dark, "--json", "--fail-on-drift").out)
+    assert run("drift", dark, "--reference", bundle.path, "--fail-on-drift").code == 5
+    said = json.loads(run("drift", dark, "--reference", bundle.path, "--json", "--fail-on-drift").out)
     verdicts = {feature["name"]: feature["verdict"] for feature in said["features"]}
     assert said["verdict"] == "drifting"
     assert verdicts.pop("brightness") == "large change"
@@ -88,17 +108,17 @@ def test_darker_pictures_are_drifting_by_their_brightness_alone(run, dark):
 
 def test_small_log_is_not_enough_and_the_rest_is_counted(run, tmp_path, bundle, reference):
     log = write_log(tmp_path / "log.db", bundle, drawn(reference, 40))
-    said = json.loads(run("drift", log, "--json", "--fail-on-drift").out)
+    said = json.loads(run("drift", log, "--reference", bundle.path, "--json", "--fail-on-drift").out)
     assert said["verdict"] == "not enough data"
-    done = run("drift", log)
+    done = run("drift", log, "--reference", bundle.path)
     assert done.code == 0
     more = int(re.search(r"Not enough data: (\d+) more answers", done.out)[1])
     assert more == said["needed"] - 40
     whole = compare(reference, drawn(reference, 40 + more), bundle.class_names)
     assert whole.verdict == STABLE
     few = write_log(tmp_path / "few.db", bundle, drawn(reference, 9))
-    assert json.loads(run("drift", few, "--json").out)["features"] == []
-    assert "Not enough data" in run("drift", few).out
+    assert json.loads(run("drift", few, "--reference", bundle.path, "--json").out)["features"] == []
+    assert "Not enough data" in run("drift", few, "--reference", bundle.path).out
 
 
 def test_every_feature_can_be_the_one(bundle, reference):
@@ -107,8 +127,7 @@ def test_every_feature_can_be_the_one(bundle, reference):
 
     changes = {
         "confidence": {"confidence": lambda old: old * 0.8},
-        "novelty": {"novelty": lambda old: old + 0.1},
-        "embedding": {"coordinates": lambda old: old + 0.1},
+        "known": {"known": lambda old: old * 0.8},
         "megapixels": {"width": lambda old: old * 2, "height": lambda old: old * 2},
         "class mix": {"class_index": another_class},
     }
@@ -119,19 +138,20 @@ def test_every_feature_can_be_the_one(bundle, reference):
         assert len(comparison.changed) <= 2
 
 
-def test_same_log_gives_the_same_verdict(run, dark):
-    assert run("drift", dark, "--json").out == run("drift", dark, "--json").out
+def test_same_log_gives_the_same_verdict(run, dark, bundle):
+    first, second = (run("drift", dark, "--reference", bundle.path, "--json").out for _ in range(2))
+    assert first == second
 
 
 def test_windows_tell_since_when(run, tmp_path, bundle, reference):
     log = write_log(tmp_path / "log.db", bundle, drawn(reference, 450))
     write_log(log, bundle, drawn(reference, 200, 1, brightness=lambda old: old * 0.5), start=NOW + 450 * 60)
-    said = json.loads(run("drift", log, "--window", 200, "--json").out)
+    said = json.loads(run("drift", log, "--reference", bundle.path, "--window", 200, "--json").out)
     assert [one["verdict"] for one in said["earlier"]] == ["stable", "stable"]
     assert said["verdict"] == "drifting"
     assert said["answers"] == 200
     assert said["first"] > said["earlier"][-1]["last"] > said["earlier"][-1]["first"]
-    shown = run("drift", log, "--window", 200).out
+    shown = run("drift", log, "--reference", bundle.path, "--window", 200).out
     assert "drifting: brightness" in shown
     assert run("drift", log, "--window", 5).code == 2
 
@@ -139,9 +159,9 @@ def test_windows_tell_since_when(run, tmp_path, bundle, reference):
 def test_since_leaves_the_past_out(run, tmp_path, bundle, reference):
     log = write_log(tmp_path / "log.db", bundle, drawn(reference, 200, brightness=lambda old: old * 0.5), start=NOW)
     write_log(log, bundle, drawn(reference, 250), start=time.time() - 250 * 60)
-    assert json.loads(run("drift", log, "--json").out)["verdict"] == "drifting"
+    assert json.loads(run("drift", log, "--reference", bundle.path, "--json").out)["verdict"] == "drifting"
     for since in ("1w", "2026-11-01", "2026-11-01T00:00:00+00:00"):
-        said = json.loads(run("drift", log, "--since", since, "--json").out)
+        said = json.loads(run("drift", log, "--reference", bundle.path, "--since", since, "--json").out)
         assert (said["verdict"], said["answers"]) == ("stable", 250)
     done = run("drift", log, "--since", "1m")
     assert (done.code, "no answers since then" in done.err) == (1, True)
@@ -149,17 +169,27 @@ def test_since_leaves_the_past_out(run, tmp_path, bundle, reference):
     assert (done.code, "that is no time" in done.err) == (2, True)
 
 
-def test_log_of_another_model_is_refused(run, usual):
-    done = run("drift", usual, "--reference", "garden18")
+@pytest.fixture
+def another(tmp_path, bundle):
+    """Return a model that differs by its temperature."""
+    folder = shutil.copytree(bundle.path, tmp_path / "another")
+    config = json.loads((folder / "config.json").read_text())
+    config["flowers"]["temperature"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+    return Bundle.load(folder)
+
+
+def test_log_of_another_model_is_refused(run, usual, another):
+    done = run("drift", usual, "--reference", another.path)
     assert done.code == 1
-    assert "are of another model (flowers5) than the reference (garden18)" in done.err
-    assert "--reference flowers5" in done.err
+    assert "are of another model (watched) than the reference (another)" in done.err
+    assert "--reference watched" in done.err
 
 
-def test_answers_of_other_models_and_graphs_are_told_apart(run, usual, bundle, reference):
-    write_log(usual, load_model("garden18"), drawn(reference, 40))
+def test_answers_of_other_models_and_graphs_are_told_apart(run, usual, bundle, another, reference):
+    write_log(usual, another, drawn(reference, 40))
     write_log(usual, bundle, drawn(reference, 20), graph="model.onnx")
-    done = run("drift", usual, "--json")
+    done = run("drift", usual, "--reference", bundle.path, "--json")
     assert json.loads(done.out)["answers"] == 320
     assert "40 answers of other models are left out." in done.err
     assert "The answers are of model.int8.onnx and model.onnx, the reference is of model.int8.onnx" in done.err
@@ -189,7 +219,7 @@ def test_bundle_without_reference_says_how_to_make_one(run, usual, copy):
     assert f"flowers reference {copy} --data DIR" in done.err
 
 
-@pytest.mark.parametrize("damage", ["bytes", "pickle", "lengths", "version", "classes"])
+@pytest.mark.parametrize("damage", ["bytes", "pickle", "lengths", "numbers", "classes", "older", "newer"])
 def test_damaged_references_are_refused(run, usual, copy, reference, damage):
     path = copy / REFERENCE
     if damage == "bytes":
@@ -200,8 +230,10 @@ def test_damaged_references_are_refused(run, usual, copy, reference, damage):
         changed = {
             "pickle": {"confidence": np.array([{}] * len(reference.sample), dtype=object)},
             "lengths": {"confidence": arrays["confidence"][:-1]},
-            "version": {"version": np.array(9)},
-            "classes": {"class_index": arrays["class_index"] + 9},
+            "numbers": {"known": arrays["known"] * np.inf},
+            "classes": {"class_index": arrays["class_index"] + 999},
+            "older": {"version": np.array(VERSION - 1)},
+            "newer": {"version": np.array(VERSION + 1)},
         }[damage]
         with path.open("wb") as file:
             np.savez(file, **(arrays | changed))
@@ -210,7 +242,9 @@ def test_damaged_references_are_refused(run, usual, copy, reference, damage):
     list_again(copy)
     done = run("drift", usual, "--reference", copy)
     assert done.code == 1
-    assert re.search(r"is damaged|has format 9", done.err)
+    said = {"older": f"has format {VERSION - 1};", "newer": f"has format {VERSION + 1};"}.get(damage, "is damaged")
+    assert said in done.err
+    assert ("pip install --upgrade" if damage == "newer" else f"flowers reference {copy}") in done.err
     assert "Traceback" not in done.err
 
 
@@ -223,20 +257,20 @@ def list_again(folder):
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_shipped_references_are_of_the_validation_split(bundle):
-    for shipped in (bundle, load_model("garden18")):
-        photos = json.loads(shipped.file(MANIFEST).read_text())["photos"]
-        found = Reference.read(shipped)
-        assert len(found.sample) == sum(photo["split"] == "val" for photo in photos)
-        assert found.graph == "model.int8.onnx"
-        assert shipped.file(REFERENCE).stat().st_size < 30_000
+@pytest.mark.parametrize("name", shipped_names())
+def test_shipped_references_are_of_the_validation_split(name):
+    shipped = load_model(name)
+    found = Reference.read(shipped)
+    assert len(found.sample) == len(choose(Manifest.read(shipped.file(MANIFEST))))
+    assert found.graph == "model.int8.onnx"
+    assert shipped.file(REFERENCE).stat().st_size < 30_000
 
 
 def test_training_and_exporting_write_the_reference(trained, dataset, tmp_path, run):
     bundle = Bundle.load(trained)
     found = Reference.read(bundle)
     assert found.graph == "model.int8.onnx"
-    assert found.sample.coordinates.shape == (len(found.sample), 16)
+    assert 0 <= found.sample.known.min() <= found.sample.known.max() <= 1
     copy = shutil.copytree(trained, tmp_path / "bundle")
     assert run("reference", copy, "--data", dataset).code == 0
     # What is made anew from the same photographs is the same file.
@@ -253,17 +287,17 @@ def test_small_validation_split_never_is_enough(trained, dataset, tmp_path, run)
 
 
 def test_reference_of_what_may_not_be_changed_is_refused(run):
-    done = run("reference", "flowers5")
+    done = run("reference", load_model(None).path)
     assert done.code == 2
     assert "not to be changed" in done.err
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
-def test_plot_is_drawn(run, tmp_path, dark, suffix):
+def test_plot_is_drawn(run, tmp_path, bundle, dark, suffix):
     pytest.importorskip("matplotlib", reason="needs the extra 'train'")
     pytest.importorskip("sklearn", reason="needs the extra 'train'")
     target = tmp_path / f"drift{suffix}"
-    assert run("drift", dark, "--plot", target, "--window", 100).code == 0
+    assert run("drift", dark, "--reference", bundle.path, "--plot", target, "--window", 100).code == 0
     if suffix == ".svg":
         drawn = target.read_text()
         for text in ("drifting", "brightness: large change", "validation photographs", "Over time", "class mix"):
@@ -276,8 +310,28 @@ def test_plot_is_drawn(run, tmp_path, dark, suffix):
 def test_plot_of_a_log_that_is_too_small_is_drawn(run, tmp_path, bundle, reference):
     pytest.importorskip("sklearn", reason="needs the extra 'train'")
     log = write_log(tmp_path / "log.db", bundle, drawn(reference, 5))
-    assert run("drift", log, "--plot", tmp_path / "drift.svg").code == 0
+    assert run("drift", log, "--reference", bundle.path, "--plot", tmp_path / "drift.svg").code == 0
     assert "not enough data" in (tmp_path / "drift.svg").read_text()
+
+
+def test_plot_of_many_classes_shows_those_that_have_changed_most():
+    pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    from flowercli.reporting.drift_plot import MOST_BARS, drift_figure
+
+    generator = np.random.default_rng(0)
+    columns = {name: generator.uniform(1, 2, 400) for name in ("confidence", "known", "brightness", "width", "height")}
+    before, now = (Sample.of({**columns, "class_index": generator.integers(0, 106, 400)}) for _ in range(2))
+    now.class_index[:200] = 77
+    names = [f"{'first' if index < 100 else 'last'}_{index}" for index in range(106)]
+    comparison = compare(Reference(before, "g"), now, names)
+    (panel,) = (
+        axes
+        for axes in drift_figure(Verdict("m", Window(0, 1, comparison), [], [])).axes
+        if "class mix, " in axes.get_title("left")
+    )
+    shown = [text.get_text() for text in panel.get_yticklabels()]
+    assert "first 77" in shown
+    assert len(shown) == MOST_BARS
 
 
 @pytest.mark.parametrize("name", ["drift.gif", "missing/drift.svg"])
@@ -303,7 +357,8 @@ def test_parquet_holds_the_log(run, tmp_path, usual, bundle):
     table = parquet.read_table(target)
     logged = read(usual, identity(bundle))
     assert table["confidence"].to_pylist() == logged.sample.confidence.tolist()
-    np.testing.assert_array_equal(np.stack(table["embedding"].to_pylist()), logged.sample.coordinates)
+    assert table["known"].to_pylist() == logged.sample.known.tolist()
+    assert set(table["rejected"].to_pylist()) == {False}
     names = [bundle.class_names[index] for index in logged.sample.class_index]
     assert table["class_name"].to_pylist() == names
     assert table["time"][0].as_py().timestamp() == NOW
@@ -324,25 +379,26 @@ def test_server_feeds_the_log(tmp_path):
         server.send_signal(signal.SIGTERM)
         server.stderr.read()
     (model,) = models_in(log)
-    assert (model.name, model.answers) == ("flowers5", 5)
-    assert sorted(read(log, model.identity).sample.class_index) == [0, 1, 2, 3, 4]
+    assert (model.name, model.answers) == (load_model(None).path.name, 5)
+    asked = Classifier.open(load_model(None), "cpu")
+    expected = [asked.classify(path).class_index for path in SAMPLES.glob("*.jpg")]
+    assert sorted(read(log, model.identity).sample.class_index) == sorted(expected)
 
 
 @pytest.mark.photos
-def test_real_photographs(run, photos, bundle, tmp_path):
-    """Photographs of the model's kind are not called drifting; the same ones darkened, and cats, are."""
-    from PIL import Image, ImageEnhance
-
-    entries = json.loads(bundle.file(MANIFEST).read_text())["photos"]
-    paths = [photos / entry["path"] for entry in entries if entry["split"] == "test"]
+def test_real_photographs(run, photos, tmp_path):
+    """Photographs of the same kind are not called drifting; the same ones darkened are, by brightness at least."""
+    paths = sorted(photos.glob("*/*.jpg"))[::15]
+    watched = with_reference(tmp_path / "watched", photos, [path.relative_to(photos) for path in paths[::2]])
     (tmp_path / "dark").mkdir()
-    for number, path in enumerate(paths):
+    for number, path in enumerate(paths[1::2]):
         with Image.open(path) as image:
             ImageEnhance.Brightness(image.convert("RGB")).enhance(0.6).save(tmp_path / "dark" / f"{number:03}.jpg")
-    assert run("classify", *paths, "--log", tmp_path / "test.db").code == 0
+    assert run("classify", *paths[1::2], "--log", tmp_path / "same.db").code == 0
     assert run("classify", tmp_path / "dark", "--log", tmp_path / "dark.db").code == 0
-    same = json.loads(run("drift", tmp_path / "test.db", "--json").out)
-    assert same["verdict"] == NOT_ENOUGH
+    same, dark = (
+        json.loads(run("drift", tmp_path / f"{name}.db", "--reference", watched.path, "--json").out)
+        for name in ("same", "dark")
+    )
     assert {feature["verdict"] for feature in same["features"]} == {"stable"}
-    dark = json.loads(run("drift", tmp_path / "dark.db", "--json").out)
-    assert [one["name"] for one in dark["features"] if one["verdict"] != "stable"] == ["brightness"]
+    assert "brightness" in [one["name"] for one in dark["features"] if one["verdict"] != "stable"]

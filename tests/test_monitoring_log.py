@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 import shutil
@@ -17,10 +18,10 @@ import pytest
 from conftest import ROOT, SAMPLES, command, flowers, write_picture
 
 from flowercli.errors import LogError
-from flowercli.inference.classifier import Classifier, Prediction
+from flowercli.inference.classifier import Classifier
 from flowercli.models import load_model
 from flowercli.monitoring import request_log
-from flowercli.monitoring.features import Observation, identity, novelty_of
+from flowercli.monitoring.features import Observation, identity
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.request_log import RequestLog
 from flowercli.monitoring.sampling import observe
@@ -40,10 +41,13 @@ def rows(path):
     return found
 
 
+def classes(classifier):
+    return np.eye(1, len(classifier.answerable), 2, np.float32)[0]
+
+
 def observed(classifier, number=0):
-    answer = Prediction("rose", 2, 0.9, {"rose": 0.9}, rejected=False)
-    embedding = np.random.default_rng(number).normal(size=classifier.bundle.section["embedding_size"])
-    return Observation(answer, embedding.astype(np.float32), 100 + number, 80, 120.5)
+    answer = classifier.prediction(classes(classifier), 0.8)
+    return Observation(answer, 100 + number, 80, 120.5)
 
 
 def test_log_holds_the_features_of_each_answer(run, tmp_path, classifier):
@@ -58,16 +62,13 @@ def test_log_holds_the_features_of_each_answer(run, tmp_path, classifier):
     pictures = sorted(SAMPLES.glob("*.jpg"))
     asked = observe(classifier, [classifier.load(path) for path in pictures])
     # Several threads answer: the order in the log is that of the answers.
-    order = np.argsort(logged.sample.class_index)
-    sample = logged.sample.take(order)
-    assert sample.class_index.tolist() == [0, 1, 2, 3, 4]
+    asked.sort(key=lambda one: one.answer.class_index)
+    sample = logged.sample.take(np.argsort(logged.sample.class_index))
+    assert sample.class_index.tolist() == [one.answer.class_index for one in asked]
     assert sample.confidence.tolist() == [one.answer.confidence for one in asked]
     assert sample.width.tolist() == [one.width for one in asked]
     np.testing.assert_allclose(sample.brightness, [one.brightness for one in asked], atol=1e-3)
-    novelty = novelty_of(classifier.bundle)
-    embeddings = np.stack([one.embedding for one in asked])
-    np.testing.assert_allclose(sample.novelty, novelty.distance(embeddings), rtol=1e-6)
-    np.testing.assert_allclose(sample.coordinates, novelty.coordinates(embeddings), atol=1e-3)
+    assert sample.known.tolist() == [one.answer.known for one in asked]
     with sqlite3.connect(log) as connection:
         requests = {row[0] for row in connection.execute("SELECT request FROM answers")}
     connection.close()
@@ -97,9 +98,8 @@ def test_log_holds_neither_picture_nor_name(run, tmp_path):
     for text in (b"secret", b"alice", str(tmp_path).encode()):
         assert text not in written
     assert not any(content[start : start + 12] in written for start in range(0, len(content) - 12, 4))
-    # What is left of the embedding cannot be turned back: 16 of 1,280 numbers.
-    (blob,) = [row[8] for row in rows(log)]
-    assert len(blob) == 32
+    # Nothing that a picture could be made from: a few numbers and the id of the request.
+    assert [type(value) for value in rows(log)[0]] == [int, float, str, int, int, float, float, int, int, int, float]
 
 
 def test_oldest_answers_are_dropped(tmp_path, classifier, monkeypatch):
@@ -109,7 +109,7 @@ def test_oldest_answers_are_dropped(tmp_path, classifier, monkeypatch):
         for number in range(60):
             log.observe(observed(classifier, number))
     assert not said
-    assert [row[9] for row in rows(tmp_path / "log.db")] == list(range(135, 160))
+    assert [row[8] for row in rows(tmp_path / "log.db")] == list(range(135, 160))
 
 
 def test_several_processes_write_one_log(tmp_path):
@@ -198,16 +198,39 @@ def test_other_files_are_refused_and_left_alone(run, tmp_path, content):
     assert run("drift", log).code == 1
 
 
-def test_newer_logs_are_refused(run, tmp_path):
+@pytest.mark.parametrize(("version", "hint"), [(1, "classify PICTURES --log {}/log-new.db"), (9, "pip install")])
+def test_logs_of_other_formats_are_refused(run, tmp_path, version, hint):
     log = tmp_path / "log.db"
     run("classify", SAMPLES / "rose.jpg", "--log", log)
     with sqlite3.connect(log) as connection:
-        connection.execute("PRAGMA user_version = 9")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     for arguments in (("classify", SAMPLES / "rose.jpg", "--log", log), ("drift", log)):
         done = run(*arguments)
         assert done.code == 1
-        assert "log format 9; this version knows format 1" in done.err
+        assert f"log format {version}; this version knows format 2" in done.err
+        assert hint.format(tmp_path) in done.err
+
+
+@pytest.mark.parametrize("value", ["9e999", "-9e999", "'much'"])
+def test_what_is_no_number_in_a_log_is_damage(run, tmp_path, value):
+    log = tmp_path / "log.db"
+    run("classify", SAMPLES, "--log", log)
+    with sqlite3.connect(log) as connection:
+        connection.execute(f"UPDATE answers SET known = {value} WHERE id = 2")  # noqa: S608  (ours)
+    connection.close()
+    done = run("drift", log, "--json")
+    assert (done.code, done.out) == (1, "")
+    assert f"The log {log} is damaged" in done.err
+
+
+def test_answer_that_is_no_number_is_told_and_never_logged(tmp_path, classifier):
+    said = []
+    nothing = classifier.prediction(classes(classifier), float("nan"))
+    with RequestLog(tmp_path / "log.db", classifier.bundle, "g", say=said.append) as log:
+        log.observe(Observation(nothing, 100, 80, 120.5))
+    assert rows(tmp_path / "log.db") == []
+    assert "cannot be written: not all of it is numbers" in said[0]
 
 
 @pytest.mark.parametrize(("path", "said"), [("missing/log.db", "is no folder"), (".", "is a folder")])
@@ -278,4 +301,8 @@ def test_identity_is_that_of_the_model_not_of_its_files(tmp_path):
     bundle = load_model(None)
     copy = shutil.copytree(bundle.path, tmp_path / "renamed")
     assert identity(load_model(str(copy))) == identity(bundle)
-    assert identity(load_model("garden18")) != identity(bundle)
+    config = json.loads((copy / "config.json").read_text())
+    for name, value in (("temperature", 9.0), ("known", {"scale": 1.0})):
+        changed = {**config, "flowers": {**config["flowers"], name: value}}
+        (copy / "config.json").write_text(json.dumps(changed))
+        assert identity(load_model(str(copy))) != identity(bundle)

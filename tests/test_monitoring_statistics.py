@@ -7,12 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from flowercli.monitoring import statistics
 from flowercli.monitoring.statistics import (
     answers_needed,
     bin_counts,
-    discrepancy_test,
-    gaussian_kernel,
     holm,
     index_test,
     quantile_edges,
@@ -81,50 +78,6 @@ def test_equal_values_share_a_bin():
     same = np.ones(40)
     assert len(quantile_edges(same, same)) == 0
     assert index_test(np.array([40]), np.array([40]), np.random.default_rng(0)).p == 1.0
-
-
-def slow_discrepancy(first, second, width):
-    """Compute the unbiased statistic of Gretton et al. (2012), equation 3, as it is written there."""
-
-    def kernel(x, y):
-        return math.exp(-((x - y) ** 2).sum() / (2 * width))
-
-    m, n = len(first), len(second)
-    inner = sum(kernel(first[i], first[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
-    outer = sum(kernel(second[i], second[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
-    return inner + outer - 2 * sum(kernel(x, y) for x in first for y in second) / (m * n)
-
-
-def test_discrepancy_is_that_of_the_paper_and_its_p_value_that_of_scipy(monkeypatch):
-    stats = pytest.importorskip("scipy.stats")
-    spatial = pytest.importorskip("scipy.spatial.distance")
-    monkeypatch.setattr(statistics, "PERMUTATIONS", 3999)
-    generator = np.random.default_rng(5)
-    first, second = generator.normal(size=(12, 3)), generator.normal(0.6, 1, size=(17, 3))
-    both = np.concatenate([first, second])
-    width = np.median(spatial.pdist(both) ** 2)
-    found = discrepancy_test(first, second, np.random.default_rng(6))
-    assert found.value == pytest.approx(slow_discrepancy(first, second, width), rel=1e-9)
-    np.testing.assert_allclose(
-        gaussian_kernel(both), np.exp(-(spatial.squareform(spatial.pdist(both)) ** 2) / (2 * width))
-    )
-
-    def statistic(left, right):
-        kernel = gaussian_kernel(both)
-        m, n = len(left), len(right)
-        inner = kernel[np.ix_(left, left)].sum() - m
-        outer = kernel[np.ix_(right, right)].sum() - n
-        return inner / (m * (m - 1)) + outer / (n * (n - 1)) - 2 * kernel[np.ix_(left, right)].mean()
-
-    theirs = stats.permutation_test(
-        (np.arange(12), np.arange(12, 29)),
-        statistic,
-        n_resamples=1999,
-        alternative="greater",
-        rng=np.random.default_rng(7),
-    )
-    assert theirs.statistic == pytest.approx(found.value, rel=1e-9)
-    assert found.p == pytest.approx(theirs.pvalue, abs=0.03)
 
 
 def test_holm_is_that_of_the_textbook():

@@ -36,8 +36,8 @@ def drift(
 ) -> None:
     """Compare the answers in a log with those about the model's own validation photographs.
 
-    Confidence, distance from known flowers, embedding, brightness, size and the mix of classes are compared, each by a
-    permutation test. The verdict is stable, drifting, or not enough data to tell.
+    Confidence, how sure the model is that it knows the flower, brightness, size and the mix of classes are compared,
+    each by a permutation test. The verdict is stable, drifting, or not enough data to tell.
     """
     from flowercli.cli.drift_report import show_verdict
     from flowercli.cli.output import note, print_json

@@ -6,13 +6,12 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table, stdout_console
+from flowercli.inference.classifier import in_words
 from flowercli.monitoring.drift import DRIFTING, FEWEST, STABLE
 
 if TYPE_CHECKING:
     from flowercli.monitoring.drift import Comparison, Feature
     from flowercli.monitoring.history import Verdict, Window
-
-CLASSES_NAMED = 3
 
 
 def show_verdict(verdict: Verdict) -> None:
@@ -48,10 +47,7 @@ def sentence(comparison: Comparison) -> str:
 
 
 def _row(feature: Feature) -> tuple[str, ...]:
-    if feature.raw_index is None:
-        shown = f"MMD² {feature.index:.4f}"
-    else:
-        shown = f"{feature.index:.3f} ({feature.low:.2f}–{feature.high:.2f})"
+    shown = f"{feature.index:.3f} ({feature.low:.2f}–{feature.high:.2f})"
     return (feature.name, *_typical(feature), shown, f"{feature.adjusted_p:.3f}", feature.verdict)
 
 
@@ -59,17 +55,15 @@ def _typical(feature: Feature) -> tuple[str, str]:
     """Return the medians, or the share of the class that has changed most."""
     if feature.reference_median is not None and feature.current_median is not None:
         return f"{feature.reference_median:.4g}", f"{feature.current_median:.4g}"
-    if not feature.bins:
-        return "", ""
     change = [now - before for before, now in zip(feature.reference, feature.current, strict=True)]
     most = max(range(len(change)), key=lambda position: abs(change[position]))
-    name = feature.bins[most]
+    name = in_words(feature.bins[most])
     return f"{name} {feature.reference[most]:.0%}", f"{name} {feature.current[most]:.0%}"
 
 
 def _change(feature: Feature) -> str:
     before, now = _typical(feature)
-    return f"{feature.name} ({before} before, {now} now)" if before else feature.name
+    return f"{feature.name} ({before} before, {now} now)"
 
 
 def _in_words(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from flowercli.inference.novelty import Novelty
+from flowercli.inference.classifier import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,21 +20,19 @@ if TYPE_CHECKING:
     from flowercli.inference.classifier import Prediction
 
 # What decides a model's answers, and is the same in its folder and in its lone .onnx.
-IDENTITY = ("temperature", "rejection_threshold", "novelty", "history")
+IDENTITY = ("temperature", "rejection_threshold", "known", "history")
 IDENTITY_OUTSIDE = ("architecture", "label_names", "pretrained_cfg")
-STORED_DTYPE = np.dtype("<f2")
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One answer and what it was made from, never the picture itself.
 
-    ``embedding`` is ``float32`` ``[D]``; ``width`` and ``height`` are those of the upright picture as it was sent, in
-    pixels; ``brightness`` is the mean of the pixels that the model saw, 0…255.
+    ``width`` and ``height`` are those of the upright picture as it was sent, in pixels; ``brightness`` is the mean of
+    the pixels that the model saw, 0…255.
     """
 
     answer: Prediction
-    embedding: npt.NDArray[np.float32]
     width: int
     height: int
     brightness: float
@@ -44,57 +42,49 @@ class Observation:
 class Sample:
     """The features of N answers.
 
-    ``class_index`` ``[N]`` ``int64``; ``confidence``, ``novelty`` (the distance that decides on rejection, NaN where
-    the model has none), ``brightness``, ``width``, ``height`` ``[N]`` ``float64``; ``coordinates`` ``[N, R]``
-    ``float32``, the embedding within the novelty's subspace of R dimensions.
+    ``class_index`` ``[N]`` ``int64``; ``confidence``, ``known`` (which decides on rejection), ``brightness``, ``width``
+    and ``height`` ``[N]`` ``float64``.
     """
 
     class_index: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float64]
-    novelty: npt.NDArray[np.float64]
+    known: npt.NDArray[np.float64]
     brightness: npt.NDArray[np.float64]
     width: npt.NDArray[np.float64]
     height: npt.NDArray[np.float64]
-    coordinates: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, columns: Mapping[str, npt.ArrayLike]) -> Self:
-        """Make one of columns by name, whatever their types."""
-        types: dict[str, Any] = dict.fromkeys(columns, np.float64) | {
-            "class_index": np.int64,
-            "coordinates": np.float32,
+        """Make one of columns by name, whatever their types.
+
+        Raises:
+            ValueError: one holds what is no number.
+        """
+        arrays: dict[str, Any] = {
+            name: np.asarray(values, np.float64).round(DIGITS) for name, values in columns.items()
         }
-        arrays: dict[str, Any] = {name: np.asarray(values).astype(types[name]) for name, values in columns.items()}
-        return cls(**arrays)
+        if not all(np.isfinite(values).all() for values in arrays.values()):
+            raise ValueError("not all of it is numbers")
+        return cls(**arrays | {"class_index": arrays["class_index"].astype(np.int64)})
 
     def __len__(self) -> int:
         return len(self.class_index)
+
+    @property
+    def megapixels(self) -> npt.NDArray[np.float64]:
+        """The size of each picture, ``[N]``."""
+        return self.width * self.height / 1e6
 
     def take(self, which: Any) -> Self:
         """Return the answers that an index, a slice or a mask selects."""
         return type(self)(**{name: values[which] for name, values in vars(self).items()})
 
 
-def describe(observed: Sequence[Observation], novelty: Novelty | None) -> Sample:
-    """Return the features of some answers; the embeddings are shortened to their place in the subspace."""
-    if novelty is None:
-        distances, coordinates = np.full(len(observed), np.nan), np.zeros((len(observed), 0), np.float32)
-    else:
-        embeddings = np.stack([one.embedding for one in observed])
-        distances, coordinates = novelty.distance(embeddings), novelty.coordinates(embeddings)
+def describe(observed: Sequence[Observation]) -> Sample:
+    """Return the features of some answers."""
+    answers = {name: [getattr(one.answer, name) for one in observed] for name in ("class_index", "confidence", "known")}
     pictures = {name: [getattr(one, name) for one in observed] for name in ("brightness", "width", "height")}
-    answers = {name: [getattr(one.answer, name) for one in observed] for name in ("class_index", "confidence")}
-    return Sample.of({**answers, **pictures, "novelty": distances, "coordinates": coordinates.astype(STORED_DTYPE)})
-
-
-def novelty_of(bundle: Bundle) -> Novelty | None:
-    """Return a bundle's novelty, or ``None`` if it was made without.
-
-    Raises:
-        BundleError: it is damaged.
-    """
-    stored = bundle.section.get("novelty")
-    return None if stored is None else Novelty.from_json(stored, bundle.section["embedding_size"])
+    return Sample.of({**answers, **pictures})
 
 
 def identity(bundle: Bundle) -> str:

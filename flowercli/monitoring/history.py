@@ -65,11 +65,11 @@ def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None 
     """
     if window is not None and window < FEWEST:
         raise UsageError(f"--window {window}: at least {FEWEST} answers.")
-    reference = Reference.read(bundle)
     notes = _check_model(path, bundle)
     logged = read(path, identity(bundle), since)
     if not len(logged.times):
         raise LogError(f"{path} has no answers since then.", hint="Give an earlier --since, or none.")
+    reference = Reference.read(bundle)
     if logged.graphs != (reference.graph,):
         graphs = " and ".join(logged.graphs)
         notes.append(f"The answers are of {graphs}, the reference is of {reference.graph}: they differ by a little.")

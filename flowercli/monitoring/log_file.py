@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from flowercli.errors import LogError
-from flowercli.monitoring.features import STORED_DTYPE, Sample, identity
+from flowercli.monitoring.features import Sample, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # "flow": says whose file it is, also to the program `file`.
 APPLICATION = 0x666C6F77
-VERSION = 1
+VERSION = 2
 WAIT_FOR_OTHERS = 5.0
 SCHEMA = """
 CREATE TABLE models (
@@ -34,15 +34,15 @@ CREATE TABLE models (
 );
 CREATE TABLE answers (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, request TEXT, model INTEGER NOT NULL REFERENCES models,
-    class_index INTEGER NOT NULL, confidence REAL NOT NULL, rejected INTEGER NOT NULL, novelty REAL, embedding BLOB,
+    class_index INTEGER NOT NULL, confidence REAL NOT NULL, known REAL NOT NULL, rejected INTEGER NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, brightness REAL NOT NULL
 );
 """
 INSERT = (
-    "INSERT INTO answers (time, request, model, class_index, confidence, rejected, novelty, embedding, width, height,"
-    " brightness) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO answers (time, request, model, class_index, confidence, known, rejected, width, height, brightness)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-COLUMNS = ("time", "class_index", "confidence", "novelty", "brightness", "width", "height", "embedding", "graph")
+COLUMNS = ("time", "class_index", "confidence", "known", "brightness", "width", "height", "graph")
 Row = tuple[Any, ...]
 
 
@@ -131,9 +131,8 @@ def to_rows(
         requests,
         sample.class_index.tolist(),
         sample.confidence.tolist(),
+        sample.known.tolist(),
         map(int, rejected),
-        [None if np.isnan(value) else value for value in sample.novelty.tolist()],
-        [place.astype(STORED_DTYPE).tobytes() for place in sample.coordinates],
         map(int, sample.width),
         map(int, sample.height),
         sample.brightness.round(3).tolist(),
@@ -169,11 +168,9 @@ def read(path: Path, model: str, since: float = 0.0) -> Logged:
     with open_to_read(path) as connection:
         rows = connection.execute(query, (model, since)).fetchall()
     columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True))
-    times, graphs, blobs = (columns.pop(name) for name in ("time", "graph", "embedding"))
+    times, graphs = columns.pop("time"), columns.pop("graph")
     try:
-        # Where the model has no subspace, every place is empty.
-        places = np.frombuffer(b"".join(blobs), STORED_DTYPE).reshape(len(rows), -1 if any(blobs) else 0)
-        sample = Sample.of({**columns, "novelty": np.array(columns["novelty"], dtype=float), "coordinates": places})
+        sample = Sample.of(columns)
     except (TypeError, ValueError) as error:
         raise LogError(f"The log {path} is damaged: {error}.") from error
     return Logged(np.array(times, dtype=np.float64), sample, tuple(sorted(set(graphs))))
@@ -228,7 +225,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> bool:
         raise LogError(f"{path} is the database of another program.", hint="Choose another file.")
     if version != VERSION:
         message = f"{path} has log format {version}; this version knows format {VERSION}."
-        raise LogError(message, hint="pip install --upgrade flowercli, or log to another file.")
+        new = f"Start a new log: flowers classify PICTURES --log {path.with_stem(path.stem + '-new')}"
+        raise LogError(message, hint=new if version < VERSION else "pip install --upgrade flowercli, or log elsewhere.")
     return False
 
 

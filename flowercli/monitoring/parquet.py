@@ -7,18 +7,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowercli.atomic import replace_file
-from flowercli.monitoring.features import STORED_DTYPE
 from flowercli.monitoring.log_file import open_to_read
 
 ROWS = 20_000
 QUERY = (
-    "SELECT time, request, identity, name, graph, class_index, class_names, confidence, rejected, novelty, embedding,"
-    " width, height, brightness FROM answers JOIN models ON models.id = answers.model ORDER BY answers.id"
+    "SELECT time, request, identity, name, graph, class_index, class_names, confidence, known, rejected, width, height,"
+    " brightness FROM answers JOIN models ON models.id = answers.model ORDER BY answers.id"
 )
 SCHEMA = pa.schema(
     [
@@ -30,9 +28,8 @@ SCHEMA = pa.schema(
         ("class_index", pa.int32()),
         ("class_name", pa.string()),
         ("confidence", pa.float64()),
+        ("known", pa.float64()),
         ("rejected", pa.bool_()),
-        ("novelty", pa.float64()),
-        ("embedding", pa.list_(pa.float32())),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("brightness", pa.float64()),
@@ -59,8 +56,7 @@ def write_parquet(log: Path, target: Path) -> int:
 
 
 def _named(row: tuple[Any, ...]) -> dict[str, Any]:
-    time, request, identity, name, graph, index, names, confidence, rejected, novelty, place, *rest = row
-    known = (round(time * 1e6), request, identity, name, graph, index, json.loads(names)[index], confidence)
-    coordinates = np.frombuffer(place or b"", STORED_DTYPE).astype(np.float32)
-    values = (*known, bool(rejected), novelty, coordinates.tolist(), *rest)
+    time, request, identity, name, graph, index, names, confidence, known, rejected, *picture = row
+    about = (round(time * 1e6), request, identity, name, graph, index, json.loads(names)[index])
+    values = (*about, confidence, known, bool(rejected), *picture)
     return dict(zip(SCHEMA.names, values, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 from flowercli.atomic import write_bytes
 from flowercli.bundle import REFERENCE
 from flowercli.errors import BundleError
-from flowercli.monitoring.features import STORED_DTYPE, Sample
+from flowercli.monitoring.features import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
 
-VERSION = 1
+VERSION = 2
 PHOTOS = 1000
-# A file of a stranger's bundle is read whole: 1,000 photographs take 60 kB.
+# A file of a stranger's bundle is read whole: 1,000 photographs take 20 kB.
 MOST_BYTES = 4 * 2**20
 STORED = {
     "class_index": np.dtype("<u2"),
     "confidence": np.dtype("<f4"),
-    "novelty": np.dtype("<f4"),
+    "known": np.dtype("<f4"),
     "brightness": np.dtype("<f4"),
     "width": np.dtype("<u4"),
     "height": np.dtype("<u4"),
-    "coordinates": STORED_DTYPE,
 }
 
 
@@ -80,14 +79,14 @@ class Reference:
 
     @classmethod
     def _checked(cls, arrays: dict[str, npt.NDArray[Any]], bundle: Bundle) -> Self:
-        if arrays["version"] != VERSION:
-            message = f"The reference of {bundle.path} has format {arrays['version']}; this version reads {VERSION}."
-            raise BundleError(message, hint="pip install --upgrade flowercli")
+        if (version := int(arrays["version"])) != VERSION:
+            message = f"The reference of {bundle.path} has format {version}; this version reads {VERSION}."
+            older = f"flowers reference {bundle.path}"
+            raise BundleError(message, hint=older if version < VERSION else "pip install --upgrade flowercli")
         sample = Sample.of({name: arrays[name] for name in STORED})
         index = sample.class_index
-        shapes = {values.shape for name, values in vars(sample).items() if name != "coordinates"}
-        if shapes != {(len(index),)} or len(sample.coordinates) != len(index) or sample.coordinates.ndim != 2:  # noqa: PLR2004
+        if {values.shape for values in vars(sample).values()} != {(len(index),)}:
             raise ValueError("its columns differ in length")
-        if not len(index) or index.max() >= len(bundle.class_names):
+        if not len(index) or index.min() < 0 or index.max() >= len(bundle.class_names):
             raise ValueError("it does not fit the model")
         return cls(sample, str(arrays["graph"]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from flowercli.errors import LogError
 from flowercli.monitoring import MAX_ROWS
-from flowercli.monitoring.features import describe, novelty_of
+from flowercli.monitoring.features import describe
 from flowercli.monitoring.log_file import LoggedModel, append, open_to_write, to_rows
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowercli.monitoring.features import Observation
     from flowercli.monitoring.log_file import Row
 
-# Answers that wait for the disk; 40 MB of embeddings at most. More are dropped.
+# Answers that wait for the disk; more are dropped.
 WAITING = 8192
 BATCH, SECONDS = 256, 0.5
 
@@ -55,7 +55,7 @@ class RequestLog:
         _check_place(path)
         self.written = self.lost = self.dropped = 0
         self._path, self._max_rows, self._say = path, max_rows, say
-        self._model, self._novelty = LoggedModel.of(bundle, graph), novelty_of(bundle)
+        self._model = LoggedModel.of(bundle, graph)
         self._queue: Queue[_Waiting | None] = Queue(WAITING)
         self._connection: sqlite3.Connection | None = None
         self._failed = False
@@ -125,7 +125,7 @@ class RequestLog:
         observed = [item.observed for item in batch]
         rejected = [one.answer.rejected for one in observed]
         times, requests = [item.time for item in batch], [item.request for item in batch]
-        return to_rows(times, requests, rejected, describe(observed, self._novelty))
+        return to_rows(times, requests, rejected, describe(observed))
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection: a new one where there was none, or somebody has moved or deleted the file."""

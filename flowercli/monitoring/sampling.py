@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import REFERENCE, add_files
 from flowercli.errors import ImageError
+from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
-from flowercli.monitoring.features import Observation, describe, novelty_of
+from flowercli.monitoring.features import Observation, describe
 from flowercli.monitoring.reference import PHOTOS, Reference
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from flowercli.inference.preprocess import Picture
 
 
-def observe(classifier: Classifier, pictures: Sequence[Picture], top_k: int | None = None) -> list[Observation]:
+def observe(classifier: Classifier, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Observation]:
     """Answer about decoded pictures, and keep what a log wants to know."""
-    answers = classifier.answer_and_embed(pictures, top_k)
+    answers = classifier.answer(pictures, top_k)
     return [
-        Observation(answer, embedding, picture.width, picture.height, picture.brightness)
-        for picture, (answer, embedding) in zip(pictures, answers, strict=True)
+        Observation(answer, picture.width, picture.height, picture.brightness)
+        for picture, answer in zip(pictures, answers, strict=True)
     ]
 
 
@@ -38,7 +39,7 @@ class LoggedClassifier:
         self._classifier, self._tell = classifier, tell
         self.load = classifier.load
 
-    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+    def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about decoded pictures."""
         observations = observe(self._classifier, pictures, top_k)
         for observed in observations:
@@ -77,7 +78,7 @@ def make_reference(
     for one in ordered_map(ask, [str(root / photo.path) for photo in photos], available_cores()):
         observed.append(one)
         advance()
-    return Reference(describe(observed, novelty_of(classifier.bundle)), classifier.runtime.graph)
+    return Reference(describe(observed), classifier.runtime.graph)
 
 
 def add_reference(

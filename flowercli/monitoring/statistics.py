@@ -37,13 +37,6 @@ class Index(NamedTuple):
     p: float
 
 
-class Discrepancy(NamedTuple):
-    """A squared maximum mean discrepancy, unbiased, and its p-value."""
-
-    value: float
-    p: float
-
-
 def bin_count(first: int, second: int) -> int:
     """Return into how many bins samples of these sizes are sorted: ten, or fewer where they would be nearly empty."""
     return min(MOST_BINS, max(LEAST_BINS, min(first, second) // ANSWERS_A_BIN))
@@ -94,32 +87,6 @@ def index_test(reference: Counts, current: Counts, generator: np.random.Generato
     return Index(value, min(low, value), max(high, value), raw, _p_value(by_chance, raw))
 
 
-def discrepancy_test(
-    reference: npt.NDArray[np.floating[Any]], current: npt.NDArray[np.floating[Any]], generator: np.random.Generator
-) -> Discrepancy:
-    """Compare points ``[N, D]`` and ``[M, D]`` by their maximum mean discrepancy (Gretton et al., 2012).
-
-    The kernel is Gaussian, its width the median distance between two points of both samples together.
-    """
-    kernel = gaussian_kernel(np.concatenate([reference, current]).astype(np.float64))
-    sides = np.zeros((len(kernel), PERMUTATIONS + 1))
-    sides[len(reference) :, 0] = 1.0
-    for column in range(1, PERMUTATIONS + 1):
-        sides[generator.choice(len(kernel), len(current), replace=False), column] = 1.0
-    values = _discrepancies(kernel, sides)
-    return Discrepancy(float(values[0]), _p_value(values[1:], float(values[0])))
-
-
-def gaussian_kernel(points: Floats) -> Floats:
-    """Return the kernel ``[N, N]`` between all points ``[N, D]``, as wide as their median distance."""
-    squares = (points**2).sum(axis=1)
-    distances = np.maximum(squares[:, np.newaxis] + squares - 2 * points @ points.T, 0.0)
-    np.fill_diagonal(distances, 0.0)
-    median = float(np.median(distances[np.triu_indices(len(points), k=1)]))
-    kernel: Floats = np.exp(-distances / (2 * max(median, 1e-12)))
-    return kernel
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values that together are wrong as rarely as one alone (Holm, 1979)."""
     order = np.argsort(p_values)
@@ -166,19 +133,6 @@ def _shares(counts: npt.NDArray[Any]) -> Floats:
 
 def _resampled(counts: Counts, generator: np.random.Generator) -> Counts:
     return generator.multinomial(int(counts.sum()), counts / counts.sum(), size=RESAMPLES)
-
-
-def _discrepancies(kernel: Floats, sides: Floats) -> Floats:
-    """Return the unbiased statistic for each division ``[N, P]`` of the points, 1 for those of the current sample."""
-    m = float(sides[:, 0].sum())
-    n = len(kernel) - m
-    inner = kernel @ sides
-    current = (sides * inner).sum(axis=0)
-    across = inner.sum(axis=0) - current
-    reference = kernel.sum() - current - 2 * across
-    # On the diagonal the kernel is 1: a point does not count as its own neighbour.
-    values: Floats = (reference - n) / (n * (n - 1)) + (current - m) / (m * (m - 1)) - 2 * across / (n * m)
-    return values
 
 
 def _p_value(by_chance: Floats, found: float) -> float:

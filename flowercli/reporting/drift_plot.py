@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import write_bytes, write_text
+from flowercli.inference.classifier import in_words
 from flowercli.monitoring.drift import LARGE_INDEX, MODERATE_INDEX
 from flowercli.reporting.plot_files import png, svg
 from flowercli.reporting.plot_style import (
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 WIDTH, PANEL, LINE, TIMELINE = 8.6, 1.0, 0.3, 2.6
 BAR = 0.38
+# Pairs of bars in a panel: of more classes, those that have changed most.
+MOST_BARS = 12
 REFERENCE, LOG = COLOURS[6], COLOURS[0]
 
 
@@ -49,7 +53,7 @@ def write_plot(verdict: Verdict, path: Path) -> None:
 def drift_figure(verdict: Verdict) -> Figure:
     """Return the figure: overview and a panel a feature, two in a row; below, the windows if there are several."""
     comparison = verdict.now.comparison
-    features = [feature for feature in comparison.features if feature.bins]
+    features = [_most_changed(feature) for feature in comparison.features]
     lines = [len(features), *(len(feature.bins) for feature in features)]
     heights = [PANEL + LINE * max(lines[start : start + 2]) for start in range(0, len(lines), 2)]
     heights += [TIMELINE] if verdict.earlier else []
@@ -73,12 +77,11 @@ def _legend(figure: Figure) -> None:
 
 
 def _overview(axes: Axes, comparison: Comparison) -> None:
-    """Draw the index of each feature with its interval, and the usual limits; the embedding has words alone."""
-    features = [feature for feature in comparison.features if feature.bins]
+    """Draw the index of each feature with its interval, and the usual limits."""
+    features = comparison.features
     for position, feature in enumerate(features):
-        low, high = feature.low or 0.0, feature.high or 0.0
         sign = series(0)
-        axes.plot([low, high], [position, position], color=sign.colour, linewidth=2)
+        axes.plot([feature.low, feature.high], [position, position], color=sign.colour, linewidth=2)
         axes.plot(
             [feature.index], [position], color=sign.colour, marker=sign.marker, markeredgecolor=PAPER, clip_on=False
         )
@@ -87,8 +90,19 @@ def _overview(axes: Axes, comparison: Comparison) -> None:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     style_axes(axes, "population stability index, 95 % interval", "")
-    words = [f"; {feature.name}: {feature.verdict}" for feature in comparison.features if not feature.bins]
-    _title(axes, "How much has changed" + "".join(words))
+    _title(axes, "How much has changed")
+
+
+def _most_changed(feature: Feature) -> Feature:
+    """Return a feature with as many bins as a panel holds, in their order."""
+    if len(feature.bins) <= MOST_BARS:
+        return feature
+    pairs = list(zip(feature.bins, feature.reference, feature.current, strict=True))
+    limit = sorted((abs(now - before) for _, before, now in pairs), reverse=True)[MOST_BARS - 1]
+    kept = [pair for pair in pairs if abs(pair[2] - pair[1]) >= limit][:MOST_BARS]
+    bins, reference, current = (list(column) for column in zip(*kept, strict=True))
+    name = f"{feature.name}, {MOST_BARS} of {len(pairs)}"
+    return replace(feature, name=name, bins=bins, reference=reference, current=current)
 
 
 def _bars(axes: Axes, feature: Feature) -> None:
@@ -98,7 +112,7 @@ def _bars(axes: Axes, feature: Feature) -> None:
     now = [place + BAR / 2 for place in places]
     axes.barh(before, feature.reference, BAR, color=REFERENCE, label="validation photographs")
     axes.barh(now, feature.current, BAR, color=LOG, hatch="////", edgecolor=PAPER, linewidth=0, label="log")
-    axes.set_yticks(places, [label(name) for name in feature.bins])
+    axes.set_yticks(places, [label(in_words(name)) for name in feature.bins])
     axes.invert_yaxis()
     style_axes(axes, "share", "")
     in_percent(axes, x=True)
@@ -108,7 +122,7 @@ def _bars(axes: Axes, feature: Feature) -> None:
 def _timeline(axes: Axes, verdict: Verdict) -> None:
     """Draw the index of each feature in each window, oldest first."""
     windows = [*verdict.earlier, verdict.now]
-    names = [feature.name for feature in verdict.now.comparison.features if feature.bins]
+    names = [feature.name for feature in verdict.now.comparison.features]
     for position, name in enumerate(names):
         sign = series(position)
         values = [_index(window.comparison.features, name) for window in windows]

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import BundleError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 FORMAT_VERSION = 1
 # The key under which a lone .onnx carries config.json in its metadata.
@@ -39,25 +42,37 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         BundleError: the file is no ONNX, or does not say what it is.
     """
-    # Only a lone file needs its description before its session exists; graph optimisation is off
-    # because this session is thrown away.
+    text = _inspected(path).get_modelmeta().custom_metadata_map.get(ONNX_METADATA_KEY)
+    if text is None:
+        message = f"{path} does not say what it is: its metadata has no {ONNX_METADATA_KEY}."
+        raise BundleError(message, hint="Export it with: flowers export BUNDLE --onnx")
+    return parse(text, path)
+
+
+def output_names(path: Path) -> list[str]:
+    """Return the names of the outputs of an ``.onnx``; those of a graph that was exported before are fewer.
+
+    Raises:
+        BundleError: the file is no ONNX.
+    """
+    return [output.name for output in _inspected(path).get_outputs()]
+
+
+def _inspected(path: Path) -> ort.InferenceSession:
+    """Return a session to look at and to throw away: nothing is optimised for it."""
+    # Only a lone file needs its description before its session exists.
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base but Exception.
         hint = (
             f"It loads a TensorRT engine: give its folder, {path.parent}" if path.name.endswith(".trt.onnx") else None
         )
         raise BundleError(f"{path} is not a readable ONNX file.", hint=hint) from error
-    text = session.get_modelmeta().custom_metadata_map.get(ONNX_METADATA_KEY)
-    if text is None:
-        message = f"{path} does not say what it is: its metadata has no {ONNX_METADATA_KEY}."
-        raise BundleError(message, hint="Export it with: flowers export BUNDLE --onnx")
-    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
@@ -106,6 +121,11 @@ def _check_fields(config: dict[str, Any], path: Path) -> None:
     for key in ("temperature", "rejection_threshold"):
         if not isinstance(section[key], int | float) or not math.isfinite(section[key]):
             raise BundleError(f"The description in {path} is damaged: {key} is not a number.")
+    scientific = section.get("scientific_names", [None] * len(names))
+    if not isinstance(scientific, list) or not all(name is None or isinstance(name, str) for name in scientific):
+        raise BundleError(f"The description in {path} is damaged: scientific_names is not a list of names.")
+    if len(scientific) != len(names):
+        raise BundleError(f"{path} names {len(names)} classes but has {len(scientific)} scientific names.")
     for name in section["files"]:
         if Path(name).name != name:
             raise BundleError(f"The description in {path} lists '{name}', which is no plain file name.")

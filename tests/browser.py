@@ -53,7 +53,7 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-def export_site(target: Path, model: str = "flowers5") -> Path:
+def export_site(target: Path, model: str | Path = "flowers5") -> Path:
     """Have the program write the page as a static site; skip the test where the build had no npm."""
     if not runtime.is_there():
         pytest.skip("this install was built without npm: it has no onnxruntime for browsers")

@@ -24,10 +24,10 @@ class File:
     media_type: str
 
 
-def page(bundle):
+def page(classifier):
     files = {"/": File(HTML, "text/html; charset=utf-8"), "/vendor/ort.wasm": File(b"\0asm", "application/wasm")}
     files["/page.css"] = File(STYLE, "text/css; charset=utf-8")
-    return {**files, "/model/names.json": File(json.dumps(bundle.class_names).encode(), "application/json")}
+    return {**files, "/model/names.json": File(json.dumps(classifier.bundle.class_names).encode(), "application/json")}
 
 
 class Recorder:
@@ -42,8 +42,8 @@ class Recorder:
         if observation.answer.predicted_class == "tulip":
             message = "no tulips"
             raise ValueError(message)
-        size = [observation.width, observation.height, len(observation.embedding)]
-        self.seen.append([observation.answer.predicted_class, *size, observation.brightness, request])
+        picture = [observation.width, observation.height, observation.brightness]
+        self.seen.append([observation.answer.predicted_class, *picture, request])
 
     def close(self):
         self.folder.joinpath("observed.json").write_text(json.dumps(self.seen))

@@ -10,7 +10,7 @@ from flowercli.cli.ahead import open_ahead
 ROSE = str(SAMPLES / "rose.jpg")
 
 
-@pytest.mark.parametrize("options", [[], ["--json"], ["-v", "--top-k", "2"], ["--"]])
+@pytest.mark.parametrize("options", [[], ["--json"], ["-v", "--top-k", "2"], ["--only", "rose"], ["--"]])
 def test_model_that_ships_is_opened_ahead(options):
     classifier = open_ahead(["classify", *options, ROSE]).take()
     assert classifier.bundle.path.name == "flowers5"
@@ -43,7 +43,7 @@ def test_device_that_cannot_be_had_is_told_once(tmp_path):
 
 
 def test_mistakes_end_at_once_while_the_model_is_opened():
-    for arguments in (["--top-k", "many", ROSE], ["--top-k", "0", ROSE]):
+    for arguments in (["--top-k", "many", ROSE], ["--top-k", "-1", ROSE], ["--only", "roze", ROSE]):
         done = flowers("classify", *arguments)
         assert (done.code, done.out) == (2, "")
         assert "Traceback" not in done.err

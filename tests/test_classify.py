@@ -36,7 +36,11 @@ def test_the_shipped_model_names_the_samples(run):
 
 def test_json_contract(run):
     answer = lines(run("classify", PICTURES[2], "--json").out)[0]
-    assert list(answer) == ["path", "predicted_class", "class_index", "confidence", "all_predictions", "rejected"]
+    assert list(answer) == [
+        "path", "predicted_class", "scientific_name", "class_index", "confidence", "known", "all_predictions",
+        "rejected", "reason",
+    ]  # fmt: skip
+    assert (answer["rejected"], answer["reason"]) == (False, None)
     assert answer["path"] == str(PICTURES[2])
     assert answer["class_index"] == 2
     assert set(answer["all_predictions"]) == set(FLOWERS)
@@ -99,7 +103,8 @@ def test_nothing_found(run, tmp_path):
 def test_top_k(run):
     assert len(lines(run("classify", PICTURES[0], "--json", "--top-k", 2).out)[0]["all_predictions"]) == 2
     assert len(lines(run("classify", PICTURES[0], "--json", "-k", 99).out)[0]["all_predictions"]) == 5
-    assert run("classify", PICTURES[0], "--top-k", 0).code == 2
+    assert run("classify", PICTURES[0], "--json", "-k", 0).out == run("classify", PICTURES[0], "--json", "-k", 99).out
+    assert run("classify", PICTURES[0], "--top-k", -1).code == 2
 
 
 def test_plain_text_in_a_pipe(run):

@@ -90,9 +90,25 @@ def test_client_answers_as_classify_does(delivery, bare, tmp_path, run):
         tolerance = 0.02 if turned else 1e-5
         assert answer["all_predictions"] == pytest.approx(wanted["all_predictions"], abs=tolerance)
         assert answer["confidence"] == pytest.approx(wanted["confidence"], abs=tolerance)
-        for key in ("path", "predicted_class", "class_index", "rejected"):
+        assert answer["known"] == pytest.approx(wanted["known"], abs=tolerance)
+        for key in ("path", "predicted_class", "scientific_name", "class_index", "rejected", "reason"):
             assert answer[key] == wanted[key], answer["path"]
         assert list(answer) == list(wanted)
+
+
+def test_client_says_why_it_rejects(bare, tmp_path, run):
+    from colour_model import colour_bundle, write_colours  # It needs the extra 'train'.
+
+    bundle, pictures = colour_bundle(tmp_path / "model"), write_colours(tmp_path / "pictures")
+    result = run("export", bundle.path, "--delivery", tmp_path / "out")
+    assert result.code == 0, result.err
+    answers = ask_client(tmp_path / "out", bare, *pictures)
+    assert [answer["reason"] for answer in answers] == [None, "unsure", "not_a_known_flower"]
+    assert answers[0]["scientific_name"] == "Rosa"
+    wanted = [
+        json.loads(line) for line in run("classify", "--json", *pictures, "-m", tmp_path / "out").out.splitlines()
+    ]
+    assert answers == wanted
 
 
 def test_client_goes_on_after_a_bad_picture(delivery, bare):

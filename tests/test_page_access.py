@@ -8,12 +8,12 @@ import shutil
 import subprocess
 
 import pytest
-from browser import chromium, contents, export_site, host, visit
-from conftest import SAMPLES
+from browser import chromium, export_site, host, visit
+from garden import picture, write_garden
 
 AXE = "axe-core@4"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-ROSE = SAMPLES / "rose.jpg"
+ROSE, DAISY = {"rose.png": picture("rose")}, {"daisy.png": picture("daisy", 0.2)}
 BAD = {"notes.jpg": b"Buy bulbs\n", "nothing.png": b""}
 NARROW = {"width": 320, "height": 640}
 
@@ -26,7 +26,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(browser, tmp_path_factory):  # noqa: ARG001  (skips first where there is no browser)
-    with host(export_site(tmp_path_factory.mktemp("host") / "site", "garden18")) as url:
+    folder = tmp_path_factory.mktemp("host")
+    with host(export_site(folder / "site", write_garden(folder / "garden.onnx"))) as url:
         yield url
 
 
@@ -76,10 +77,11 @@ def test_axe_finds_nothing(browser, address, axe, scheme):
         visitor.drop(BAD)
         visitor.answers(2)
         assert violations(visitor.page, axe) == []
-        visitor.drop(contents([ROSE, SAMPLES / "daisy.jpg"]))
+        visitor.drop(ROSE | DAISY)
         visitor.answers(4)
-        visitor.page.get_by_text("15 more").first.click()
-        visitor.page.get_by_text("It knows 18 flowers").click()
+        visitor.page.get_by_text("It knows 14 flowers").click()
+        assert violations(visitor.page, axe) == []
+        visitor.page.get_by_role("checkbox", name="daisy").check()
         assert violations(visitor.page, axe) == []
 
 
@@ -103,11 +105,13 @@ def focused(page):
     )
 
 
-def test_keyboard_alone_is_enough(browser, address):
+def test_keyboard_alone_is_enough(browser, address, tmp_path):
+    for name, content in (ROSE | DAISY).items():
+        tmp_path.joinpath(name).write_bytes(content)
     with visit(browser) as visitor:
         page = visitor.page
         # Before the page is there: playwright takes a moment to be asked instead of the file dialog.
-        page.on("filechooser", lambda chooser: chooser.set_files([ROSE, SAMPLES / "daisy.jpg"]))
+        page.on("filechooser", lambda chooser: chooser.set_files(sorted(tmp_path.iterdir(), reverse=True)))
         visitor.open(address)
         page.keyboard.press("Tab")
         assert focused(page) == "Choose pictures"
@@ -118,22 +122,37 @@ def test_keyboard_alone_is_enough(browser, address):
         page.keyboard.press("Enter")
         visitor.answers(2)
         passed = []
-        for _ in range(6):
+        for _ in range(4):
             page.keyboard.press("Tab")
             passed.append(focused(page))
         assert passed == [
-            "It knows 18 flowers",
+            "It knows 14 flowers: ask about some of them only",
             "Clear all",
-            "15 more",
-            "Remove rose.jpg",
-            "15 more",
-            "Remove daisy.jpg",
+            "Remove rose.png",
+            "Remove daisy.png",
         ]
         page.keyboard.press("Enter")
-        assert focused(page) == "Remove rose.jpg"
+        assert focused(page) == "Remove rose.png"
         page.keyboard.press("Enter")
         assert page.locator(".picture").count() == 0
         assert focused(page) == "Choose pictures"
+
+
+def test_flowers_are_chosen_with_the_keyboard_alone(browser, address):
+    with visit(browser) as visitor:
+        page = visitor.page
+        visitor.open(address)
+        page.locator("#only-summary").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert focused(page) == "Find a flower"
+        page.keyboard.type("bellis")
+        page.keyboard.press("Tab")
+        assert focused(page).strip() == "daisy Bellis perennis"
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        assert focused(page) == "Ask about all of them"
+        assert page.locator("#only-summary").inner_text() == "Asked about 1 of 14 flowers only: daisy"
 
 
 def test_a_screen_reader_is_told_what_happens(browser, address):
@@ -141,23 +160,24 @@ def test_a_screen_reader_is_told_what_happens(browser, address):
         visitor.open(address)
         said = visitor.page.locator("[role=status]")
         assert said.inner_text() == "Ready. Pictures stay on this device."
-        visitor.drop({**contents([ROSE]), "notes.jpg": b"Buy bulbs\n"})
+        visitor.drop({**ROSE, "notes.jpg": b"Buy bulbs\n"})
         visitor.answers(2)
-        first, second = sorted(re.split(r"(?<=\.) (?=\w+\.jpg:)", said.inner_text()))
+        first, second = sorted(re.split(r"(?<=\.) (?=\w+\.(?:jpg|png):)", said.inner_text()))
         assert first == "notes.jpg: No answer. It is not a picture in a format that can be read."
-        assert re.fullmatch(r"rose\.jpg: Rose, >?\d+(\.\d)?%\.", second)
+        assert re.fullmatch(r"rose\.png: Rose, >?\d+(\.\d)?%\.", second)
         assert (
-            visitor.page.get_by_role("listitem").filter(has_text="rose.jpg").get_by_role("heading", name="Rose").count()
+            visitor.page.get_by_role("listitem").filter(has_text="rose.png").get_by_role("heading", name="Rose").count()
             == 1
         )
-        assert visitor.page.get_by_alt_text("The picture rose.jpg").count() == 1
+        assert visitor.page.get_by_alt_text("The picture rose.png").count() == 1
 
 
 def test_nothing_is_cut_off_at_320_pixels(browser, address):
     with visit(browser, viewport=NARROW) as visitor:
         visitor.open(address)
-        visitor.drop({**contents([ROSE]), "a_very_long_name_without_any_space_in_it_at_all_2026-11-24.jpg": b"?"})
+        visitor.drop({**ROSE, "a_very_long_name_without_any_space_in_it_at_all_2026-11-24.jpg": b"?"})
         visitor.answers(2)
+        visitor.page.locator("#only-summary").click()
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 

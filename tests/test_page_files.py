@@ -28,24 +28,24 @@ def without_runtime(monkeypatch, tmp_path):
 
 @needs_runtime
 def test_a_server_finds_every_file_by_its_path():
-    files = page_files(load_model("flowers5"))
+    files = page_files(load_model("flowers5"), server=True)
     settings = json.loads(files["/page.json"].content)
     assert files["/"].media_type == "text/html; charset=utf-8"
     assert files["/page.js"].media_type == files[settings["runtime"]["script"][1:]].media_type
     assert files[settings["runtime"]["wasm"][1:]].media_type == "application/wasm"
     assert files[settings["runtime"]["wasm"][1:]].content.startswith(b"\0asm")
     assert len(files[settings["graph"]["url"][1:]].content) == settings["graph"]["bytes"]
-    assert (settings["server"], settings["key"]) == (True, False)
+    assert (settings["server"], settings["key"], settings["only"]) == (True, False, None)
     assert all(path.startswith("/") and file.content for path, file in files.items())
 
 
 def test_the_description_holds_what_answering_needs_and_no_more():
-    bundle = load_model("garden18")
+    bundle = load_model("flowers5")
     config = json.loads(page_files(bundle)["/model/config.json"].content)
     assert config["label_names"] == bundle.class_names
     assert config["pretrained_cfg"] == bundle.pretrained_cfg
-    assert config["flowers"].keys() >= {"rejection_threshold", "novelty", "embedding_size"}
-    assert not config["flowers"].keys() & {"metrics", "provenance", "history"}
+    assert config["flowers"]["rejection_threshold"] == bundle.rejection_threshold
+    assert config["flowers"].keys() <= {"format_version", "rejection_threshold", "scientific_names"}
 
 
 def test_no_file_speaks_of_another_host_or_of_a_flower_of_one_model():
@@ -96,7 +96,7 @@ def test_without_npm_at_build_time_export_says_what_to_do(run, tmp_path):
 
 @pytest.mark.usefixtures("without_runtime")
 def test_without_npm_at_build_time_the_page_uses_the_server():
-    files = page_files(load_model("flowers5"))
+    files = page_files(load_model("flowers5"), server=True)
     assert json.loads(files["/page.json"].content)["runtime"] is None
     assert not any(path.startswith("/vendor") for path in files)
 

@@ -11,8 +11,10 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES
+from garden import picture, write_garden
 from PIL import Image
 
+from flowercli.bundle import Bundle
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import RESAMPLING, PreprocessSpec, center_box, load_pixels
 from flowercli.models import load_model
@@ -102,21 +104,57 @@ def test_shrinking_gives_the_means_of_blocks(javascript, by):
     assert np.abs(decoded(result, rows, columns, 4)[..., :3] - expected).max() <= 1
 
 
-@pytest.mark.parametrize("model", ["flowers5", "garden18"])
-def test_answers_and_rejections_are_those_of_inference(javascript, model):
-    classifier = Classifier.open(load_model(model), "cpu")
-    photos = np.stack([load_pixels(path, classifier.spec) for path in sorted(SAMPLES.glob("*.jpg"))])
-    strange = np.stack([noise(*photos.shape[2:0:-1], seed) for seed in range(3)])
-    probabilities, embeddings = classifier.run(np.concatenate([photos, 255 - photos, strange]))
-    expected = [classifier.prediction(*rows).as_dict() for rows in zip(probabilities, embeddings, strict=True)]
-    assert {answer["rejected"] for answer in expected} == {True, False}
+@pytest.fixture(scope="module", params=["flowers5", "garden"])
+def classifier(request, tmp_path_factory):
+    """Return a model with, and one without scientific names and an output that says how sure it is."""
+    if request.param == "flowers5":
+        return Classifier.open(load_model("flowers5"), "cpu")
+    return Classifier.open(Bundle.load(write_garden(tmp_path_factory.mktemp("model") / "garden.onnx")), "cpu")
+
+
+def outputs_of(classifier):
+    """Return what the graph says of pictures that it knows, is unsure of, and does not know."""
+    photos = [load_pixels(path, classifier.spec) for path in sorted(SAMPLES.glob("*.jpg"))]
+    told = [picture(name, known) for name in ("iris", "rose", "wild_flower") for known in (0.95, 0.6, 0.1)]
+    inverted = [255 - photo for photo in photos]
+    outputs = classifier.run(np.stack([*photos, *inverted, *[load_pixels(one, classifier.spec) for one in told]]))
+    return outputs.probabilities, outputs.known
+
+
+def asked_in_javascript(javascript, classifier, probabilities, known, only=None):
+    """Return the answers that the page gives, as Python has them."""
     rules = {"call": ("answer", "readRules", (classifier.bundle.config,))}
-    rows = zip(probabilities.tolist(), embeddings.tolist(), strict=True)
-    found = javascript(*[("answer", "answer", (*row, rules)) for row in rows])
-    for answer in found:
-        assert (answer.pop("reason") is None) != answer["rejected"]
-        answer["all_predictions"] = dict(answer["all_predictions"])
+    rows = zip(probabilities.tolist(), known.tolist(), strict=True)
+    calls = [("answer", "answer", ({"probabilities": row, "known": sure}, rules, only)) for row, sure in rows]
+    found = javascript(*calls)
+    return [{**answer, "all_predictions": dict(answer["all_predictions"])} for answer in found]
+
+
+def test_answers_and_rejections_are_those_of_inference(javascript, classifier):
+    probabilities, known = outputs_of(classifier)
+    expected = [classifier.prediction(*row).as_dict() for row in zip(probabilities, known, strict=True)]
+    assert {answer["rejected"] for answer in expected} == {True, False}
+    found = asked_in_javascript(javascript, classifier, probabilities, known)
     assert found == expected
+    assert [list(answer) for answer in found] == [list(answer) for answer in expected]
+
+
+def test_answers_among_some_classes_are_those_of_inference(javascript, classifier):
+    probabilities, known = outputs_of(classifier)
+    only = ["tulip", "rose", "daisy"]
+    restricted = classifier.answering_only(only)
+    expected = [restricted.prediction(*row).as_dict() for row in zip(probabilities, known, strict=True)]
+    assert {answer["rejected"] for answer in expected} == {True, False}
+    assert asked_in_javascript(javascript, classifier, probabilities, known, only) == expected
+
+
+def test_where_nothing_is_left_the_classes_are_even(javascript, classifier):
+    names = classifier.bundle.class_names
+    probabilities = np.eye(1, len(names), dtype=np.float32)
+    (found,) = asked_in_javascript(javascript, classifier, probabilities, np.ones(1), names[1:3])
+    assert found == classifier.answering_only(names[1:3]).prediction(probabilities[0], 1.0).as_dict()
+    assert (found["known"], found["reason"]) == (0, "not_a_known_flower")
+    assert found["all_predictions"] == {names[1]: 0.5, names[2]: 0.5}
 
 
 def test_specs_that_are_not_supported_are_refused(javascript):

@@ -21,10 +21,10 @@ START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve'
 
 
 @contextmanager
-def server(*arguments, with_runtime=True):
+def server(*arguments, with_runtime=True, model="flowers5"):
     """Start the program; yield its address, and what stops it."""
     script = START if with_runtime else f"{WITHOUT_RUNTIME}\n{START}"
-    line = [sys.executable, "-c", script, "flowers5", *arguments]
+    line = [sys.executable, "-c", script, model, *arguments]
     with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield next(found[1] for line in process.stderr if (found := re.match(r"Ready: (\S+)", line))), process
@@ -55,7 +55,7 @@ def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
         answers = visitor.answers(3)
         assert answers["daisy.jpg"].startswith("Daisy: ")
         assert answers["notes.jpg"].startswith("No answer: It is not a picture")
-        assert sent(visitor) == [f"{url.rstrip('/')}/v1/classify"]
+        assert sent(visitor) == [f"{url.rstrip('/')}/v1/classify?top_k=0"]
         assert visitor.faults == []
 
 

@@ -95,8 +95,9 @@ def test_metrics_are_what_prometheus_reads(tmp_path):
     assert values["flowers_requests_total", "/v1/classify", "200", "POST"] == 1
     assert values["flowers_requests_total", "/v1/classify", "415", "POST"] == 1
     assert values["flowers_requests_total", "404", "other", "other"] == 1
-    assert values["flowers_images_total", "answered"] == 2
-    assert values["flowers_images_total", "error"] == 1
+    assert values["flowers_images_total", "", "answered"] == 2
+    assert values["flowers_images_total", "", "error"] == 1
+    assert values["flowers_images_total", "rejected", "unsure"] == 0
     assert values["flowers_predictions_total", "rose"] == 2
     assert values["flowers_stage_seconds_count", "infer"] == 2
     assert values["flowers_stage_seconds_count", "queue"] == 3
@@ -127,6 +128,8 @@ def test_a_taken_port_is_one_message():
         (["--cors-origin", "example.org/x"], 2, "not an origin"),
         (["--max-body", "64", "--max-held", "32"], 2, "--max-held is below --max-body"),
         (["--device", "tpu"], 2, "--device tpu"),
+        (["--only", "rose,dasy"], 2, "'dasy'. The nearest: daisy."),
+        (["--only", " , ", "--workers", "2"], 2, "No flower is named"),
         (["none.onnx", "--workers", "2"], 1, "There is no model bundle"),
     ],
 )

@@ -142,8 +142,10 @@ def test_other_types_methods_paths_and_queries(server):
     assert reply.headers["Allow"] == "POST"
     for path in ("/..%2f..%2fetc/passwd", "/../../etc/passwd", "//etc/passwd", "/v1/classify/", "/%00"):
         assert server.ask("GET", path).problem() == (404, "not_found")
-    for query in ("?top_k=0", "?top_k=-1", "?top_k=x", "?top_k=1&top_k=2", "?top_k=", "?topk=1", "?top_k=%EF%BC%91"):
+    for query in ("?top_k=-1", "?top_k=x", "?top_k=1&top_k=2", "?top_k=", "?topk=1", "?top_k=%EF%BC%91"):
         assert server.classify(PICTURE, query=query).problem()[0] == 422
+    for only in ("", ",", "rose&only=daisy", "rose;daisy", "rose%00", "rose&top_k=", "%F0%9F%8C%B9" * 900):
+        assert server.classify(PICTURE, query=f"?only={only}").problem()[0] == 422
 
 
 def test_names_that_look_like_paths_are_only_names(server):

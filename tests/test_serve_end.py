@@ -148,7 +148,7 @@ def test_a_killed_worker_is_replaced_and_the_others_answer(tmp_path):
         families = text_string_to_metric_families(server.ask("GET", "/metrics").body.decode())
         values = {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
         # What the dead one counted counts, and what it was doing does not.
-        assert values["flowers_images_total", "answered"] == 20
+        assert values["flowers_images_total", "", "answered"] == 20
         assert values["flowers_in_progress",] == 1
         assert values["flowers_runtime_info", "CPUExecutionProvider", "cpu", "model.int8.onnx"] == 1
         assert server.end() == 0

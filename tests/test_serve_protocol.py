@@ -34,7 +34,7 @@ def pixels():
 
 @pytest.fixture(scope="module")
 def expected(pixels):
-    """Return probabilities and embeddings as the session gives them, one picture a batch."""
+    """Return probabilities, embeddings and how sure it is as the session gives them, one picture a batch."""
     classifier = Classifier.open(load_model(None))
     return [np.concatenate(rows) for rows in zip(*(classifier.run(one[None]) for one in pixels), strict=True)]
 
@@ -58,7 +58,9 @@ def test_metadata_and_health(server):
     model = server.ask("GET", "/v2/models/flowers").json
     assert model["inputs"][1] == {"name": "pixels", "datatype": "UINT8", "shape": [-1, 224, 224, 3]}
     assert model["outputs"][0] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 5]}
-    assert model["outputs"][1]["shape"] == [-1, 1280]
+    shapes = {output["name"]: (output["datatype"], output["shape"]) for output in model["outputs"]}
+    assert shapes["embedding"] == ("FP32", [-1, 1280])
+    assert (shapes["known"], shapes["reason"]) == (("FP32", [-1, 1]), ("BYTES", [-1]))
 
 
 def test_json_in_json_out(server, expected):
@@ -74,6 +76,9 @@ def test_json_in_json_out(server, expected):
         assert np.array_equal(probabilities, expected[0])
         assert outputs["predicted_class"]["data"] == list(FLOWERS)
         assert outputs["rejected"]["data"] == [False] * 5
+        assert outputs["reason"]["data"] == [""] * 5
+        assert outputs["known"]["shape"] == [5, 1]
+        assert outputs["known"]["data"] == pytest.approx(expected[2].tolist(), abs=1e-6)
         assert outputs["embedding"]["shape"] == [5, 1280]
 
 
@@ -96,8 +101,10 @@ def test_a_file_alone_is_a_request(server, expected):
     assert [output["name"] for output in head["outputs"]] == [
         "probabilities",
         "embedding",
+        "known",
         "predicted_class",
         "rejected",
+        "reason",
     ]
     sizes = [output["parameters"]["binary_data_size"] for output in head["outputs"]]
     assert len(reply.body) == length + sum(sizes)
@@ -168,6 +175,8 @@ def test_tritons_client(server, pixels, expected):
         assert np.array_equal(answer.as_numpy("embedding"), expected[1])
         assert [text.decode() for text in answer.as_numpy("predicted_class")] == list(FLOWERS)
         assert not answer.as_numpy("rejected").any()
+        assert answer.as_numpy("known").shape == (5, 1)
+        assert answer.as_numpy("reason").tolist() == [b""] * 5
         tensors = triton.InferInput("pixels", list(pixels.shape), "UINT8")
         tensors.set_data_from_numpy(pixels)
         wanted = [triton.InferRequestedOutput("probabilities", class_count=1)]

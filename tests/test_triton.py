@@ -56,7 +56,9 @@ def test_onnxruntime_repository(run, tmp_path):
     pixels = configs["flowers_pixels"]
     assert (pixels.backend, pixels.platform, pixels.max_batch_size) == ("onnxruntime", "onnxruntime_onnx", 64)
     assert list(pixels.input[0].dims) == [224, 224, 3]
-    assert [list(output.dims) for output in pixels.output] == [[5], [1280]]
+    assert {output.name: list(output.dims) for output in pixels.output if output.name != "known"} == {
+        "probabilities": [5], "embedding": [1280],
+    }  # fmt: skip
     assert pixels.HasField("dynamic_batching")
     assert [warm_up.batch_size for warm_up in pixels.model_warmup] == [1, 8]
     assert pixels.instance_group[0].kind == pixels.instance_group[0].KIND_AUTO
@@ -90,6 +92,18 @@ def test_tensors_of_the_ensemble_are_those_of_its_steps(run, tmp_path):
         known |= {step.output_map[tensor.name]: tensor for tensor in model.output}
     for tensor in ensemble.output:
         assert (known[tensor.name].data_type, known[tensor.name].dims) == (tensor.data_type, tensor.dims)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "python"])
+@pytest.mark.parametrize("known", [True, False])
+def test_known_is_given_by_what_has_it(run, tmp_path, backend, known):
+    from colour_model import colour_bundle  # It needs the extra 'train'.
+
+    bundle = colour_bundle(tmp_path / "model", known=known)
+    repository = written(run, tmp_path, "--triton-backend", backend, bundle=bundle.path)
+    for model in ("flowers", "flowers_pixels"):
+        # Of a graph without it, the Python backend says what stands in for it.
+        assert ('"known"' in (repository / model / "config.pbtxt").read_text()) == (known or backend == "python")
 
 
 def test_labels_are_the_class_names(run, tmp_path):
@@ -207,11 +221,11 @@ def ask(request, server):
         image.set_data_from_numpy(np.array([[content] for content in contents], dtype=object))
         wanted = [
             module.InferRequestedOutput("probabilities", class_count=classes),
-            module.InferRequestedOutput("embedding"),
+            *map(module.InferRequestedOutput, ("embedding", "known")),
         ]
         with module.InferenceServerClient(getattr(server, request.param)) as client:
             answer = client.infer("flowers", [image], outputs=wanted)
-        return answer.as_numpy("probabilities"), answer.as_numpy("embedding")
+        return [answer.as_numpy(name) for name in ("probabilities", "embedding", "known")]
 
     return call
 
@@ -219,7 +233,7 @@ def ask(request, server):
 @cache
 def classified(*pictures):
     """Return what ``flowers classify`` answers, once for both protocols."""
-    answers = [json.loads(line) for line in flowers("classify", *pictures, "--json").out.splitlines()]
+    answers = [json.loads(line) for line in flowers("classify", *pictures, "--json", "-k", 0).out.splitlines()]
     assert len(answers) == len(pictures)
     return answers
 
@@ -246,11 +260,13 @@ def test_photographs_get_the_answers_of_classify(ask, photos):
 
 def test_class_names_and_embedding(ask):
     contents = [(SAMPLES / f"{name}.jpg").read_bytes() for name in ("rose", "tulip")]
-    top, embedding = ask(*contents, classes=2)
+    top, embedding, known = ask(*contents, classes=2)
     assert top.shape == (2, 2)
     assert [row[0].decode().split(":")[1:] for row in top] == [["2", "rose"], ["4", "tulip"]]
     assert embedding.shape == (2, 1280)
     assert np.abs(embedding).max() > 0
+    wanted = [classified(SAMPLES / f"{name}.jpg")[0]["known"] for name in ("rose", "tulip")]
+    assert known.tolist() == [[pytest.approx(value, abs=1e-4)] for value in wanted]
 
 
 def test_bad_pictures_are_named_and_the_server_lives(ask):

@@ -10,8 +10,9 @@ import typer
 
 from flowercli.cli.ahead import Ahead
 from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
-from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
+from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Only
 from flowercli.errors import EXIT_BAD_INPUT
+from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def classify(
         ),
     ],
     json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
-    top_k: Annotated[int | None, typer.Option("--top-k", "-k", help="Classes to list for each picture.")] = None,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", metavar="N", help="Classes to list for each picture; 0 for all.")
+    ] = DEFAULT_TOP_K,
+    only: Only = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
     ] = None,
@@ -52,7 +56,7 @@ def classify(
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import load_printer
         from flowercli.cli.output import note
-        from flowercli.inference.classifier import Classifier, check_top_k
+        from flowercli.inference.classifier import Classifier, check_top_k, parse_only
         from flowercli.inference.cpu import available_cores
         from flowercli.inference.pipeline import classify_stream
         from flowercli.inference.session import requested_device
@@ -65,12 +69,14 @@ def classify(
         load_printer(json_lines=json_lines)
         ahead = context.obj.take() if isinstance(context.obj, Ahead) else None
         classifier = ahead or Classifier.open(load_model(model), device)
+        if only is not None:
+            classifier = classifier.answering_only(parse_only(only))
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
     with logged(classifier, log, log_max_rows) as answering:
         results = classify_stream(answering, sources, workers=workers, top_k=top_k)
-        code = _print_all(results, classifier, json_lines=json_lines, top_k=top_k)
+        code = _print_all(results, classifier, json_lines=json_lines)
     raise typer.Exit(code)
 
 
@@ -81,13 +87,13 @@ def _paths_on_stdin() -> TextIO:
     return sys.stdin
 
 
-def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool, top_k: int | None) -> int:
+def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool) -> int:
     from flowercli.cli.classify_output import choose_printer, counter
     from flowercli.cli.output import warn
     from flowercli.inference.classifier import Prediction
 
     bad = total = 0
-    with choose_printer(classifier, json_lines=json_lines, top_k=top_k) as show, counter() as count:
+    with choose_printer(classifier, json_lines=json_lines) as show, counter() as count:
         for result in results:
             show(result)
             count()

@@ -25,14 +25,14 @@ def load_printer(*, json_lines: bool) -> None:
 
 
 @contextmanager
-def choose_printer(classifier: Classifier, *, json_lines: bool, top_k: int | None) -> Iterator[Printer]:
+def choose_printer(classifier: Classifier, *, json_lines: bool) -> Iterator[Printer]:
     """Yield the function that prints one result."""
     if json_lines:
         yield _print_json_line
     elif sys.stdout.isatty():
         from flowercli.cli.classify_table import TablePrinter
 
-        yield TablePrinter(classifier.bundle.class_names, top_k)
+        yield TablePrinter(classifier)
     else:
         yield _print_plain
 
@@ -58,11 +58,11 @@ def _print_json_line(result: Result) -> None:
 
 
 def _print_plain(result: Result) -> None:
-    """Tab-separated: path, class, confidence, and 'rejected' or nothing; or path, 'error', code, message."""
+    """Tab-separated: path, class, confidence, and why it is rejected or nothing; or path, 'error', code, message."""
     outcome = result.outcome
     if isinstance(outcome, Prediction):
         fields = [one_line(result.path), outcome.predicted_class, f"{outcome.confidence:.4f}"]
-        fields += ["rejected"] if outcome.rejected else []
+        fields += [outcome.reason] if outcome.reason else []
     else:
         fields = [one_line(result.path), "error", outcome.code, outcome.message]
     sys.stdout.write("\t".join(fields) + "\n")

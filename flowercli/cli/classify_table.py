@@ -9,19 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from flowercli.cli.output import one_line, stdout_console
-from flowercli.inference.classifier import Prediction
+from flowercli.inference.classifier import UNSURE, Prediction, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
+    from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
 
-UNSURE = " (not sure)"
+FLOWER, SCIENTIFIC = "Flower", "Scientific name"
+CONFIDENCE, OTHERS = "Confidence", "Otherwise"
 BAR_WIDTH = 10
 PERCENT_WIDTH = 6
 GAP = 2
 MIN_PATH_WIDTH = 12
-OTHERS_SHOWN = 2
+# On a narrower terminal the scientific name would leave too little for the others.
+WIDTH_FOR_SCIENTIFIC = 100
 # What would read 0.0 % says nothing.
 WORTH_SHOWING = 0.0005
 
@@ -29,15 +32,24 @@ WORTH_SHOWING = 0.0005
 class TablePrinter:
     """Prints a table row by row, so that it streams; the widths are fixed by the terminal."""
 
-    def __init__(self, class_names: Sequence[str], top_k: int | None) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         self.console = stdout_console()
-        self.class_width = max(len("Flower"), *(len(name) + len(UNSURE) for name in class_names))
-        self.others = OTHERS_SHOWN if top_k is None else top_k - 1
-        left = self.console.width - self.class_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
+        self.flowers, self.is_restricted = len(classifier.answerable), classifier.is_restricted
+        self.class_width = _widest([FLOWER, *map(in_words, classifier.answerable)])
+        scientific = [name for name in classifier.bundle.scientific_names if name]
+        has_room = self.console.width >= WIDTH_FOR_SCIENTIFIC
+        self.scientific_width = _widest([SCIENTIFIC, *scientific]) if scientific and has_room else 0
+        # What is between the path and the bar.
+        self.name_width = self.class_width + (self.scientific_width and self.scientific_width + GAP)
+        left = self.console.width - self.name_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
         # Half of what is left for the path, half for the other classes; on a narrow terminal all for the path.
         self.path_width = max(MIN_PATH_WIDTH, left // 2 if left >= 2 * MIN_PATH_WIDTH else left)
         self.others_width = left - self.path_width
-        self._row(*(Text(title, style="bold") for title in ("Picture", "Flower", "Confidence", "", "Otherwise")))
+        self.answer_width = self.name_width + BAR_WIDTH + PERCENT_WIDTH + 2 * GAP
+        names = self._names(Text(FLOWER, style="bold"), Text(SCIENTIFIC, style="bold"))
+        confidence, others = (Text(title, style="bold") for title in (CONFIDENCE, OTHERS))
+        widths = self.name_width, BAR_WIDTH + GAP + PERCENT_WIDTH, self.others_width
+        self._row(Text("Picture", style="bold"), *zip((names, confidence, others), widths, strict=True))
 
     def __call__(self, result: Result) -> None:
         """Print the row of one result."""
@@ -45,32 +57,82 @@ class TablePrinter:
         if isinstance(result.outcome, Prediction):
             self._row(path, *self._answer(result.outcome))
         else:
-            self._row(path, Text("error", style="bold red"), error=Text(result.outcome.message, style="red"))
+            message = Text("error", style="bold red").append(f"  {result.outcome.message}", style="not bold red")
+            self._row(path, (message, self.console.width - self.path_width - GAP))
 
-    def _answer(self, outcome: Prediction) -> tuple[Text, Text, Text, Text]:
-        name = outcome.predicted_class + (UNSURE if outcome.rejected else "")
-        style = "yellow" if outcome.rejected else "bold green"
-        filled = round(outcome.confidence * BAR_WIDTH)
-        bar = Text("█" * filled, style=style).append("░" * (BAR_WIDTH - filled), style="dim")
+    def _answer(self, outcome: Prediction) -> list[tuple[Text, int]]:
+        """Return the cells of an answer after the path, each with its width."""
+        bar = _bar(outcome.confidence, "dim" if outcome.rejected else "bold green")
+        others = self._others(outcome), self.others_width
+        if outcome.rejected:
+            return [(self._rejection(outcome, bar), self.answer_width), others]
+        flower = Text(in_words(outcome.predicted_class), style="bold green")
+        names = self._names(flower, Text(outcome.scientific_name or "", style="dim italic"))
         percent = Text(f"{outcome.confidence:{PERCENT_WIDTH}.1%}")
-        rest = [(n, p) for n, p in list(outcome.all_predictions.items())[1 : 1 + self.others] if p >= WORTH_SHOWING]
-        others = Text(", ".join(f"{label} {value:.1%}" for label, value in rest), style="dim")
-        return Text(name, style=style), bar, percent, others
+        return [(names, self.name_width), (bar, BAR_WIDTH), (percent, PERCENT_WIDTH), others]
 
-    def _row(self, path: Text, name: Text, *cells: Text, error: Text | None = None) -> None:
+    def _rejection(self, outcome: Prediction, bar: Text) -> Text:
+        """Return what is said of a rejected answer, over the columns of name and confidence, with its bar in place."""
+        said = rejection_in_words(outcome, self.flowers, is_restricted=self.is_restricted)
+        if cell_len(said) > self.name_width:
+            said = said.replace("; ", ";\n")
+        lines = [*Text(said, style="yellow").wrap(self.console, self.answer_width)]
+        if lines[-1].cell_len > self.name_width:
+            lines.append(Text())
+        lines[-1] = Text.assemble(lines[-1], " " * (self.name_width + GAP - lines[-1].cell_len), bar)
+        return Text("\n").join(lines)
+
+    def _names(self, flower: Text, scientific: Text) -> Text:
+        """Return the name of a flower, and where there is room for its scientific name, that in a column of its own."""
+        if not self.scientific_width:
+            return flower
+        padding = " " * (self.class_width + GAP - flower.cell_len)
+        return Text.assemble(flower, padding, scientific)
+
+    def _others(self, outcome: Prediction) -> Text:
+        """Return as many of the next classes as there is room for; one of them always."""
+        said = ""
+        for name, value in list(outcome.all_predictions.items())[1:]:
+            longer = f"{said}{', ' if said else ''}{in_words(name)} {value:.1%}"
+            if value < WORTH_SHOWING or (said and cell_len(longer) > self.others_width):
+                break
+            said = longer
+        return Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _row(self, path: Text, *cells: tuple[Text, int]) -> None:
         # The gaps are part of the columns: versions of rich differ in how they add padding to a fixed width.
         table = Table.grid(padding=0)
-        table.add_column(width=self.path_width + GAP, no_wrap=True)
-        table.add_column(width=self.class_width + GAP, no_wrap=True)
-        if error is not None:
-            table.add_column()
-            table.add_row(path, name, error)
-        else:
-            widths = [BAR_WIDTH + GAP, PERCENT_WIDTH + GAP, self.others_width][: 3 if self.others_width > 0 else 2]
-            for width in widths:
-                table.add_column(width=width, no_wrap=True, overflow="ellipsis")
-            table.add_row(path, name, *cells[: len(widths)])
+        shown = [(path, self.path_width), *(cell for cell in cells if cell[1] > 0)]
+        for _, width in shown[:-1]:
+            table.add_column(width=width + GAP, no_wrap=True)
+        table.add_column(max_width=shown[-1][1])
+        table.add_row(*(text for text, _ in shown))
         self.console.print(table)
+
+
+def _bar(share: float, style: str) -> Text:
+    filled = round(share * BAR_WIDTH)
+    return Text("█" * filled, style=style).append("░" * (BAR_WIDTH - filled), style="dim")
+
+
+def rejection_in_words(answer: Prediction, flowers: int, *, is_restricted: bool) -> str:
+    """Say of a rejected answer that it is none, and what it comes nearest to.
+
+    Args:
+        answer: the rejected one.
+        flowers: how many the classifier answers.
+        is_restricted: whether those are chosen ones among more that the model knows.
+    """
+    if flowers == 1:
+        return f"{'not sure that it is' if answer.reason == UNSURE else 'not'} {in_words(answer.predicted_class)}"
+    nearest = f"{in_words(answer.predicted_class)}, {100 * answer.confidence:.0f} %"
+    if answer.reason == UNSURE:
+        return f"not sure; most like {nearest}"
+    return f"none of the {flowers} flowers {'asked about' if is_restricted else 'I know'}; the nearest is {nearest}"
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts))
 
 
 def keep_end(path: str, width: int) -> str:

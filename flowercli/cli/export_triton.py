@@ -31,7 +31,8 @@ def export_triton(model: str, target: Path, backend: str, *, json_output: bool) 
         return
     runner = f"{backend} ({repository.graph})"
     takes = ("the bytes of pictures", "the bytes of pictures", "pixels")
-    gives = ("probabilities, embedding", "pixels", "probabilities, embedding")
+    answers = "probabilities, embedding, known"
+    gives = (answers, "pixels", answers)
     run_by = ("ensemble of the two below", "python", runner)
     rows = zip(repository.models, takes, gives, run_by, strict=True)
     print_table(("Model", "Takes", "Gives", "Run by"), rows, title=str(target), left=("Takes", "Gives", "Run by"))

@@ -11,13 +11,49 @@ if TYPE_CHECKING:
     from flowercli.installed import Installed
 
 MEASURED_ON = ("test", "val")
+# Flowers of a model that the overview names.
+EXAMPLES = 5
 
 
 def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A model whose flowers to list: a name, a bundle folder or a .onnx file.",
+            show_default=False,
+        ),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the models that come with the package and those that were downloaded; `classify --model NAME` asks one."""
-    from flowercli.cli.output import print_json, print_table, warn
+    """List the models that come with the package and those that were downloaded; `classify --model NAME` asks one.
+
+    With NAME, list all flowers that this model knows, with their scientific names.
+    """
+    if name is None:
+        _print_models(json_output=json_output)
+    else:
+        _print_flowers(name, json_output=json_output)
+
+
+def _print_flowers(name: str, *, json_output: bool) -> None:
+    from flowercli.cli.output import print_json, print_table
+    from flowercli.inference.classifier import in_words
+    from flowercli.models import load_model
+
+    bundle = load_model(name)
+    flowers = list(zip(bundle.class_names, bundle.scientific_names, strict=True))
+    if json_output:
+        entries = [{"class_name": name, "scientific_name": scientific} for name, scientific in flowers]
+        print_json({"name": name, "flowers": entries})
+        return
+    columns = ("Flower", "Class name", "Scientific name")
+    rows = [(in_words(name), name, scientific or "") for name, scientific in flowers]
+    print_table(columns, rows, left=columns, title=f"{bundle.name}: {len(flowers)} flowers")
+
+
+def _print_models(*, json_output: bool) -> None:
+    from flowercli.cli.output import note, print_json, print_table, warn
     from flowercli.errors import BundleError
     from flowercli.models import DEFAULT, downloaded, load_model, shipped_names
 
@@ -32,6 +68,7 @@ def models(
         return
     columns = ("Model", "Network", "Input", "Size", "Accuracy", "From", "Flowers")
     print_table(columns, [_row(entry) for entry in entries], left=("From", "Flowers"))
+    note("All flowers of one: flowers models NAME")
 
 
 def _describe(name: str, bundle: Bundle, origin: Installed | None, *, default: bool = False) -> dict[str, Any]:
@@ -71,5 +108,10 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{sum(entry['files'].values()) / 1e6:.1f} MB",
         measured,
         "the package" if entry["commit"] is None else f"the Hub, {entry['commit'][:7]}",
-        f"{len(entry['class_names'])}: {', '.join(entry['class_names'])}",
+        _some(entry["class_names"]),
     )
+
+
+def _some(class_names: list[str]) -> str:
+    rest = ", …" if len(class_names) > EXAMPLES else ""
+    return f"{len(class_names)}: {', '.join(class_names[:EXAMPLES])}{rest}"

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.loading import keep_numpy_to_one_thread
-from flowercli.cli.options import AnswerLog, AnswerLogRows, Device
+from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Only
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
     import socket
 
-    from flowercli.bundle import Bundle
-    from flowercli.inference.session import Runtime
+    from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.settings import Settings
 
 MEBI = 2**20
@@ -40,6 +39,7 @@ def serve(
         typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
     ] = 1,
     device: Device = None,
+    only: Only = None,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -98,6 +98,7 @@ def serve(
     keep_numpy_to_one_thread()
     from flowercli.cli.answer_log import open_log
     from flowercli.errors import needs_extra
+    from flowercli.inference.classifier import parse_only
     from flowercli.inference.cpu import available_cores
     from flowercli.inference.session import requested_device
     from flowercli.monitoring.request_log import check_path
@@ -108,7 +109,7 @@ def serve(
     with needs_extra("serve"):
         from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings
-        from flowercli.serving.page.files import page_files
+        from flowercli.serving.page.files import served_page
 
         limits = Limits(
             body=round(max_body * MEBI),
@@ -129,7 +130,8 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
             access_log=access_log,
             drain_seconds=drain_seconds,
-            page=partial(page_files, key=api_key is not None) if page else None,
+            only=None if only is None else tuple(parse_only(only)),
+            page=partial(served_page, key=api_key is not None) if page else None,
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)
@@ -141,8 +143,8 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     from flowercli.cli.output import note, warn
     from flowercli.serving.http.listening import is_loopback, url_of
 
-    def say_ready(bundle: Bundle, runtime: Runtime) -> None:
-        note(f"{bundle.name} on {runtime.describe()}, {_counted(workers, settings.threads)}.")
+    def say_ready(what: str) -> None:
+        note(f"{what}, {_counted(workers, settings.threads)}.")
         note(f"Ready: {url_of(listener)}")
 
     if not is_loopback(listener) and settings.api_key is None:
@@ -150,18 +152,20 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     if workers == 1:
         from flowercli.serving.http.server import serve as serve_here
 
-        serve_here(settings, listener, lambda service: say_ready(service.classifier.bundle, service.classifier.runtime))
+        serve_here(settings, listener, lambda service: say_ready(_described(service.classifier)))
     else:
-        from flowercli.inference.classifier import Classifier
-        from flowercli.models import load_model
+        from flowercli.serving.http.service import open_classifier
         from flowercli.serving.http.supervisor import supervise
 
         # What is wrong with the model is said once, here, and not by each worker.
-        tried = Classifier.open(load_model(settings.model), settings.device)
-        model, runtime = tried.bundle, tried.runtime
-        del tried
-        supervise(settings, listener, workers, lambda: say_ready(model, runtime))
+        what = _described(open_classifier(settings))
+        supervise(settings, listener, workers, lambda: say_ready(what))
     note("Stopped.")
+
+
+def _described(classifier: Classifier) -> str:
+    among = f", only among {', '.join(classifier.answerable)}" if classifier.is_restricted else ""
+    return f"{classifier.bundle.name} on {classifier.runtime.describe()}{among}"
 
 
 def _counted(workers: int, threads: int) -> str:

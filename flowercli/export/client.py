@@ -3,7 +3,6 @@
 Needs onnxruntime, numpy, pillow and the files beside it; what is done to a picture is said in preprocessing.json.
 """
 
-import base64
 import json
 import os
 import sys
@@ -40,24 +39,27 @@ def load_pixels(path: str) -> Any:
     return np.asarray(image.convert("RGB").resize(tuple(target.tolist()), resampling, box))[np.newaxis]
 
 
-def is_new(embedding: Any, known: dict[str, Any] | None) -> bool:
-    """Tell whether the embedding lies far from those of the training photographs: the picture is of something else."""
-    if known is None:
-        return False
-    mean, basis = (np.frombuffer(base64.b64decode(known[key]), "<f2").astype("f4") for key in ("mean", "basis"))
-    basis, away = basis.reshape(-1, mean.size), embedding / max(float(np.linalg.norm(embedding)), 1e-12) - mean
-    return bool(np.linalg.norm(away - away @ basis.T @ basis) > known["limit"])
-
-
 def classify(session: ort.InferenceSession, path: str) -> dict[str, Any]:
-    """Return the answer about one picture, its classes in the order of their probability."""
-    probabilities, embedding = (out[0] for out in session.run(SPEC["outputs"], {SPEC["input"]: load_pixels(path)}))
-    order = np.argsort(-probabilities, kind="stable").tolist()
-    predictions = {CLASSES[str(index)]: round(float(probabilities[index]), 6) for index in order}
-    name, best = CLASSES[str(order[0])], float(probabilities[order[0]])
-    rejected = best < CONFIG["flowers"]["rejection_threshold"] or is_new(embedding, CONFIG["flowers"].get("novelty"))
-    answer = {"path": path, "predicted_class": name, "class_index": order[0], "confidence": round(best, 6)}
-    return {**answer, "all_predictions": predictions, "rejected": rejected}
+    """Return the answer about one picture, with the five most probable classes."""
+    values = session.run(SPEC["outputs"], {SPEC["input"]: load_pixels(path)})
+    outputs = {name: value[0] for name, value in zip(SPEC["outputs"], values, strict=True)}
+    probabilities, section = outputs["probabilities"], CONFIG["flowers"]
+    order = np.argsort(-probabilities, kind="stable")[:5].tolist()
+    # How sure the model is to know the flower at all; a graph without this output goes by its confidence.
+    known = float(outputs.get("known", probabilities).max())
+    rejected = known < section["rejection_threshold"]
+    reason = "unsure" if known >= 0.5 else "not_a_known_flower"  # noqa: PLR2004
+    return {
+        "path": path,
+        "predicted_class": CLASSES[str(order[0])],
+        "scientific_name": section["scientific_names"][order[0]] if "scientific_names" in section else None,
+        "class_index": order[0],
+        "confidence": round(float(probabilities[order[0]]), 6),
+        "known": round(known, 6),
+        "all_predictions": {CLASSES[str(index)]: round(float(probabilities[index]), 6) for index in order},
+        "rejected": rejected,
+        "reason": reason if rejected else None,
+    }
 
 
 if __name__ == "__main__":

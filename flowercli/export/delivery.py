@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowercli.bundle import CARD, CHECKSUMS, ONNX, Bundle, create, describe, to_json, without_local_paths
+from flowercli.description import output_names
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.training.card import model_card
@@ -61,7 +62,7 @@ def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
     config = {**bundle.config, "flowers": section}
     texts = {
         CLASSES: to_json({str(index): name for index, name in enumerate(bundle.class_names)}),
-        PREPROCESSING: to_json(preprocessing(bundle, model)),
+        PREPROCESSING: to_json(preprocessing(bundle, model, output_names(graph))),
         CARD: model_card(config, USAGE.format(model=model)),
         REQUIREMENTS: "".join(f"{package}\n" for package in PACKAGES),
         LICENSE: LICENSE_NOTE.format(text=_licence()),
@@ -74,14 +75,14 @@ def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
     (folder / CHECKSUMS).write_text(checksums(folder), encoding="utf-8", newline="\n")
 
 
-def preprocessing(bundle: Bundle, model: str) -> dict[str, Any]:
+def preprocessing(bundle: Bundle, model: str, outputs: list[str]) -> dict[str, Any]:
     """Return how a picture becomes the input of the graph, for people (``steps``) and for programs (the rest)."""
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     height, width = spec.resize_to
     return {
         "model": model,
         "input": INPUT,
-        "outputs": list(OUTPUTS),
+        "outputs": [name for name in OUTPUTS if name in outputs],
         "width_and_height": [spec.width, spec.height],
         "resize_to_width_and_height": [width, height],
         "interpolation": spec.interpolation,

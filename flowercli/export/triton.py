@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder, write_text
 from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, PLAN, to_json
+from flowercli.description import output_names
 from flowercli.errors import BundleError, UsageError
 from flowercli.export.triton_config import (
     DECODE,
     ENSEMBLE,
+    KNOWN,
     LABELS,
     MAX_BATCH,
     PIXELS,
@@ -104,7 +106,15 @@ def _shapes(bundle: Bundle, backend: str) -> Shapes:
     if not isinstance(embedding, int):
         raise BundleError(f"The description in {bundle.path} is incomplete: embedding_size missing.")
     largest = _plan_record(bundle).get("max_batch", MAX_BATCH) if backend == TENSORRT else MAX_BATCH
-    return Shapes(spec.height, spec.width, len(bundle.class_names), embedding, largest)
+    return Shapes(spec.height, spec.width, len(bundle.class_names), embedding, _has_known(bundle, backend), largest)
+
+
+def _has_known(bundle: Bundle, backend: str) -> bool:
+    """Whether what answers gives ``known``: the Python backend always does, the others what the graph has."""
+    if backend == PYTHON:
+        return True
+    # An engine cannot be looked into here; it is made of the graph that goes before it.
+    return KNOWN in output_names(choose_graph(bundle, GRAPHS[ONNXRUNTIME]))
 
 
 def _write_pixels(bundle: Bundle, folder: Path, backend: str, shapes: Shapes) -> str:

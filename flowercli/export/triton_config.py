@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DECODE, PIXELS, ENSEMBLE = "flowers_decode", "flowers_pixels", "flowers"
 LABELS = "labels.txt"
+# The output that a graph which was exported before does not have.
+KNOWN = "known"
 # What the TensorRT profile of a plan ends at; the ONNX graphs take any number.
 MAX_BATCH = 64
 # The batches that a model has met before the server says that it is ready.
@@ -30,12 +32,13 @@ class Constant(str):
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes that the models of one repository share."""
+    """The sizes that the models of one repository share, and whether the graph has the output ``known``."""
 
     height: int
     width: int
     classes: int
     embedding: int
+    has_known: bool
     max_batch: int = MAX_BATCH
 
     @property
@@ -82,14 +85,15 @@ def tensorrt_config(shapes: Shapes, plans: Mapping[str, str]) -> dict[str, Any]:
 
 
 def ensemble_config(shapes: Shapes) -> dict[str, Any]:
-    """Return the configuration of the two models in a row: bytes in, probabilities and embedding out."""
-    answers = {name: name for name in ("probabilities", "embedding")}
+    """Return the configuration of the two models in a row: bytes in, what the graph gives out."""
+    outputs = _answers(shapes)
+    answers = {output["name"]: output["name"] for output in outputs}
     return {
         "name": ENSEMBLE,
         "platform": "ensemble",
         "max_batch_size": shapes.max_batch,
         "input": [_tensor("image", "TYPE_STRING", [1])],
-        "output": _answers(shapes),
+        "output": outputs,
         "ensemble_scheduling": {
             "step": [
                 _step(DECODE, {"image": "image"}, {"pixels": "pixels"}),
@@ -118,8 +122,9 @@ def _pixels_config(shapes: Shapes, runtime: Mapping[str, Any], kind: str, batche
 
 
 def _answers(shapes: Shapes) -> list[dict[str, Any]]:
-    probabilities = _tensor("probabilities", "TYPE_FP32", [shapes.classes])
-    return [{**probabilities, "label_filename": LABELS}, _tensor("embedding", "TYPE_FP32", [shapes.embedding])]
+    probabilities = {**_tensor("probabilities", "TYPE_FP32", [shapes.classes]), "label_filename": LABELS}
+    known = [_tensor(KNOWN, "TYPE_FP32", [1])] if shapes.has_known else []
+    return [probabilities, _tensor("embedding", "TYPE_FP32", [shapes.embedding]), *known]
 
 
 def _tensor(name: str, data_type: str, dims: list[int]) -> dict[str, Any]:

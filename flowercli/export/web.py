@@ -63,7 +63,7 @@ def write_site(bundle: Bundle, target: Path) -> Site:
         BundleError: the bundle has no graph, or an altered one.
     """
     check_request(target)
-    files = page_files(bundle, server=False)
+    files = page_files(bundle)
     contents = {(INDEX if path == PAGE else path).removeprefix("/"): file.content for path, file in files.items()}
     with new_folder(target) as folder:
         for name, content in contents.items():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from flowercli.errors import UsageError
-from flowercli.inference.novelty import Novelty
+from flowercli.inference import DEFAULT_TOP_K as DEFAULT_TOP_K  # noqa: PLC0414  (it is part of what is offered here)
 from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_picture
 from flowercli.inference.session import open_session
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import onnxruntime as ort
@@ -21,18 +22,38 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.inference.session import Runtime
 
-OUTPUTS = ("probabilities", "embedding")
+OUTPUTS = ("probabilities", "embedding", "known")
 DIGITS = 6
+# Why an answer is rejected: more likely one of the flowers than not, but not surely enough; or more likely none.
+UNSURE, UNKNOWN = "unsure", "not_a_known_flower"
+MORE_LIKELY_THAN_NOT = 0.5
+
+
+class Outputs(NamedTuple):
+    """What the graph says of N pictures, all ``float32``.
+
+    ``probabilities`` ``[N, C]``; ``embedding`` ``[N, D]``; ``known`` ``[N]``: how sure it is to know the flower, 0…1.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+    known: npt.NDArray[np.float32]
 
 
 class Prediction(NamedTuple):
-    """The answer for one picture. ``all_predictions`` is sorted, most probable first."""
+    """The answer for one picture.
+
+    ``all_predictions`` is sorted, most probable first; ``reason`` says why it is ``rejected``.
+    """
 
     predicted_class: str
+    scientific_name: str | None
     class_index: int
     confidence: float
+    known: float
     all_predictions: dict[str, float]
     rejected: bool
+    reason: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON holds them."""
@@ -42,16 +63,25 @@ class Prediction(NamedTuple):
 class Classifier:
     """Answers about pictures with one onnxruntime session. Safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, session: ort.InferenceSession, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: ort.InferenceSession,
+        runtime: Runtime,
+        only: npt.NDArray[np.intp] | None = None,
+    ) -> None:
         self.bundle = bundle
         self.runtime = runtime
         self.spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
         self._session = session
+        # A graph that was exported before does not have all of them.
+        given = {output.name for output in session.get_outputs()}
+        self._outputs = [name for name in OUTPUTS if name in given]
         self._class_names = bundle.class_names
+        self._scientific_names = bundle.scientific_names
         self._threshold = bundle.rejection_threshold
-        stored = bundle.section.get("novelty")
-        # Optional: a bundle may have been made without.
-        self._novelty = None if stored is None else Novelty.from_json(stored, bundle.section["embedding_size"])
+        # The class indices that may be answered, in order; without it all of them.
+        self._only = only
 
     @classmethod
     def open(cls, bundle: Bundle, device: str | None = None, *, threads: int = 1) -> Self:
@@ -64,7 +94,32 @@ class Classifier:
         session, runtime = open_session(bundle, device, threads=threads)
         return cls(bundle, session, runtime)
 
-    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int | None = None) -> Prediction:
+    @property
+    def answerable(self) -> list[str]:
+        """The class names that may be answered, in the order of their indices."""
+        return self._class_names if self._only is None else [self._class_names[index] for index in self._only]
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether it answers among some of the model's classes only."""
+        return self._only is not None
+
+    def answering_only(self, names: Sequence[str]) -> Self:
+        """Return a classifier that shares this one's session and answers among these classes alone.
+
+        What lies outside them counts as unknown. A restricted one can be restricted further.
+
+        Args:
+            names: class names, or those names in words.
+
+        Raises:
+            UsageError: there is none, or one that this classifier does not answer.
+        """
+        among = range(len(self._class_names)) if self._only is None else self._only.tolist()
+        only = _indices_of(names, {self._class_names[index]: index for index in among}, self.bundle)
+        return type(self)(self.bundle, self._session, self.runtime, np.array(only))
+
+    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int = DEFAULT_TOP_K) -> Prediction:
         """Answer about one picture, given as a path or as the bytes of a file.
 
         Raises:
@@ -80,12 +135,12 @@ class Classifier:
         """
         return load_picture(source, self.spec)
 
-    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+    def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about pictures, each a batch of its own."""
         return [answer for answer, _ in self.answer_and_embed(pictures, top_k)]
 
     def answer_and_embed(
-        self, pictures: Sequence[Picture], top_k: int | None = None
+        self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K
     ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Answer about pictures, and return the embedding ``[D]`` of each beside its answer.
 
@@ -94,43 +149,99 @@ class Classifier:
         """
         outputs = [self.run(picture.pixels[np.newaxis]) for picture in pictures]
         return [
-            (self.prediction(probabilities[0], embedding[0], top_k), embedding[0])
-            for probabilities, embedding in outputs
+            (self.prediction(probabilities[0], known[0], top_k), embedding[0])
+            for probabilities, embedding, known in outputs
         ]
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
 
-        Returns:
-            Probabilities ``[N, C]`` and embedding ``[N, D]``, both ``float32``.
+        Of a graph without the output ``known`` the largest probability stands in for it.
         """
-        probabilities, embedding = self._session.run(OUTPUTS, {INPUT: pixels})
-        return probabilities, embedding
+        probabilities, embedding, *known = self._session.run(self._outputs, {INPUT: pixels})
+        return Outputs(probabilities, embedding, known[0][:, 0] if known else probabilities.max(axis=1))
 
     def prediction(
-        self, probabilities: npt.NDArray[np.float32], embedding: npt.NDArray[np.float32], top_k: int | None = None
+        self, probabilities: npt.NDArray[np.float32], known: float | np.float32, top_k: int = DEFAULT_TOP_K
     ) -> Prediction:
-        """Put the probabilities ``[C]`` and the embedding ``[D]`` of one picture into words."""
-        order = np.argsort(-probabilities, kind="stable").tolist()
-        values = probabilities.tolist()
-        best = order[0]
+        """Put into words what the graph says of one picture.
+
+        Args:
+            probabilities: ``[C]``, of all classes of the model.
+            known: how sure it is that the picture shows one of them.
+            top_k: how many classes the answer lists; 0 for all.
+        """
+        only = self._only
+        shares, mass = (probabilities, 1.0) if only is None else _among(probabilities[only])
+        sure = float(known) * mass
+        order = np.argsort(-shares, kind="stable")[: top_k or None]
+        indices = (order if only is None else only[order]).tolist()
+        values = [round(value, DIGITS) for value in shares[order].tolist()]
+        rejected = sure < self._threshold
         return Prediction(
-            predicted_class=self._class_names[best],
-            class_index=best,
-            confidence=round(values[best], DIGITS),
-            all_predictions={self._class_names[index]: round(values[index], DIGITS) for index in order[:top_k]},
-            rejected=values[best] < self._threshold or self._is_novel(embedding),
+            predicted_class=self._class_names[indices[0]],
+            scientific_name=self._scientific_names[indices[0]],
+            class_index=indices[0],
+            confidence=values[0],
+            known=round(sure, DIGITS),
+            all_predictions={self._class_names[index]: value for index, value in zip(indices, values, strict=True)},
+            rejected=rejected,
+            reason=(UNSURE if sure >= MORE_LIKELY_THAN_NOT else UNKNOWN) if rejected else None,
         )
 
-    def _is_novel(self, embedding: npt.NDArray[np.float32]) -> bool:
-        return self._novelty is not None and self._novelty.is_novel(embedding)
 
-
-def check_top_k(top_k: int | None) -> None:
+def check_top_k(top_k: int) -> None:
     """Refuse a number of classes that cannot be shown.
 
     Raises:
-        UsageError: it is below one.
+        UsageError: it is below zero.
     """
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"--top-k {top_k}: at least 1.")
+    if top_k < 0:
+        raise UsageError(f"--top-k {top_k}: at least 1, or 0 for all.")
+
+
+def parse_only(text: str) -> list[str]:
+    """Return the names in a list with commas, as ``--only`` and ``?only=`` have it, each once."""
+    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def answerable(bundle: Bundle, names: Sequence[str]) -> list[str]:
+    """Return the class names of a bundle that ``only`` with these names leaves, in the order of their indices.
+
+    Raises:
+        UsageError: there is none, or one that the bundle does not have.
+    """
+    class_names = bundle.class_names
+    return [class_names[i] for i in _indices_of(names, {name: i for i, name in enumerate(class_names)}, bundle)]
+
+
+def in_words(class_name: str) -> str:
+    """Return a class name as it is shown to people."""
+    return class_name.replace("_", " ")
+
+
+def _among(probabilities: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.floating[Any]], float]:
+    """Return the probabilities of some classes as shares of their sum, and the sum."""
+    values = probabilities.astype(np.float64)
+    mass = float(values.sum())
+    return (values / mass if mass else np.full(len(values), 1 / len(values))), min(mass, 1.0)
+
+
+def _indices_of(names: Sequence[str], answered: Mapping[str, int], bundle: Bundle) -> list[int]:
+    """Return the class indices of names in order, each once; ``answered`` holds those that there are."""
+    if not names:
+        raise UsageError("No flower is named to answer among.", hint=_hint_to_list(bundle))
+    indices = {in_words(name): index for name, index in answered.items()} | dict(answered)
+    for name in names:
+        if name not in indices:
+            from difflib import get_close_matches
+
+            near = ", ".join(get_close_matches(name.lower().replace(" ", "_"), answered))
+            said = f" The nearest: {near}." if near else ""
+            raise UsageError(f"The model does not answer '{name}'.{said}", hint=_hint_to_list(bundle))
+    return sorted({indices[name] for name in names})
+
+
+def _hint_to_list(bundle: Bundle) -> str:
+    shipped = bundle.path.parent == Path(__file__).parents[1] / "models"
+    return f"flowers models {bundle.path.name if shipped else bundle.path}   (lists the flowers that it knows)"

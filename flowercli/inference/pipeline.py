@@ -12,6 +12,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
+from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.inference.sources import is_url
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Classifies(Protocol):
     def load(self, source: str | bytes) -> Picture:
         """Decode one picture."""
 
-    def answer(self, pictures: Sequence[Picture], top_k: int | None = None) -> list[Prediction]:
+    def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about decoded pictures."""
 
 
@@ -57,7 +58,7 @@ def as_dict(path: str | None, outcome: Prediction | ImageError) -> dict[str, Any
 
 
 def classify_stream(
-    classifier: Classifies, paths: Iterable[str], *, workers: int, top_k: int | None = None
+    classifier: Classifies, paths: Iterable[str], *, workers: int, top_k: int = DEFAULT_TOP_K
 ) -> Iterator[Result]:
     """Classify pictures and yield the results in input order, each as soon as those before it are out.
 
@@ -68,7 +69,7 @@ def classify_stream(
         classifier: opened with one thread an operator, so that ``workers`` of them fill the cores.
         paths: paths and URLs; read only as far ahead as the window needs.
         workers: threads.
-        top_k: how many classes each answer lists; all by default.
+        top_k: how many classes each answer lists; 0 for all.
     """
 
     def work(group: Sequence[str]) -> Iterable[Result]:

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ImageError
-from flowercli.inference.classifier import Classifier
+from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.decode import from_base64
 from flowercli.inference.preprocess import MAX_BYTES
@@ -53,7 +53,7 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
         Args:
             context: MLflow's, unused.
             model_input: a data frame with the column ``image``: the base64 text of a JPEG, PNG or other file.
-            params: ``top_k``, the number of classes in ``all_predictions``; 0 for all.
+            params: ``top_k``, the number of classes in ``all_predictions``, five by default; 0 for all.
 
         Raises:
             MlflowException: with the code of a bad request: too many pictures, or a ``top_k`` below 0.
@@ -63,7 +63,7 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
             raise _bad_request(f"{len(model_input)} pictures in one request: at most {MAX_PICTURES}.")
         return list(self.threads.map(lambda text: self._answer(text, top_k), model_input[COLUMN]))
 
-    def _answer(self, text: object, top_k: int | None) -> dict[str, Any]:
+    def _answer(self, text: object, top_k: int) -> dict[str, Any]:
         try:
             return self.classifier.classify(_decode(text), top_k).as_dict()
         except ImageError as error:
@@ -84,11 +84,11 @@ def _decode(text: object) -> bytes:
     return from_base64(text)
 
 
-def _top_k(params: Mapping[str, Any]) -> int | None:
-    top_k = int(params.get("top_k", 0))
+def _top_k(params: Mapping[str, Any]) -> int:
+    top_k = int(params.get("top_k", DEFAULT_TOP_K))
     if top_k < 0:
         raise _bad_request(f"top_k is {top_k}: at least 1, or 0 for all classes.")
-    return top_k or None
+    return top_k
 
 
 def _bad_request(message: str) -> MlflowException:

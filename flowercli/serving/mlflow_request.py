@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from flowercli.inference import DEFAULT_TOP_K
+
 COLUMN = "image"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # Characters that no encoding of a file has, for text that MLflow's columns cannot hold.
@@ -97,7 +99,7 @@ def _params(params: Any) -> dict[str, int]:
     params = {} if params is None else params
     if not isinstance(params, dict) or params.keys() - {"top_k"}:
         raise RefusedError(400, 'params is {"top_k": NUMBER}, and nothing else.')
-    top_k = params.get("top_k", 0)
+    top_k = params.get("top_k", DEFAULT_TOP_K)
     if not isinstance(top_k, int) or isinstance(top_k, bool) or not 0 <= top_k < 2**31:
         raise RefusedError(400, "top_k is not a number of classes; 0 is all.")
     return {"top_k": top_k}

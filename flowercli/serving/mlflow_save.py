@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from flowercli.inference import DEFAULT_TOP_K
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.mlflow_request import COLUMN
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
@@ -34,7 +35,7 @@ def save_mlflow_model(onnx: Path, target: Path) -> None:
                 artifacts={"bundle": str(onnx)},
                 code_paths=[str(code)],
                 signature=signature(),
-                input_example=(input_example(), {"top_k": 0}),
+                input_example=(input_example(), {"top_k": DEFAULT_TOP_K}),
                 pip_requirements=requirements(),
             )
 
@@ -56,7 +57,7 @@ def save_for_this_environment(onnx: Path, target: Path) -> None:
 def signature() -> Any:
     """Return what the model takes and gives: the keys of ``flowers classify --json`` without the path.
 
-    Either ``error`` is there or all of the others.
+    Either ``error`` is there or the others, of which ``scientific_name`` and ``reason`` may be null.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -65,14 +66,17 @@ def signature() -> Any:
     error = Object([Property("code", DataType.string), Property("message", DataType.string)])
     outputs = {
         "predicted_class": DataType.string,
+        "scientific_name": DataType.string,
         "class_index": DataType.long,
         "confidence": DataType.double,
+        "known": DataType.double,
         "all_predictions": Map(DataType.double),
         "rejected": DataType.boolean,
+        "reason": DataType.string,
         "error": error,
     }
     columns = [ColSpec(kind, name, required=False) for name, kind in outputs.items()]
-    params = ParamSchema([ParamSpec("top_k", "integer", 0)])
+    params = ParamSchema([ParamSpec("top_k", "integer", DEFAULT_TOP_K)])
     return ModelSignature(Schema([ColSpec(DataType.string, COLUMN)]), Schema(columns), params)
 
 

@@ -72,11 +72,12 @@ def test_every_batch_of_the_profile(built, batch):
     classifier = Classifier.open(Bundle.load(built[0]), "tensorrt")
     assert classifier.runtime.graph == "model.trt.onnx"
     pixels = np.random.default_rng(batch).integers(0, 256, (batch, 96, 96, 3), dtype=np.uint8)
-    probabilities, embedding = classifier.run(pixels)
-    expected, expected_embedding = Classifier.open(Bundle.load(built[0]), "cuda").run(pixels)
-    assert probabilities.shape == (batch, 3)
-    assert np.abs(probabilities - expected).max() < 0.05
-    assert np.abs(embedding - expected_embedding).max() < 0.05 * np.abs(expected_embedding).max()
+    outputs = classifier.run(pixels)
+    expected = Classifier.open(Bundle.load(built[0]), "cuda").run(pixels)
+    assert outputs.probabilities.shape == (batch, 3)
+    assert np.abs(outputs.probabilities - expected.probabilities).max() < 0.05
+    assert np.abs(outputs.embedding - expected.embedding).max() < 0.05 * np.abs(expected.embedding).max()
+    assert np.abs(outputs.known - expected.known).max() < 0.05
 
 
 @pytest.mark.parametrize(("field", "value"), [("tensorrt", "10.0.1"), ("compute_capability", "1.0"), ("driver", "1.2")])

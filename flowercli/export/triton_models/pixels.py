@@ -41,6 +41,6 @@ class TritonPythonModel:
 
 
 def _finish(pictures: list[Future[Any]]) -> Any:
-    outputs = zip(*(picture.result() for picture in pictures), strict=True)
-    named = zip(("probabilities", "embedding"), outputs, strict=True)
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, np.concatenate(values)) for name, values in named])
+    probabilities, embedding, known = map(np.concatenate, zip(*(picture.result() for picture in pictures), strict=True))
+    named = {"probabilities": probabilities, "embedding": embedding, "known": known[:, np.newaxis]}
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in named.items()])

@@ -63,7 +63,12 @@ def create_app(
     _add_classify(app, service)
     _add_protocol(app, service)
     _add_metrics(app, service)
-    describe.complete(app, max_images=service.limits.images, needs_key=service.settings.api_key is not None)
+    describe.complete(
+        app,
+        max_images=service.limits.images,
+        class_names=service.classifier.answerable,
+        needs_key=service.settings.api_key is not None,
+    )
     own = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     app.router.routes.extend(page_routes(page or {}))
     inner: ASGIApp = app

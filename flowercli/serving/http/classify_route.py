@@ -12,7 +12,7 @@ from flowercli.errors import ImageError
 from flowercli.inference.pipeline import as_dict
 from flowercli.serving.http.multipart import File, parse_form
 from flowercli.serving.http.problems import Problem, bad_picture, too_many_images
-from flowercli.serving.http.query import read_top_k
+from flowercli.serving.http.query import read_query
 from flowercli.serving.http.strict_json import INLINE_BYTES, check_fields, decode_base64, read_json
 from flowercli.serving.http.work import Answered
 
@@ -36,7 +36,7 @@ async def classify(service: Service, request: Request) -> Response:
     Raises:
         Problem: the request cannot be answered; a bad picture among several only has its own error.
     """
-    top_k = read_top_k(request.scope["query_string"])
+    top_k, classifier = read_query(request.scope["query_string"], service.classifier)
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     raw = kind.startswith("image/") or kind == ANY_BYTES
@@ -46,7 +46,7 @@ async def classify(service: Service, request: Request) -> Response:
     async with service.receiving(request) as body:
         names, inputs = await _inputs(service, kind, content_type, body)
         request.state.images = len(inputs)
-        outcomes = await service.workers.answer(inputs, top_k, request.state.request_id)
+        outcomes = await service.workers.answer(inputs, classifier, top_k, request.state.request_id)
     results = [_as_dict(name, outcome) for name, outcome in zip(names, outcomes, strict=True)]
     if len(outcomes) == 1 and isinstance(outcomes[0], ImageError):
         raise bad_picture(outcomes[0])

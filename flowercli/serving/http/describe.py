@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 
+from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.serving.http import schemas
 from flowercli.serving.http.keys import OPEN_ROUTES
 from flowercli.serving.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
 
 TEXT = (
@@ -90,8 +93,14 @@ FORM = {
 }
 TOP_K = {
     "name": "top_k", "in": "query", "required": False,
-    "description": "How many classes an answer lists; all without it.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    "description": "How many classes an answer lists; 0 for all.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": DEFAULT_TOP_K},
+}  # fmt: skip
+ONLY = {
+    "name": "only", "in": "query", "required": False, "style": "form", "explode": False,
+    "description": "Answer among these classes alone, separated by commas. What shows none of them is rejected.",
+    "schema": {"type": "array", "items": reference("ClassName"), "minItems": 1},
+    "example": ["daisy", "rose"],
 }  # fmt: skip
 INFER_TEXT = (
     "One input: `image`, encoded files, or `pixels`, UINT8 `[N, H, W, 3]` as the model's metadata says. Described here "
@@ -112,7 +121,7 @@ CLASSIFY = _post(
         "application/json": {"schema": reference("Base64Images")},
         **{kind: {"schema": BINARY} for kind in PICTURE_TYPES},
     },
-    [TOP_K],
+    [TOP_K, ONLY],
 )
 INFER = _post(
     "infer",
@@ -136,7 +145,7 @@ METRICS = {
 }
 
 
-def complete(app: FastAPI, *, max_images: int, needs_key: bool) -> None:
+def complete(app: FastAPI, *, max_images: int, class_names: Sequence[str], needs_key: bool) -> None:
     """Have the application describe itself with the schemas, and with the key where one is needed."""
 
     def openapi() -> dict[str, Any]:
@@ -144,7 +153,7 @@ def complete(app: FastAPI, *, max_images: int, needs_key: bool) -> None:
             description = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            description["components"] = {"schemas": schemas.all_schemas(max_images)}
+            description["components"] = {"schemas": schemas.all_schemas(max_images, class_names)}
             if needs_key:
                 _ask_for_key(description)
             app.openapi_schema = description

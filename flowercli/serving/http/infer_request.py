@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IMAGE, PIXELS = "image", "pixels"
 DATATYPES = {IMAGE: "BYTES", PIXELS: "UINT8"}
-OUTPUTS = ("probabilities", "embedding", "predicted_class", "rejected")
+OUTPUTS = ("probabilities", "embedding", "known", "predicted_class", "rejected", "reason")
 CLASSIFIED = OUTPUTS[0]
 HEADER_LENGTH = "inference-header-content-length"
 LENGTH_BYTES = 4

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from flowercli.serving.http.work import Answered
 
 VERSION = "1"
-DATATYPES = {"probabilities": "FP32", "embedding": "FP32", "predicted_class": "BYTES", "rejected": "BOOL"}
+DATATYPES = {
+    "probabilities": "FP32", "embedding": "FP32", "known": "FP32", "predicted_class": "BYTES", "rejected": "BOOL",
+    "reason": "BYTES",
+}  # fmt: skip
 COLUMNS: dict[str, Callable[[Answered], Any]] = {
     "probabilities": lambda answer: answer.probabilities,
     "embedding": lambda answer: answer.embedding,
+    "known": lambda answer: np.array([answer.prediction.known], np.float32),
     "predicted_class": lambda answer: answer.prediction.predicted_class,
     "rejected": lambda answer: np.bool_(answer.prediction.rejected),
+    "reason": lambda answer: answer.prediction.reason or "",
 }
 # Digits that tell all float32 apart.
 DIGITS = 9

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from flowercli import __version__
 from flowercli.errors import ImageError
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.service import Service
 
 PLATFORM = "onnxruntime_onnx"
@@ -38,7 +42,7 @@ def model_metadata(service: Service) -> dict[str, Any]:
     shapes = {
         IMAGE: [-1], PIXELS: [-1, spec.height, spec.width, 3],
         "probabilities": [-1, classes], "embedding": [-1, service.embedding_size],
-        "predicted_class": [-1], "rejected": [-1],
+        "known": [-1, 1], "predicted_class": [-1], "rejected": [-1], "reason": [-1],
     }  # fmt: skip
 
     def tensors(datatypes: dict[str, str]) -> list[dict[str, Any]]:
@@ -67,9 +71,19 @@ async def infer(service: Service, request: Request) -> Response:
         length = request.headers.get(HEADER_LENGTH)
         asked = await read_request(body, length, service.classifier.spec, service.limits.images)
         request.state.images = len(asked.inputs)
-        outcomes = await service.workers.answer(asked.inputs, request=request.state.request_id)
+        outcomes = await service.workers.answer(asked.inputs, service.classifier, request=request.state.request_id)
     for place, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageError):
             raise bad_picture(outcome, place)
     answers = [outcome for outcome in outcomes if isinstance(outcome, Answered)]
-    return infer_response(asked, answers, service.classifier.bundle.class_names)
+    return infer_response(asked, _as_restricted(answers, service.classifier), service.classifier.bundle.class_names)
+
+
+def _as_restricted(answers: list[Answered], classifier: Classifier) -> list[Answered]:
+    """Return the answers with probabilities of zero for the classes that may not be answered."""
+    if not classifier.is_restricted:
+        return answers
+    may = np.isin(classifier.bundle.class_names, classifier.answerable).astype(np.float32)
+    # Where nothing is left of a picture, the probabilities are even.
+    kept = [may * answer.probabilities if may @ answer.probabilities else may for answer in answers]
+    return [replace(answer, probabilities=row / row.sum()) for answer, row in zip(answers, kept, strict=True)]

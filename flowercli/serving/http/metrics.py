@@ -16,6 +16,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from flowercli import __version__
+from flowercli.inference.classifier import UNKNOWN, UNSURE
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STAGES = ("decode", "infer", "queue")
-OUTCOMES = ("answered", "rejected", "error")
 
 
 class Metrics:
@@ -42,8 +42,11 @@ class Metrics:
             Histogram, "flowers_stage_seconds", "Seconds a picture spends in a stage.", ("stage",), buckets=SECONDS
         )
         self.decode, self.infer, self.queue = (stages.labels(stage) for stage in STAGES)
-        images = self._make(Counter, "flowers_images_total", "Pictures, by what came of them.", ("outcome",))
-        self._answered, self._rejected, self._error = (images.labels(outcome) for outcome in OUTCOMES)
+        images = self._make(Counter, "flowers_images_total", "Pictures, by what came of them.", ("outcome", "reason"))
+        self._outcomes = {None: images.labels("answered", "")} | {
+            reason: images.labels("rejected", reason) for reason in (UNSURE, UNKNOWN)
+        }
+        self._error = images.labels("error", "")
         classes = self._make(Counter, "flowers_predictions_total", "Answers, by class.", ("class_name",))
         self._classes = [classes.labels(name) for name in class_names]
         self.in_progress = self._gauge("flowers_in_progress", "Requests under way.", "livesum")
@@ -73,9 +76,9 @@ class Metrics:
         counter.inc()
         histogram.observe(seconds)
 
-    def picture(self, class_index: int, *, rejected: bool) -> None:
-        """Count a picture that was answered."""
-        (self._rejected if rejected else self._answered).inc()
+    def picture(self, class_index: int, reason: str | None) -> None:
+        """Count a picture that was answered; ``reason`` is why the answer was rejected, if it was."""
+        self._outcomes[reason].inc()
         self._classes[class_index].inc()
 
     def bad_picture(self) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flowercli.inference.classifier import UNKNOWN, UNSURE
 from flowercli.serving.http.infer_request import CLASSIFIED, DATATYPES, IMAGE, OUTPUTS
 from flowercli.serving.http.settings import MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TEXT = {"type": "string"}
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1, "maxItems": 4}
@@ -64,10 +68,11 @@ TENSOR = obj({"name": TEXT, "datatype": {"enum": ["BYTES", "UINT8", "FP32", "BOO
 VALUES = {"type": "array", "items": {"type": ["number", "string", "boolean"]}}
 
 
-def all_schemas(max_images: int) -> dict[str, Any]:
-    """Return all schemas, for a service that takes so many pictures a request."""
+def all_schemas(max_images: int, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return all schemas, for a service that takes so many pictures a request and answers among these classes."""
     return {
         **FIXED,
+        "ClassName": {"enum": list(class_names)},
         "Base64Images": obj({"images": array(BASE64, minItems=1, maxItems=max_images)}),
         "Form": obj({"file": array({"type": "string", "format": "binary"}, minItems=1, maxItems=max_images)}),
     }
@@ -76,13 +81,19 @@ def all_schemas(max_images: int) -> dict[str, Any]:
 FIXED: dict[str, Any] = {
     "Answer": obj({
         "path": NAME,
-        "predicted_class": TEXT,
+        "predicted_class": ref("ClassName"),
+        "scientific_name": {"anyOf": [TEXT, {"type": "null"}], "description": "null where the model has none."},
         "class_index": {"type": "integer", "minimum": 0},
         "confidence": PROBABILITY,
+        "known": {**PROBABILITY, "description": "How sure it is that the picture shows a flower that may be answered."},
         "all_predictions": {
             "type": "object", "additionalProperties": PROBABILITY, "description": "Most probable first."
         },
-        "rejected": {"type": "boolean", "description": "Too unsure, or unlike the training photographs."},
+        "rejected": {"type": "boolean", "description": "Not sure enough that the flower is known: see the reason."},
+        "reason": {
+            "enum": [None, UNKNOWN, UNSURE],
+            "description": "null where it is not rejected; 'unsure' where it rather is a known flower than not.",
+        },
     }),
     "BadPicture": obj({"path": NAME, "error": obj({"code": TEXT, "message": TEXT})}),
     "Results": obj({"results": array({"anyOf": [ref("Answer"), ref("BadPicture")]}, minItems=1)}),

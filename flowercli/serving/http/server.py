@@ -13,7 +13,7 @@ from flowercli.allocator import give_large_pieces_back
 from flowercli.serving.http.access_log import AccessLog, set_up_logging
 from flowercli.serving.http.app import create_app
 from flowercli.serving.http.protocol import limited_protocol
-from flowercli.serving.http.service import Service
+from flowercli.serving.http.service import Service, open_classifier
 
 if TYPE_CHECKING:
     import socket
@@ -77,9 +77,9 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Servi
     """
     set_up_logging()
     give_large_pieces_back()
-    service = Service.open(settings)
+    service = Service(open_classifier(settings), settings)
     log = AccessLog() if settings.access_log else None
-    page = settings.page(service.classifier.bundle) if settings.page else None
+    page = settings.page(service.classifier) if settings.page else None
     app: Any = create_app(service, page=page, log=log)
     config = uvicorn.Config(
         app, http=limited_protocol(settings.limits), ws="none", lifespan="on", log_config=None,

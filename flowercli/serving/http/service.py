@@ -28,6 +28,18 @@ WARM_UP_SIZE = (640, 480)
 WARM_UPS = 3
 
 
+def open_classifier(settings: Settings) -> Classifier:
+    """Open the model of a service on its device.
+
+    Raises:
+        BundleError: there is no such model, or it cannot be used.
+        DeviceError: the device cannot be had.
+        UsageError: it is to answer among classes that it does not have.
+    """
+    classifier = Classifier.open(load_model(settings.model), settings.device)
+    return classifier if settings.only is None else classifier.answering_only(settings.only)
+
+
 class Service:
     """What the routes ask. ``ready`` is true from the end of the warming up to the first sign of the end."""
 
@@ -50,24 +62,14 @@ class Service:
         )
         self.embedding_size = 0
 
-    @classmethod
-    def open(cls, settings: Settings) -> Service:
-        """Open the model on its device.
-
-        Raises:
-            BundleError: there is no such model, or it cannot be used.
-            DeviceError: the device cannot be had.
-        """
-        return cls(Classifier.open(load_model(settings.model), settings.device), settings)
-
     def start(self) -> None:
         """Warm up, so that the first answer takes no longer than the others, and start the threads."""
         buffer = io.BytesIO()
         Image.new("RGB", WARM_UP_SIZE, "white").save(buffer, "JPEG")
         for _ in range(WARM_UPS):
             pixels = load_pixels(buffer.getvalue(), self.classifier.spec)
-            _, embedding = self.classifier.run(pixels[np.newaxis])
-        self.embedding_size = embedding.shape[1]
+            outputs = self.classifier.run(pixels[np.newaxis])
+        self.embedding_size = outputs.embedding.shape[1]
         self.workers.start()
         self.ready = True
 

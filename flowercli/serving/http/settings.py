@@ -11,7 +11,6 @@ from flowercli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowercli.bundle import Bundle
     from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.observers import Observer
     from flowercli.serving.http.static import StaticFile
@@ -46,9 +45,9 @@ class Limits:
 class Settings:
     """How a server process is set up.
 
-    ``page`` and ``observers`` are functions, which each process calls with its bundle and its classifier: the files of
-    the page by URL path, and those who look at every answer. They are module-level functions, or ``functools.partial``
-    of these.
+    ``only`` are the class names that may be answered, ``None`` for all. ``page`` and ``observers`` are functions, which
+    each process calls with its classifier: the files of the page by URL path, and those who look at every answer. They
+    are module-level functions, or ``functools.partial`` of these.
     """
 
     model: str | None = None
@@ -59,7 +58,8 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     access_log: bool = True
     drain_seconds: float = 30.0
-    page: Callable[[Bundle], Mapping[str, StaticFile]] | None = None
+    only: tuple[str, ...] | None = None
+    page: Callable[[Classifier], Mapping[str, StaticFile]] | None = None
     observers: tuple[Callable[[Classifier], Observer], ...] = ()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.errors import ImageError
+from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.inference.decode import Accepted, safe_formats
 from flowercli.inference.preprocess import Picture, load_picture
 from flowercli.monitoring.features import Observation
@@ -53,13 +54,14 @@ Outcome = Answered | ImageError | Problem
 class Job:
     """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
 
-    __slots__ = ("future", "left", "loop", "request", "results", "since", "top_k")
+    __slots__ = ("classifier", "future", "left", "loop", "request", "results", "since", "top_k")
 
-    def __init__(self, count: int, top_k: int | None, request: str | None) -> None:
+    def __init__(self, count: int, classifier: Classifier, top_k: int, request: str | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
         self.results: list[Outcome | None] = [None] * count
         self.left = count
+        self.classifier = classifier
         self.top_k = top_k
         self.request = request
         self.since = perf_counter()
@@ -112,15 +114,25 @@ class Workers:
             raise busy(429, "too_busy", f"{waiting} pictures are waiting already.", seconds)
 
     async def answer(
-        self, pictures: Sequence[Input], top_k: int | None = None, request: str | None = None
+        self,
+        pictures: Sequence[Input],
+        classifier: Classifier,
+        top_k: int = DEFAULT_TOP_K,
+        request: str | None = None,
     ) -> list[Outcome]:
-        """Answer about the pictures of one request, each in its place; ``request`` is its id, for the observers.
+        """Answer about the pictures of one request, each in its place.
+
+        Args:
+            pictures: of the request.
+            classifier: the service's, or a restricted one that shares its session.
+            top_k: how many classes an answer lists; 0 for all.
+            request: its id, for the observers.
 
         Raises:
             Problem: 429, there is no room; 503, they waited for too long.
         """
         self.check_room(len(pictures))
-        job = Job(len(pictures), top_k, request)
+        job = Job(len(pictures), classifier, top_k, request)
         for place, picture in enumerate(pictures):
             self._queue.put((job, place, picture))
         self._metrics.waiting.set(self._queue.qsize())
@@ -167,14 +179,14 @@ class Workers:
         else:
             picture = Picture(source, source.shape[1], source.shape[0])
         decoded = perf_counter()
-        probabilities, embedding = (output[0] for output in self._classifier.run(picture.pixels[np.newaxis]))
+        probabilities, embedding, known = (output[0] for output in self._classifier.run(picture.pixels[np.newaxis]))
         ended = perf_counter()
-        prediction = self._classifier.prediction(probabilities, embedding, job.top_k)
+        prediction = job.classifier.prediction(probabilities, known, job.top_k)
         self._metrics.decode.observe(decoded - started)
         self._metrics.infer.observe(ended - decoded)
-        self._metrics.picture(prediction.class_index, rejected=prediction.rejected)
+        self._metrics.picture(prediction.class_index, prediction.reason)
         self._mean_seconds += LATEST * (ended - started - self._mean_seconds)
         if self._observers:
             size = picture.width, picture.height
-            self._observers.tell(Observation(prediction, embedding, *size, picture.brightness), job.request)
+            self._observers.tell(Observation(prediction, *size, picture.brightness), job.request)
         return Answered(prediction, probabilities, embedding)

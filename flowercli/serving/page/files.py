@@ -12,9 +12,10 @@ from flowercli.inference.session import choose_graph
 from flowercli.serving.page import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flowercli.bundle import Bundle
+    from flowercli.inference.classifier import Classifier
 
 SITE = Path(__file__).with_name("site")
 MODEL = "/model"
@@ -30,7 +31,7 @@ MEDIA_TYPES = {
     ".wasm": "application/wasm",
 }
 # Of the section 'flowers' of config.json; the rest is for people and for training, and half of the file.
-NEEDED = ("format_version", "temperature", "rejection_threshold", "novelty", "embedding_size")
+NEEDED = ("format_version", "rejection_threshold", "scientific_names")
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,22 @@ class PageFile:
     media_type: str
 
 
-def page_files(bundle: Bundle, *, server: bool = True, key: bool = False) -> Mapping[str, PageFile]:
+def served_page(classifier: Classifier, *, key: bool = False) -> Mapping[str, PageFile]:
+    """Return the files of the page as they are served beside ``/v1/classify``, which may ask for a key."""
+    only = classifier.answerable if classifier.is_restricted else None
+    return page_files(classifier.bundle, server=True, key=key, only=only)
+
+
+def page_files(
+    bundle: Bundle, *, server: bool = False, key: bool = False, only: Sequence[str] | None = None
+) -> Mapping[str, PageFile]:
     """Return the files of the page for a bundle by URL path; ``/`` is the page itself.
 
     Args:
         bundle: a folder or a lone ``.onnx``; the page runs its int8 graph, or else its fp32 one.
         server: whether they are served beside ``/v1/classify``, so that the page may offer it.
         key: whether ``/v1/classify`` asks for a key, so that the page asks its user.
+        only: the class names that may be answered; all without them.
 
     Raises:
         BundleError: the bundle has no graph, or an altered one.
@@ -60,7 +70,7 @@ def page_files(bundle: Bundle, *, server: bool = True, key: bool = False) -> Map
     contents[f"{MODEL}/{CONFIG}"] = to_json(page_config(bundle)).encode()
     if runtime.is_there():
         contents |= _runtime_files()
-    settings = {"server": server, "key": key, **_model_settings(contents, f"{MODEL}/{name}")}
+    settings = {"server": server, "key": key, "only": only, **_model_settings(contents, f"{MODEL}/{name}")}
     contents["/page.json"] = json.dumps(settings, indent=2).encode()
     return {path: PageFile(content, _media_type(path)) for path, content in contents.items()}
 

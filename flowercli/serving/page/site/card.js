@@ -12,6 +12,7 @@ export class Card {
     made += 1;
     this.file = file;
     this.code = null;
+    this.outputs = null;
     this.heading = element('h3', { id: `picture-${made}` }, words.waiting);
     this.body = element('div', { class: 'body' });
     this.button = element('button', { type: 'button', class: 'remove', 'aria-label': words.remove(file.name) });
@@ -42,11 +43,13 @@ export class Card {
   answer(found) {
     const [name, value] = found.all_predictions[0];
     const [heading, detail] = {
-      unsure: [words.unsure, words.unsureMore(name)],
-      unknown: [words.unknown, words.unknownMore(name)],
+      unsure: [words.unsure, words.unsureMore(name, value)],
+      not_a_known_flower: [words.unknown(found.among), words.unknownMore(name, value)],
     }[found.reason] ?? [title(name), words.sure(value)];
     this.#show(found.reason ? 'rejected' : 'answered', heading, detail);
-    this.body.append(...bars(found.all_predictions));
+    const latin = found.reason ? null : found.scientific_name;
+    if (latin) this.body.prepend(element('p', { class: 'latin' }, element('i', { lang: 'la' }, latin)));
+    this.body.append(bars(found.all_predictions));
     return found.reason ? `${heading}. ${detail}` : `${heading}, ${share(value)}`;
   }
 

@@ -1,6 +1,5 @@
 /** The model, off the page's own thread: opens it once, then answers one picture after the other. */
 
-import { answer, readRules } from './answer.js';
 import { decode } from './decode.js';
 import { fetchAll } from './fetching.js';
 import { cropAndResize, readSpec } from './preprocess.js';
@@ -8,6 +7,8 @@ import { Problem } from './problems.js';
 
 // More threads than this gain nothing for one small picture.
 const MAX_THREADS = 4;
+// Of a graph that was exported before, the first alone.
+const OUTPUTS = ['probabilities', 'known'];
 let model = null;
 
 async function open({ graph, runtime, config }) {
@@ -21,15 +22,16 @@ async function open({ graph, runtime, config }) {
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency) : 1;
   ort.env.logLevel = 'error';
   const session = await ort.InferenceSession.create(graphBytes, { executionProviders: ['wasm'] });
-  model = { ort, session, spec: readSpec(config.pretrained_cfg), rules: readRules(config) };
+  model = { ort, session, spec: readSpec(config.pretrained_cfg) };
 }
 
 async function classify({ file, found }) {
-  const { ort, session, spec, rules } = model;
+  const { ort, session, spec } = model;
   const pixels = cropAndResize(await decode(file, found, spec), spec);
   const tensor = new ort.Tensor('uint8', pixels, [1, spec.height, spec.width, 3]);
-  const { probabilities, embedding } = await session.run({ pixels: tensor });
-  return answer(probabilities.data, embedding.data, rules);
+  const wanted = OUTPUTS.filter((name) => session.outputNames.includes(name));
+  const { probabilities, known } = await session.run({ pixels: tensor }, wanted);
+  return { probabilities: probabilities.data, known: known?.data[0] ?? Math.max(...probabilities.data) };
 }
 
 async function reply(id, work) {

@@ -25,7 +25,7 @@ export class Device {
     return this.#send({ type: 'open', parts });
   }
 
-  /** @param {File} file @param {object} found what `inspect` told of it. @returns {Promise<object>} the answer. @throws {Problem} */
+  /** @param {File} file @param {object} found what `inspect` told of it. @returns {Promise<object>} what `answer` takes. @throws {Problem} */
   classify(file, found) {
     return this.#send({ type: 'classify', file, found });
   }

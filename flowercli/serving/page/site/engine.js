@@ -1,5 +1,6 @@
 /** What answers: this device, or the server; which of them there are, which one is chosen, and what that means. */
 
+import { answer, readRules } from './answer.js';
 import { Device } from './device.js';
 import { byId } from './elements.js';
 import { Problem } from './problems.js';
@@ -10,10 +11,14 @@ export class Engine {
   #device = null;
   #server = null;
   #asksKey = false;
+  #rules;
+  #only;
   #started;
   #start;
 
-  constructor() {
+  /** @param {import('./only.js').Only} only says which classes may be answered. */
+  constructor(only) {
+    this.#only = only;
     this.#started = new Promise((resolve) => { this.#start = resolve; });
     byId('use-server').addEventListener('change', () => this.#showChoice());
   }
@@ -24,7 +29,8 @@ export class Engine {
     try {
       const settings = await fetchJson('./page.json');
       const config = await fetchJson(settings.config);
-      show.classes(config.label_names);
+      this.#rules = readRules(config);
+      this.#only.offer(this.#rules, settings.only);
       [problem] = await Promise.all([this.#openDevice(settings, config), this.#openServer(settings, config)]);
     } finally {
       show.engines(this.#device, this.#server, problem);
@@ -33,12 +39,17 @@ export class Engine {
     }
   }
 
-  /** @param {File} file @param {object} found what `inspect` told of it. @returns {Promise<object>} the answer. @throws {Problem} */
+  /** @param {File} file @param {object} found what `inspect` told of it. @returns {Promise<object>} what `answer` takes. @throws {Problem} */
   async classify(file, found) {
     await this.#started;
     const chosen = this.#chosen();
     if (!chosen) throw new Problem('nothing');
     return chosen.classify(file, found);
+  }
+
+  /** The answer among the classes that may be answered now. @param {object} outputs of `classify`. */
+  answer(outputs) {
+    return { ...answer(outputs, this.#rules, this.#only.names), among: this.#only.among };
   }
 
   #chosen() {
@@ -65,7 +76,7 @@ export class Engine {
   async #openServer(settings, config) {
     if (!settings.server || !(await isReady())) return;
     this.#asksKey = settings.key;
-    this.#server = new Server(config.flowers.rejection_threshold, () => byId('key').value);
+    this.#server = new Server(config.label_names, () => byId('key').value);
   }
 }
 

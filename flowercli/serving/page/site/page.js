@@ -3,13 +3,15 @@
 import { Engine } from './engine.js';
 import { announce, byId } from './elements.js';
 import { listen } from './intake.js';
+import { Only } from './only.js';
 import { Pictures } from './pictures.js';
 import { words } from './strings.js';
 
 byId('not-started').remove();
 
-const engine = new Engine();
-const pictures = new Pictures((file, found) => engine.classify(file, found));
+const only = new Only(() => pictures.answerAgain());
+const engine = new Engine(only);
+const pictures = new Pictures((file, found) => engine.classify(file, found), (outputs) => engine.answer(outputs));
 
 listen(byId('intake'), [byId('choose'), byId('photograph')], (files) => {
   if (files.length > 0) pictures.add(files);

@@ -16,9 +16,13 @@ export class Pictures {
   #queue = new Queue(AT_ONCE);
   #round = [];
 
-  /** @param {(file: File, found: object) => Promise<object>} classify gives the answer for a picture. */
-  constructor(classify) {
+  /**
+   * @param {(file: File, found: object) => Promise<object>} classify gives what the model says of a picture.
+   * @param {(outputs: object) => object} answer makes an answer of that, without the model.
+   */
+  constructor(classify, answer) {
     this.classify = classify;
+    this.answer = answer;
     byId('clear').addEventListener('click', () => this.#clear());
   }
 
@@ -41,6 +45,13 @@ export class Pictures {
     this.#ask(cards);
   }
 
+  /** Make the answers anew, of what the model said. @returns {number} how many. */
+  answerAgain() {
+    const cards = this.#cards.filter(({ outputs }) => outputs);
+    for (const card of cards) card.answer(this.answer(card.outputs));
+    return cards.length;
+  }
+
   #ask(cards) {
     for (const card of cards) card.cancel = this.#queue.add(() => this.#work(card));
   }
@@ -49,7 +60,8 @@ export class Pictures {
     try {
       const found = await inspect(card.file);
       card.look();
-      this.#done(card, card.answer(await this.classify(card.file, found)), false);
+      card.outputs = await this.classify(card.file, found);
+      this.#done(card, card.answer(this.answer(card.outputs)), false);
     } catch (error) {
       this.#done(card, card.fail(error.code ?? 'failed', error.details), true);
     }

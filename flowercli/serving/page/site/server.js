@@ -3,7 +3,8 @@
 import { Problem } from './problems.js';
 
 const READY = './v2/health/ready';
-const CLASSIFY = './v1/classify';
+// All classes, so that the page can choose among them without sending the picture again.
+const CLASSIFY = './v1/classify?top_k=0';
 const TRIES = 3;
 const MAX_WAIT_SECONDS = 10;
 // It has too much to do, and says when to come again.
@@ -21,32 +22,25 @@ export async function isReady() {
 }
 
 export class Server {
-  #threshold;
+  #classNames;
   #key;
 
-  /**
-   * @param {number} threshold the bundle's; the server says that it rejects, not for which of the two reasons.
-   * @param {() => string} key gives the key that the user typed; it is kept nowhere else.
-   */
-  constructor(threshold, key) {
-    this.#threshold = threshold;
+  /** @param {string[]} classNames the bundle's. @param {() => string} key gives what the user typed; it is kept nowhere else. */
+  constructor(classNames, key) {
+    this.#classNames = classNames;
     this.#key = key;
   }
 
-  /** @param {File} file @returns {Promise<object>} the answer. @throws {Problem} */
+  /** @param {File} file @returns {Promise<object>} what `answer` takes. @throws {Problem} */
   async classify(file) {
     const key = this.#key();
     const response = await post(file, key ? { Authorization: `Bearer ${asBytes(key)}` } : {});
     const body = await response.json().catch(() => ({}));
     if (response.status === 401) throw new Problem(key ? 'wrong_key' : 'no_key');
     if (!response.ok) throw new Problem(body.code ?? 'failed', { message: body.detail });
-    const [found] = body.results;
-    return { ...found, all_predictions: Object.entries(found.all_predictions), reason: this.#reason(found) };
-  }
-
-  #reason({ rejected, confidence }) {
-    if (!rejected) return null;
-    return confidence < this.#threshold ? 'unsure' : 'unknown';
+    const [{ all_predictions: shares, known }] = body.results;
+    // A server that answers among some classes only leaves the others out.
+    return { probabilities: this.#classNames.map((name) => shares[name] ?? 0), known };
   }
 }
 

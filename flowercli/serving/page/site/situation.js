@@ -3,18 +3,6 @@
 import { announce, byId } from './elements.js';
 import { words } from './strings.js';
 
-// As many names fit on a line; of more, the number, and the names on demand.
-const FEW = 6;
-
-export function classes(names) {
-  const few = names.length <= FEW;
-  byId('knows').hidden = !few;
-  byId('knows-many').hidden = few;
-  byId('knows').textContent = words.knows(names);
-  byId('knows-count').textContent = words.knowsMany(names);
-  byId('knows-names').textContent = words.names(names);
-}
-
 /** @param {number} part of the model that has arrived, 0…1. */
 export function progress(part) {
   byId('progress').value = part;

@@ -2,6 +2,8 @@
 
 const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const list = new Intl.ListFormat('en', { type: 'conjunction' });
+// As many names fit on a line.
+const FEW = 6;
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
 /** A share as a percentage that claims neither certainty nor impossibility. */
@@ -9,6 +11,8 @@ export function share(value) {
   if (value > 0.999) return `>${percent.format(0.999)}`;
   return value < 0.001 ? `<${percent.format(0.001)}` : percent.format(value);
 }
+
+const wholePercent = (value) => `${whole.format(100 * value)}\u00a0%`;
 
 /** A class name as people write it: `lily_of_the_valley` is three spaces away. */
 export const flower = (name) => name.replaceAll('_', ' ');
@@ -20,9 +24,9 @@ export const words = {
   opening: 'Getting the model ready…',
   ready: 'Ready.',
   readyOnServer: 'Ready, on the server.',
-  knows: (names) => `It knows ${list.format(names.map(flower))}.`,
-  knowsMany: (names) => `It knows ${names.length} flowers`,
-  names: (names) => list.format(names.map(flower)),
+  knows: (count, served) => `It ${served ? 'answers about' : 'knows'} ${count} flowers: ask about some of them only`,
+  askedAbout: (names, count) => `Asked about ${names.length} of ${count} flowers only${names.length > FEW ? '' : `: ${list.format(names.map(flower))}`}`,
+  notOffered: (names) => `The address asks about ${list.format(names)}, which I do not know.`,
   onDevice: 'Pictures stay on this device.',
   onServer: (host) => `Each picture is sent to ${host}, which answers and does not keep it.`,
   serverInstead: 'The server answers instead.',
@@ -37,10 +41,9 @@ export const words = {
   looking: 'Looking…',
   sure: (value) => `${share(value)} sure`,
   unsure: 'Not sure',
-  unsureMore: (name) => `It is most like ${flower(name)}, but not enough to say so.`,
-  unknown: 'Not a flower I know',
-  unknownMore: (name) => `It looks unlike the photographs I learned from. The closest is ${flower(name)}.`,
-  more: (count) => `${count} more`,
+  unsureMore: (name, value) => `Most like ${flower(name)}, ${wholePercent(value)}.`,
+  unknown: ({ count, chosen }) => `None of the ${count} flowers ${chosen ? 'asked about' : 'I know'}`,
+  unknownMore: (name, value) => `The nearest is ${flower(name)}, ${wholePercent(value)}.`,
   problem: 'No answer',
   remove: (name) => `Remove ${name}`,
   photograph: (name) => `The picture ${name}`,
@@ -49,6 +52,8 @@ export const words = {
   saidAnswer: (file, answer) => `${file}: ${answer.replace(/\.$/, '')}.`,
   saidMany: (count, problems) => `${count} pictures answered${problems ? `, ${problems} of them could not be read` : ''}.`,
   saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),
+  saidFound: (count) => (count === 1 ? 'One flower.' : `${count} flowers.`),
+  saidOnly: (what, count) => `${what}. ${count === 0 ? '' : count === 1 ? 'One picture is answered again.' : `${count} pictures are answered again.`}`.trim(),
   saidRemoved: (name) => `${name} removed.`,
   saidCleared: 'All pictures removed.',
   saidAgain: (count) => (count === 1 ? 'One picture is sent again.' : `${count} pictures are sent again.`),

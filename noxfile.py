@@ -101,7 +101,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def garden_model(session: nox.Session) -> None:
-    """Train the model that answers by default, from photographs to the bundle that ships.
+    """Train the model of a hundred flowers, from photographs to what ships, and teach that of five to refuse.
 
     nox -s garden_model -- WORK FLOWER_PHOTOS FLOWERS17 MORE_FLOWERS OXFORD102 OTHERS WILD_PLANTS NOT_FLOWERS [WEIGHTS]
 
@@ -122,7 +122,13 @@ def garden_model(session: nox.Session) -> None:
     first = train_once(session, f"{work}/first", "shipped_garden", fewer, outliers, *weights)
     then = (f"model.weights={first}", "seed=7", "epochs=3", "validate_every=3", "data.sampler=three_quarters")
     then = (*then, "optim.lr=3e-4", "optim.head_lr_scale=3")
-    finish(session, train_once(session, f"{work}/final", "shipped_garden", garden, outliers, *then), "garden")
+    final = train_once(session, f"{work}/final", "shipped_garden", garden, outliers, *then)
+    finish(session, final, "garden")
+    # The network of five flowers stays; it learns from the same pictures to refuse.
+    if not Path(f"{work}/five").exists():
+        script = ("python", "-m", "flowercli.export.refusal", "flowercli/models/flowers5")
+        session.run(*script, five, garden, outliers, f"{work}/five")
+    measure(session, f"{work}/five", "flowers5", "--data", five)
 
 
 def gather_outliers(target: Path, sources: Sequence[str]) -> str:
@@ -171,8 +177,13 @@ def train_once(session: nox.Session, target: str, recipe: str, data: str, outlie
 def finish(session: nox.Session, model: str, name: str) -> None:
     """Export a model, measure it and put it where it ships from."""
     session.run("flowers", "export", model, "--onnx", "--int8")
+    measure(session, model, name)
+
+
+def measure(session: nox.Session, model: str, name: str, *options: str) -> None:
+    """Measure a model and put it where it ships from."""
     for split in ("val", "test"):
-        session.run("flowers", "eval", model, "--split", split)
+        session.run("flowers", "eval", model, "--split", split, *options)
     session.run("python", "-m", "flowercli.training.ship", model, name)
 
 

@@ -42,12 +42,17 @@ def test_json_contract(run):
     ]  # fmt: skip
     assert (answer["rejected"], answer["reason"]) == (False, None)
     assert answer["path"] == str(PICTURES[2])
-    assert answer["class_index"] == 2
-    assert set(answer["all_predictions"]) == set(FLOWERS)
+    assert load_model(None).class_names[answer["class_index"]] == answer["predicted_class"] == "rose"
+    assert answer["scientific_name"] == "Rosa"
     values = list(answer["all_predictions"].values())
+    assert set(answer["all_predictions"]) == set(FLOWERS)
     assert values == sorted(values, reverse=True)
     assert answer["confidence"] == values[0]
-    assert sum(values) == pytest.approx(1, abs=1e-5)
+    for top_k, listed in ((2, 2), (5, 5), (0, 106)):
+        options = ("--json", "--model", "garden", "--top-k", top_k)
+        (wide,) = lines(run("classify", PICTURES[2], *options).out)
+        assert (wide["predicted_class"], len(wide["all_predictions"])) == ("rose", listed)
+    assert sum(wide["all_predictions"].values()) == pytest.approx(1, abs=1e-4)
 
 
 def test_bad_pictures_are_reported_in_their_place(run, tmp_path):

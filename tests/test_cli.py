@@ -225,7 +225,7 @@ def test_wheel_holds_configs_and_model(tmp_path):
     assert "flowercli/configs/data/folder.yaml" in names
     assert "flowercli/data/scan.py" in names
     assert "flowercli/data/versions/template/dvc.yaml" in names
-    for model in ("flowers5", "garden18"):
+    for model in ("flowers5", "garden"):
         assert f"flowercli/models/{model}/model.int8.onnx" in names
     assert "flowercli/serving/page/site/index.html" in names
     # Where there is npm: git ignores what it brings.
@@ -238,6 +238,7 @@ def test_models_lists_what_ships(run):
     default = next(entry for entry in listed if entry["default"])
     assert default["name"] == "flowers5"
     assert default["class_names"] == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    assert [len(entry["class_names"]) for entry in listed] == [5, 106]
     assert default["accuracy"]["split"] == "test"
     for entry in listed:
         assert run("classify", SAMPLES / "rose.jpg", "--model", entry["name"]).code == 0

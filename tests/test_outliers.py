@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,26 +155,35 @@ def test_graph_gives_the_number_that_torch_gives(refusing):
 
 
 @pytest.mark.slow
-def test_average_and_narrowed_bundles_refuse_too(refusing, two_folders, tmp_path, run):
-    from flowercli.export.narrow import narrow
-
+def test_average_refuses_as_its_parts_do(refusing, tmp_path, run):
     assert run("average", refusing, refusing, "--output", tmp_path / "mean").code == 0
     one, mean = Bundle.load(refusing).section, Bundle.load(tmp_path / "mean").section
     assert mean["rejection_threshold"] == pytest.approx(one["rejection_threshold"], abs=1e-6)
     assert mean["known"]["none"] == one["known"]["none"]
 
-    bundle, dataset = Bundle.load(refusing), two_folders[0]
-    whole = Manifest.read(refusing / "split.json")
-    photos = tuple(photo for photo in whole.photos if photo.class_name != "green")
-    manifest = replace(whole, class_names=("blue", "reds"), photos=photos, outliers=())
-    narrow(bundle, ["blue", "reds"], manifest, dataset, tmp_path / "narrow", 0.95)
-    picture = dataset / "green" / "000.jpg"
-    answers = [
-        json.loads(run("classify", picture, "--json", *options).out)
-        for options in (("--model", tmp_path / "narrow"), ("--model", refusing, "--only", "blue,reds"))
-    ]
-    for key in ("predicted_class", "confidence", "known", "all_predictions"):
-        assert answers[0][key] == pytest.approx(answers[1][key], abs=1e-5)
+
+@pytest.mark.slow
+def test_a_finished_model_is_taught_to_refuse(refusing, two_folders, tmp_path):
+    import onnx
+
+    from flowercli.export.refusal import logits_of, teach
+    from flowercli.training.answers import ask
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.model import known_of
+
+    dataset, outliers = two_folders
+    whole = Manifest.read(manifest_path(dataset))
+    bundle = teach(Bundle.load(refusing), dataset, dataset, outliers, tmp_path / "taught", 0.95)
+    flowers = ask(bundle, "int8", dataset, whole.of_split("test"))
+    others = ask(bundle, "int8", outliers, whole.outliers_of("test"))
+    assert (others.known < bundle.rejection_threshold).mean() > 0.7
+    assert (flowers.known >= bundle.rejection_threshold).mean() > 0.7
+    # The graph computes what the description says of it.
+    data = bundle_data(Bundle.load(refusing), None)
+    before = ask(Bundle.load(refusing), "int8", data.root, whole.of_split("test"))
+    assert np.array_equal(before.probabilities, flowers.probabilities)
+    logits = logits_of(onnx.load(str(bundle.file("model.int8.onnx"))).graph, flowers.embeddings)
+    assert np.abs(known_of(bundle)(logits, flowers.embeddings) - flowers.known).max() < 1e-4
 
 
 def test_folder_names_of_datasets_become_names_of_flowers():

@@ -30,7 +30,7 @@ def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
         _about(description, usage),
         "\n".join(_metrics(section.get("metrics", {}))),
         "\n".join(_exports(section.get("exports", {}))),
-        _recipe(section.get("provenance", {})),
+        _recipe(section),
         "\n".join(_terms(section.get("data_terms", {}))),
         _limits(description),
     ]
@@ -87,8 +87,10 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
         variant, last = list(metrics["test"].items())[-1]
         yield from card_tables.sources(last)
         yield from card_tables.refusal(last)
-        yield from _per_class(variant, last)
-        yield from card_tables.confused(last)
+        # What ships keeps these tables in its card alone.
+        if "per_class" in last:
+            yield from _per_class(variant, last)
+            yield from card_tables.confused(last)
 
 
 def _per_class(variant: str, metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -116,14 +118,18 @@ def _exports(exports: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _recipe(provenance: Mapping[str, Any]) -> str:
-    if not provenance:
+def _recipe(section: Mapping[str, Any]) -> str:
+    if not (provenance := section.get("provenance")):
         return ""
     photos = provenance["photos"]
     counts = _counts(photos)
     if any(provenance.get("outlier_photos", {}).values()):
         counts += f". Pictures that show none of the classes: {_counts(provenance['outlier_photos'])}"
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    if taught := section.get("refusal_taught"):
+        counts += (
+            f". To refuse, it was taught afterwards with {taught['flowers']} and {taught['others']} of other things"
+        )
     return (
         "## Data and recipe\n\n"
         f"Photographs: {counts}. {_weights(provenance)} Temperature and rejection threshold come from the "

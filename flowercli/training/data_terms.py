@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowercli.data.manifest import Manifest
+
 TERMS = {
     "flower_photos": "TensorFlow's flower_photos, Creative Commons by attribution; its LICENSE.txt lists the authors.",
     "flowers17": "Oxford-17 (Nilsback and Zisserman, 2006), from the web; no licence stated, used for research.",
@@ -15,7 +20,8 @@ OUTLIERS = (
 )
 
 
-def terms(sources: set[str], *, outliers: bool) -> dict[str, str]:
-    """Return the terms of the sources of a model's photographs; a model of one dataset has no source but ``""``."""
-    found = {name: text for name, text in TERMS.items() if name in (sources - {""} or {"flower_photos"})}
-    return found | ({"outliers": OUTLIERS} if outliers else {})
+def terms(manifest: Manifest) -> dict[str, str]:
+    """Return the terms of each source of the photographs in a manifest, and of the outliers if there are any."""
+    sources = {photo.source for photo in manifest.photos}
+    found = {name: text for name, text in TERMS.items() if name in sources}
+    return found | ({"outliers": OUTLIERS} if manifest.outliers else {})

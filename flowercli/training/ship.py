@@ -9,6 +9,7 @@ import argparse
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from flowercli import bundle as bundles
 from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
@@ -17,6 +18,7 @@ from flowercli.models import FOLDER
 from flowercli.training.card import model_card
 from flowercli.training.data_terms import terms
 
+TABLES = frozenset({"per_class", "confusion_matrix"})
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
 
@@ -24,14 +26,23 @@ def ship(source: Path, target: Path) -> Bundle:
     """Write the slim copy of a bundle into ``target``, replacing what is there."""
     bundle = Bundle.load(source)
     bundle.verify()
-    manifest = Manifest.read(bundle.file(MANIFEST))
-    said = terms({photo.source for photo in manifest.photos}, outliers=bool(manifest.outliers))
-    config = {**bundle.config, "flowers": {**without_local_paths(bundle.section), "data_terms": said}}
+    said = bundle.section.get("data_terms") or terms(Manifest.read(bundle.file(MANIFEST)))
+    section = {**without_local_paths(bundle.section), "data_terms": said}
+    card = model_card({**bundle.config, "flowers": section})
+    config = {**bundle.config, "flowers": {**section, "metrics": _short(section["metrics"])}}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
-        files[CARD].write_text(model_card(config), encoding="utf-8")
+        files[CARD].write_text(card, encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         return bundles.create(target, config, files)
+
+
+def _short(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics of what is shipped without the tables that its card has: each answer reads the description."""
+    return {
+        split: {"int8": {key: value for key, value in variants["int8"].items() if key not in TABLES}}
+        for split, variants in metrics.items()
+    }
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ def evaluate(
         elif find_label_errors:
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
+            # Before anything is looked for: without the extra, that is what is told.
+            import flowercli.training.evaluation  # noqa: F401
             from flowercli.training.bundle_data import bundle_data
 
             photos, names = bundle_data(loaded, data, outliers), _only(loaded, only)

@@ -170,7 +170,7 @@ def served_metrics() -> dict[str, set[str]]:
     metrics = Metrics(bundle.class_names)
     metrics.describe(bundle, Runtime("cpu", "CPUExecutionProvider", "model.int8.onnx", ()))
     metrics.request("/v1/classify", "POST", 200, 0.01)
-    metrics.picture(0, rejected=False)
+    metrics.picture(0, None)
     metrics.shed(503)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):

@@ -20,6 +20,7 @@ from flowercli.bundle import Bundle, add_files
 from flowercli.errors import ExportError
 from flowercli.export import parity
 from flowercli.export.graph import load_deployed
+from flowercli.inference.classifier import Outputs
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +46,18 @@ def test_graph_takes_pixels_and_gives_probabilities_and_embedding(half):
         assert [(answer.name, answer.type) for answer in answers] == [
             ("probabilities", "tensor(float)"),
             ("embedding", "tensor(float)"),
+            ("known", "tensor(float)"),
         ]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 17])
 def test_fp32_equals_torch(trained, batch):
     pixels = np.random.default_rng(batch).integers(0, 256, (batch, 96, 96, 3), dtype=np.uint8)
-    probabilities, embedding = session(trained / "model.onnx").run(None, {"pixels": pixels})
+    probabilities, embedding, known = session(trained / "model.onnx").run(None, {"pixels": pixels})
     with torch.inference_mode():
-        expected, expected_embedding = load_deployed(Bundle.load(trained))(torch.from_numpy(pixels))
+        expected, expected_embedding, expected_known = load_deployed(Bundle.load(trained))(torch.from_numpy(pixels))
     assert np.abs(probabilities - expected.numpy()).max() < 1e-4
+    assert np.abs(known - expected_known.numpy()).max() < 1e-4
     assert np.allclose(embedding, expected_embedding.numpy(), atol=1e-4)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -86,9 +89,10 @@ def test_fp16_graph_is_half_and_its_head_is_not(trained, half):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_fp16_agrees_with_fp32(half, batch):
     pixels = np.random.default_rng(batch).integers(0, 256, (batch, 96, 96, 3), dtype=np.uint8)
-    whole, whole_embedding = session(half[0] / "model.onnx").run(None, {"pixels": pixels})
-    probabilities, embedding = session(half[0] / "model.fp16.onnx").run(None, {"pixels": pixels})
+    whole, whole_embedding, whole_known = session(half[0] / "model.onnx").run(None, {"pixels": pixels})
+    probabilities, embedding, known = session(half[0] / "model.fp16.onnx").run(None, {"pixels": pixels})
     assert np.abs(probabilities - whole).max() < 0.02
+    assert np.abs(known - whole_known).max() < 0.02
     assert np.abs(embedding - whole_embedding).max() < 0.02 * np.abs(whole_embedding).max()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
@@ -217,10 +221,15 @@ def test_photograph_that_broke_since_is_named(own_bundle, own_dataset, run, spli
 
 def test_overflow_of_half_precision_is_refused(trained):
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    source = parity.reference(pixels, np.zeros(2, np.int64), lambda batch: (np.ones((len(batch), 2), np.float32),) * 2)
+
+    def answers(batch, value):
+        rows = len(batch)
+        return Outputs(np.full((rows, 2), value, np.float32), np.ones((rows, 3), np.float32), np.ones(rows, np.float32))
+
+    source = parity.reference(pixels, np.zeros(2, np.int64), lambda batch: answers(batch, 1))
 
     def overflown(batch):
-        return np.full((len(batch), 2), np.nan, np.float32), np.ones((len(batch), 3), np.float32)
+        return answers(batch, np.nan)
 
     with pytest.raises(ExportError, match="not numbers"):
         parity.compare(overflown, trained / "model.onnx", "model.fp16.onnx", "fp16", source)
@@ -251,15 +260,14 @@ def test_graph_that_differs_is_refused():
     pixels = np.zeros((4, 2, 2, 3), dtype=np.uint8)
 
     def source(batch):
-        return np.full((len(batch), 2), 0.5, np.float32), np.ones((len(batch), 3), np.float32)
+        rows = len(batch)
+        return Outputs(np.full((rows, 2), 0.5, np.float32), np.ones((rows, 3), np.float32), np.ones(rows, np.float32))
 
     def shifted(batch):
-        probabilities, embedding = source(batch)
-        return probabilities + 2e-4, embedding
+        return source(batch)._replace(probabilities=source(batch).probabilities + 2e-4)
 
     def broken(batch):
-        probabilities, embedding = source(batch)
-        return probabilities, embedding * np.float32("nan")
+        return source(batch)._replace(embedding=source(batch).embedding * np.float32("nan"))
 
     parity.check_batches("same", source, source, pixels)
     for answers in (shifted, broken):

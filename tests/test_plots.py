@@ -40,7 +40,8 @@ def made_answers(count=80, classes=4, seed=0):
     logits = generator.normal(size=(count, classes)) * 2 + 3 * np.eye(classes)[targets]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     embeddings = generator.normal(size=(count, 20)) + 5 * np.eye(20)[targets]
-    return Answers([f"{i}.jpg" for i in range(count)], targets, probabilities, embeddings.astype(np.float32))
+    paths, known = [f"{i}.jpg" for i in range(count)], probabilities.max(axis=1)
+    return Answers(paths, targets, probabilities, embeddings.astype(np.float32), known)
 
 
 @pytest.fixture(scope="module")

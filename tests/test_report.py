@@ -92,7 +92,8 @@ def made_evaluation(folder, count=120, names=HOSTILE, right=0.4, section=None):
     targets = np.arange(count) % len(names)
     predictions = np.where(generator.random(count) < right, targets, (targets + 1) % len(names))
     probabilities = generator.dirichlet(np.ones(len(names)), count) * 0.5 + 0.5 * np.eye(len(names))[predictions]
-    answers = Answers(paths, targets, probabilities, generator.normal(size=(count, 8)).astype(np.float32))
+    embeddings = generator.normal(size=(count, 8)).astype(np.float32)
+    answers = Answers(paths, targets, probabilities, embeddings, probabilities.max(axis=1))
     config = {"architecture": "tiny<b>", "label_names": names, "flowers": section or {}}
     metrics = evaluate(probabilities, targets, names)
     evaluation = Evaluation(Bundle(folder / "<i>bundle", config), "val", {"int8": metrics}, {"int8": answers})

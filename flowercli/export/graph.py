@@ -55,11 +55,12 @@ class DeployedClassifier(nn.Module):
     def known(self, logits: Tensor, embedding: Tensor) -> Tensor:
         """Return how sure it is that it knows what it sees ``[N, 1]``, as ``training.known.Known`` computes it."""
         top = logits.max(dim=1, keepdim=True).values
-        evidence = [top * self.another.scale + self.another.offset]
+        against = torch.exp(-(top * self.another.scale + self.another.offset))
         if self.model.none is not None and self.nothing is not None:
-            evidence.append((top - self.model.none(embedding)) * self.nothing.scale + self.nothing.offset)
-        # A softmax over 0 and the evidence against all else; its first.
-        return torch.softmax(torch.cat([torch.zeros_like(top), *(-each for each in evidence)], dim=1), dim=1)[:, :1]
+            above = top - self.model.none(embedding)
+            against = against + torch.exp(-(above * self.nothing.scale + self.nothing.offset))
+        # Written without a tensor of ones: TensorRT takes no node that asks for a shape.
+        return torch.reciprocal(against + 1.0)
 
 
 def load_deployed(bundle: Bundle) -> DeployedClassifier:

@@ -136,22 +136,13 @@ class Classifier:
         return load_picture(source, self.spec)
 
     def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
-        """Answer about pictures, each a batch of its own."""
-        return [answer for answer, _ in self.answer_and_embed(pictures, top_k)]
-
-    def answer_and_embed(
-        self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K
-    ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Answer about pictures, and return the embedding ``[D]`` of each beside its answer.
+        """Answer about pictures, each a batch of its own.
 
         A run of the network leaves the caches of the CPU without anything of Python: it is started for one picture
         after the other, and only then is said what came of them.
         """
         outputs = [self.run(picture.pixels[np.newaxis]) for picture in pictures]
-        return [
-            (self.prediction(probabilities[0], known[0], top_k), embedding[0])
-            for probabilities, embedding, known in outputs
-        ]
+        return [self.prediction(probabilities[0], known[0], top_k) for probabilities, _, known in outputs]
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import MACHINE_BOUND
+from flowercli.inference.classifier import in_words
 from flowercli.training import card_tables
 from flowercli.training.intervals import number_text, share_text
 
@@ -49,7 +50,7 @@ def _front_matter() -> str:
 
 
 def _about(description: Mapping[str, Any], usage: str) -> str:
-    names = ", ".join(name.replace("_", " ") for name in description["label_names"])
+    names = ", ".join(map(in_words, description["label_names"]))
     size = "×".join(str(side) for side in description["pretrained_cfg"]["input_size"][1:])
     return (
         f"# {description['architecture']} for {description['num_classes']} classes\n\n"

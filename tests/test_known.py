@@ -12,6 +12,7 @@ from PIL import Image
 from flowercli.errors import BundleError
 from flowercli.training.known import Known, Line, NoneLogit
 from flowercli.training.refusal import refusal
+from flowercli.training.typical import Typical
 
 GENERATOR = np.random.default_rng(0)
 SIZE, CLASSES = 6, 4
@@ -47,6 +48,40 @@ def test_without_outliers_the_largest_logit_decides():
     assert np.array_equal(np.argsort(known(*flowers)), np.argsort(flowers[0].max(axis=1)))
 
 
+def fields_of_logits(count, classes=12):
+    """Return logits of photographs of classes that lie in a plane of the space of logits, and their targets."""
+    means = GENERATOR.normal(0, 3, (classes, 2)) @ GENERATOR.normal(0, 1, (2, classes))
+    targets = GENERATOR.integers(0, classes, count)
+    return means[targets] + GENERATOR.normal(0, 1, (count, classes)), targets
+
+
+def test_typical_is_the_relative_mahalanobis_distance():
+    logits, targets = fields_of_logits(3000)
+    typical = Typical.fit(logits, targets)
+    means = np.stack([logits[targets == each].mean(axis=0) for each in range(12)])
+    centre, rest = means.mean(axis=0), logits - means[targets]
+    within = rest.T @ rest / len(rest)
+    within += np.trace(within) / 12 * np.eye(12)
+    whole = within + (means - centre).T @ (means - centre) / 12
+
+    def distances(to, covariance):
+        return np.einsum("nki,ij,nkj->nk", logits[:, None] - to, np.linalg.inv(covariance), logits[:, None] - to)
+
+    expected = distances(centre[None], whole)[:, 0] - distances(means, within).min(axis=1)
+    assert np.abs(typical(logits) - expected / 2).max() < 1e-3
+    assert typical.directions.shape == (12, 11)
+
+
+def test_what_lies_between_the_classes_is_less_known_with_a_logit_as_high():
+    seen, targets = fields_of_logits(3000)
+    flowers = seen[::2]
+    known = Known.fit(None, (flowers, np.zeros((len(flowers), SIZE))), None, Typical.fit(seen[1::2], targets[1::2]))
+    strangers = GENERATOR.permuted(flowers, axis=1)  # The same logits, of other classes.
+    no_embeddings = np.zeros((len(flowers), SIZE))
+    assert np.median(known(strangers, no_embeddings)) < np.median(known(flowers, no_embeddings)) / 2
+    assert (known(flowers, no_embeddings) > 0.5).mean() == pytest.approx(0.99, abs=0.005)
+
+
 def test_far_logits_do_not_overflow():
     logits = np.array([[1e4, -1e4], [-1e4, -1e4]])
     assert Known(Line(1.0, 0.0))(logits, np.zeros((2, SIZE))).tolist() == [1, pytest.approx(0, abs=1e-30)]
@@ -54,7 +89,12 @@ def test_far_logits_do_not_overflow():
 
 def test_the_description_holds_all_of_it():
     some = answers(20, 1)
-    for known in (Known.fit(none(), answers(50, 3), answers(50, 0)), Known.fit(None, answers(50, 3), None)):
+    typical = Typical.fit(answers(50, 1)[0], np.arange(50) % CLASSES)
+    for known in (
+        Known.fit(none(), answers(50, 3), answers(50, 0), typical),
+        Known.fit(None, answers(50, 3), None, typical),
+        Known.fit(None, answers(50, 3), None),
+    ):
         again = Known.from_json(known.to_json(), SIZE)
         assert np.array_equal(again(*some), known(*some))
         for damaged in ({}, {"another": [1]}, known.to_json() | {"none": {"weight": "?", "bias": 0}}):

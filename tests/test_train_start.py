@@ -35,6 +35,21 @@ def test_fine_tunes_from_a_folder_and_a_file(trained, dataset, run, tmp_path):
         assert first > 0.8
 
 
+def test_classes_of_the_same_name_go_on_from_what_their_bundle_learnt(trained, own_dataset, run, tmp_path):
+    (own_dataset / "blue").rename(own_dataset / "violet")
+    result = run(
+        "train", "--data", own_dataset, "model=tiny", f"model.weights={trained}", "--lr", 1e-9, "loss=ce",
+        "--epochs", 1, "--batch-size", 16, "num_workers=0", "ema_decay=0", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    new = Bundle.load(next(tmp_path.iterdir()))
+    assert new.class_names == ["green", "reds", "violet"]
+    before, after = (safetensors.load_file(folder / "model.safetensors") for folder in (trained, new.path))
+    known = before["classifier.weight"]  # Of blue, green, reds.
+    assert torch.allclose(after["classifier.weight"][:2], known[1:], atol=1e-6)
+    assert after["classifier.weight"][2].abs().max() < known.abs().max()
+
+
 @pytest.fixture
 def weights_after(dataset, run, tmp_path, trained):
     """Train an epoch from a trained bundle; names of the weights that are as they were, and of those that are not."""

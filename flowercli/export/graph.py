@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.training.known import Known
+    from flowercli.training.typical import Typical
 
 OPSET = 20
 EMBEDDING = OUTPUTS[1]
@@ -34,7 +35,8 @@ class DeployedClassifier(nn.Module):
         super().__init__()
         self.model = model
         self.temperature = temperature
-        self.another, self.nothing = known.another, known.nothing
+        self.another, self.nothing, self.share = known.another, known.nothing, known.share
+        self.typical = None if known.typical is None else TypicalLogits(known.typical)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Answer about a batch.
@@ -55,12 +57,32 @@ class DeployedClassifier(nn.Module):
     def known(self, logits: Tensor, embedding: Tensor) -> Tensor:
         """Return how sure it is that it knows what it sees ``[N, 1]``, as ``training.known.Known`` computes it."""
         top = logits.max(dim=1, keepdim=True).values
-        against = torch.exp(-(top * self.another.scale + self.another.offset))
+        score = top if self.typical is None else top + self.typical(logits) * self.share
+        against = torch.exp(-(score * self.another.scale + self.another.offset))
         if self.model.none is not None and self.nothing is not None:
             above = top - self.model.none(embedding)
             against = against + torch.exp(-(above * self.nothing.scale + self.nothing.offset))
         # Written without a tensor of ones: TensorRT takes no node that asks for a shape.
         return torch.reciprocal(against + 1.0)
+
+
+class TypicalLogits(nn.Module):
+    """How typical logits are of their nearest class, as ``training.typical.Typical`` computes it."""
+
+    def __init__(self, typical: Typical) -> None:
+        super().__init__()
+        means = torch.from_numpy(typical.means)
+        self.centre = nn.Buffer(torch.from_numpy(typical.centre))
+        self.directions = nn.Buffer(torch.from_numpy(typical.directions))
+        self.to_means = nn.Buffer(means.T.contiguous())
+        self.half_squares = nn.Buffer((means**2).sum(dim=1) / 2)
+        self.half_spread = nn.Buffer(torch.from_numpy(typical.spread)[:, None] / 2)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return it ``[N, 1]`` for logits ``[N, C]``."""
+        places = (logits - self.centre) @ self.directions
+        nearest = (places @ self.to_means - self.half_squares).max(dim=1, keepdim=True).values
+        return nearest - (places * places) @ self.half_spread
 
 
 def load_deployed(bundle: Bundle) -> DeployedClassifier:

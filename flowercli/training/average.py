@@ -13,13 +13,12 @@ import torch
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
-from flowercli.training.dataset import PhotoDataset
 from flowercli.training.known import Known
-from flowercli.training.loading import PhotoLoader
 from flowercli.training.model import load_bundle_model
-from flowercli.training.predict import predict, predict_outliers
+from flowercli.training.predict import predict_outliers, predict_photos
 from flowercli.training.reference import add_validation
 from flowercli.training.save import calibrated, write_bundle
+from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from flowercli.training.bundle_data import BundleData
-    from flowercli.training.model import PixelClassifier
-    from flowercli.training.predict import Outputs
-
-BATCH = 16
 
 
 def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: float | None = None) -> Bundle:
@@ -49,15 +44,17 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
         DataError: photographs are missing, or are not those of the manifest.
     """
     _check(bundles, target)
-    data.check_unchanged("val")
+    for split in ("train", "val"):
+        data.check_unchanged(split)
     model = load_bundle_model(bundles[0])
     model.load_state_dict(mean_state([load_bundle_model(bundle).state_dict() for bundle in bundles]))
-    val = _outputs(model, data, "val")
+    val = predict_photos(model, data.root, data.photos("val"), data.manifest.class_names)
     outliers = data.outliers("val")
     others = predict_outliers(model, data.outliers_root, outliers).answers if outliers else None
     first = bundles[0].section
     accept = float(first["provenance"]["config"]["accept"]) if accept is None else accept
-    known = Known.fit(model.none_logit, val.answers, others)
+    seen = predict_photos(model, data.root, representative(data.photos("train")), data.manifest.class_names)
+    known = Known.fit(model.none_logit, val.answers, others, Typical.fit(seen.logits, seen.targets))
     section = {
         **calibrated(val, known, bundles[0].class_names, accept),
         "scientific_names": first["scientific_names"],
@@ -93,11 +90,6 @@ def _check(bundles: Sequence[Bundle], target: Path) -> None:
         if any(value != values[0] for value in values):
             message = f"The bundles differ in their {key}: {values[0]} and {next(v for v in values if v != values[0])}."
             raise UsageError(message, hint="Average runs of one recipe that differ in their seed.")
-
-
-def _outputs(model: PixelClassifier, data: BundleData, split: str) -> Outputs:
-    photos = PhotoDataset.of(data.root, data.photos(split), data.manifest.class_names, model.spec)
-    return predict(model, PhotoLoader(photos, BATCH), torch.device("cpu"))
 
 
 def _origin(bundle: Bundle) -> dict[str, Any]:

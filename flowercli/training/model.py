@@ -97,6 +97,23 @@ class PixelClassifier(nn.Module):
             if parameters and not any(parameter.requires_grad for parameter in parameters):
                 module.eval()  # Batch normalisation keeps its statistics, and no path is dropped.
 
+    def take_over(self, earlier: PixelClassifier, theirs: list[str], ours: list[str]) -> None:
+        """Start from what another model's classifier learnt: the classes of the same name, and "none of these".
+
+        Args:
+            earlier: a model with the same backbone.
+            theirs: its class names.
+            ours: the class names of this one.
+        """
+        shared = [name for name in ours if name in theirs]
+        here, there = [ours.index(name) for name in shared], [theirs.index(name) for name in shared]
+        layers = dict(earlier.classifier.named_parameters())
+        with torch.no_grad():
+            for name, parameter in self.classifier.named_parameters():
+                parameter[here] = layers[name][there]
+        if self.none is not None and earlier.none is not None:
+            self.none.load_state_dict(earlier.none.state_dict())
+
     def keep_classes(self, indices: list[int]) -> None:
         """Answer with the logits of these classes alone, in this order, as a teacher of fewer classes does."""
         head = self.classifier
@@ -158,6 +175,16 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
         backbone = _from_hub(config, num_classes, drops)
     reset_head(backbone.get_classifier())
     return backbone
+
+
+def trained_before(config: ModelConfig) -> Bundle | None:
+    """Return the bundle whose weights a new run starts from; ``None`` where they are no bundle's."""
+    folder = Path(config.weights).expanduser() if config.weights is not None else None
+    if folder is None or not (folder / CONFIG).exists():
+        return None
+    # timm's own folders have a file of that name too.
+    ours = "flowers" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return Bundle.load(folder) if ours else None
 
 
 def reset_head(head: nn.Module) -> None:

@@ -56,6 +56,12 @@ class Outputs:
         return float(-np.log(right.clip(1e-12)).mean())
 
 
+def predict_photos(model: PixelClassifier, root: Path, photos: Sequence[Entry], class_names: Sequence[str]) -> Outputs:
+    """Return the outputs for photographs below ``root``."""
+    loader = PhotoLoader(PhotoDataset.of(root, photos, class_names, model.spec), BATCH)
+    return predict(model, loader, next(model.parameters()).device)
+
+
 def predict_outliers(model: PixelClassifier, root: Path, outliers: Sequence[Entry]) -> Outputs:
     """Return the outputs for outliers below ``root``; their targets are one class behind all classes."""
     nothing = PhotoDataset([], [], model.spec)

@@ -23,13 +23,14 @@ from flowercli.training.known import Known
 from flowercli.training.learner import Learner
 from flowercli.training.loading import PhotoLoader
 from flowercli.training.loop import fit
-from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
-from flowercli.training.predict import Outputs, predict_outliers
+from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg, trained_before
+from flowercli.training.predict import Outputs, predict_outliers, predict_photos
 from flowercli.training.randomness import seed_all
 from flowercli.training.reference import add_validation
 from flowercli.training.run_folder import BEST, RunFolder
 from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
+from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,10 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
     seed_all(config.seed)
     backbone = create_backbone(config.model, len(manifest.class_names))
     cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))
-    return PixelClassifier(backbone, cfg, refuses=bool(manifest.outliers)), cfg
+    model = PixelClassifier(backbone, cfg, refuses=bool(manifest.outliers))
+    if (earlier := trained_before(config.model)) is not None:
+        model.take_over(load_bundle_model(earlier), earlier.class_names, list(manifest.class_names))
+    return model, cfg
 
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
@@ -172,10 +176,13 @@ def _best(run: RunFolder, setup: Setup, progress: Progress) -> Fitted:
 
 
 def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:
-    """Learn from the validation photographs, and the outliers of validation, how sure the model is that it knows."""
+    """Learn from photographs of all classes, and from outliers, how sure the model is that it knows."""
+    model = fitted.model
     outliers = manifest.outliers_of("val")
-    others = predict_outliers(fitted.model, _outliers_root(config), outliers) if outliers else None
-    return Known.fit(fitted.model.none_logit, fitted.val.answers, None if others is None else others.answers)
+    others = predict_outliers(model, _outliers_root(config), outliers).answers if outliers else None
+    photos = representative(manifest.of_split("train"))
+    seen = predict_photos(model, Path(config.data.path), photos, manifest.class_names)
+    return Known.fit(model.none_logit, fitted.val.answers, others, Typical.fit(seen.logits, seen.targets))
 
 
 def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelClassifier) -> PhotoDataset:

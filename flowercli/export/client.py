@@ -3,27 +3,40 @@
 Needs onnxruntime, numpy, pillow and the files beside it; what is done to a picture is said in preprocessing.json.
 """
 
+import io
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime sends reports to its makers unless told not to
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("config.json", "classes.json", "preprocessing.json")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "PPM",
+    "WEBP",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+)  # for others Pillow may start programs
 CONFIG, CLASSES, SPEC = (json.loads((HERE / name).read_text("utf-8")) for name in NAMES)
 
 
 def load_pixels(path: str) -> Any:
     """Return upright RGB pixels, uint8 [1, height, width, 3]."""
     target, resize_to = np.array(SPEC["width_and_height"]), np.array(SPEC["resize_to_width_and_height"])
-    with Image.open(path) as file:
+    with Image.open(path, formats=FORMATS) as file:
         file.draft("RGB", tuple(np.ceil(np.array(file.size) * (min(resize_to) / min(file.size))).astype(int).tolist()))
         image: Image.Image = ImageOps.exif_transpose(file)
     if image.mode[0] in "IF":  # greys of 16 and 32 bits
@@ -36,7 +49,20 @@ def load_pixels(path: str) -> Any:
     start, ratio = np.round((resized - target) / 2), source / resized
     box = (*(start * ratio), *np.minimum((start + target) * ratio, source))
     resampling = Image.Resampling[SPEC["interpolation"].upper()]
-    return np.asarray(image.convert("RGB").resize(tuple(target.tolist()), resampling, box))[np.newaxis]
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    resized = image.resize(tuple(target.tolist()), resampling, box)
+    return np.asarray(to_srgb(resized, image.info.get("icc_profile")).convert("RGB"))[np.newaxis]
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return a picture in the colours of sRGB, as it is where its colour profile cannot be read."""
+    with suppress(ImageCms.PyCMSError, OSError):
+        theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        if "sRGB" not in ImageCms.getProfileDescription(theirs):
+            ours = ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(image, theirs, ours, outputMode="RGB") or image
+    return image
 
 
 def classify(session: ort.InferenceSession, path: str) -> dict[str, Any]:

@@ -8,41 +8,54 @@ import io
 import math
 import os
 import stat
+import warnings
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from flowercli.errors import ImageError
-from flowercli.inference.heif import open_picture
+from flowercli.inference.colour import narrowed
+from flowercli.inference.heif import is_heif, register_heif
+from flowercli.inference.structure import check_structure
 
-# Pillow refuses pictures above twice its own MAX_IMAGE_PIXELS and warns above it once. A phone
-# takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+# A phone takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
 MAX_PIXELS = 268_435_456
-# What a format that cannot be decoded at a smaller scale may cost: 89 megapixels, 270 MB.
-MAX_FULL_DECODE_PIXELS = 89_478_485
-# What strangers may send: none of these starts another program, as Pillow does for PostScript.
-SAFE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
+# Pillow would refuse these, and warn of half as many. What a picture costs is checked here, more closely.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What decoding may take, whatever the format: 97 megapixels of RGB, 24 of a WebP.
+MAX_DECODED_BYTES = 390_000_000
+# At the peak, a pixel, measured: what the decoder holds with Pillow's picture, by format or decoder where that says it,
+# and by mode; and what a copy in grey or RGB takes where one is made.
+DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "JPEG2000": 20, "libtiff": 8}
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+COPY_BYTES = {"RGB": 0, "L": 0, "CMYK": 0, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
+# Pillow decodes run lengths and texts in Python, about a microsecond a value, under the lock that all threads share.
+MAX_PYTHON_PIXELS, MAX_PYTHON_BYTES = 500_000, 4 * 2**20
+MAX_FILE_BYTES = 512 * 2**20
+MAX_EXIF_BYTES = 2**20
+# What every way in reads: none of these starts another program, as Pillow does for PostScript. The first ones need none
+# of the plugins that Pillow loads late.
+COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+OTHER_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
 
 
-class Accepted(NamedTuple):
-    """What is read: pictures of at most ``pixels``, as they are stored, in these of Pillow's formats, or in all."""
-
-    pixels: int = MAX_PIXELS
-    formats: tuple[str, ...] | None = None
-
-
-ANYTHING = Accepted()
-
-
 class Draft(NamedTuple):
-    """A decoded picture, perhaps at a reduced scale; how it is to be turned; its size as it is stored."""
+    """A decoded picture as it is stored, perhaps at a reduced scale.
+
+    ``image`` is grey, RGB or CMYK of eight bits; ``orientation`` how it is to be turned; ``size`` its width and height
+    at full scale; ``profile`` its colour profile, if it has one.
+    """
 
     image: Image.Image
     orientation: int
     size: tuple[int, int]
+    profile: bytes | None
 
 
 def from_base64(text: object) -> bytes:
@@ -57,23 +70,27 @@ def from_base64(text: object) -> bytes:
     raise ImageError("not_base64", "It is not the base64 text of a file.")
 
 
-def safe_formats() -> tuple[str, ...]:
-    """Return the formats that strangers may send, of those that this build of Pillow has."""
-    Image.init()
-    return tuple(name for name in SAFE_FORMATS if name in Image.OPEN)
+def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int = MAX_PIXELS) -> Draft:
+    """Decode to grey, RGB or CMYK, JPEGs at the smallest scale that still has the shorter side.
 
+    Args:
+        source: a path, or the bytes of a file.
+        shorter_side: in pixels.
+        most_pixels: of the picture as it is stored.
 
-def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, accepted: Accepted = ANYTHING) -> Draft:
-    """Decode to RGB, JPEGs at the smallest scale that still has the shorter side."""
+    Raises:
+        ImageError: the picture cannot be read; its ``code`` says why.
+    """
     try:
-        with _open(source, accepted.formats) as image:
+        with _open(source) as file, _identify(file) as image:
             size = image.size
-            _check_stored_size(size, accepted)
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-            image.draft("RGB", _draft_size(image.size, shorter_side))
-            _check_size(image)
+            _check_stored_size(size, most_pixels)
+            drafted = image.draft("RGB", _draft_size(size, shorter_side))
+            _check_cost(image, file)
             image.load()
-            return Draft(_to_rgb(image), orientation, size)
+            # Only now: Pillow turns some formats itself when it loads them.
+            orientation = _orientation(image)
+            return Draft(narrowed(image), orientation, size if drafted else image.size, image.info.get("icc_profile"))
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -92,11 +109,11 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, accept
         raise _decoding_error(error) from error
 
 
-def _open(source: str | os.PathLike[str] | bytes, formats: tuple[str, ...] | None) -> Image.Image:
+def _open(source: str | os.PathLike[str] | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         if not source:
             raise ImageError("empty", "It is empty: 0 bytes.")
-        return open_picture(io.BytesIO(source), formats)
+        return io.BytesIO(source)
     status = os.stat(source)
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("not_permitted", "The folder cannot be listed.")
@@ -104,15 +121,42 @@ def _open(source: str | os.PathLike[str] | bytes, formats: tuple[str, ...] | Non
         raise ImageError("not_a_file", "It is not a file.")
     if status.st_size == 0:
         raise ImageError("empty", "The file is empty: 0 bytes.")
-    return open_picture(source, formats)
+    if status.st_size > MAX_FILE_BYTES:
+        raise ImageError("too_large", f"It is larger than {MAX_FILE_BYTES // 2**20} MiB.")
+    return open(source, "rb")  # noqa: PTH123  (a path may be text here)
 
 
-def _check_stored_size(size: tuple[int, int], accepted: Accepted) -> None:
-    """Refuse before decoding; a progressive JPEG takes memory for every pixel at any scale."""
+def _identify(file: BinaryIO) -> Image.Image:
+    """Open a picture in one of the formats that are read."""
+    check_structure(file)
+    try:
+        return Image.open(file, formats=COMMON_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+    Image.init()
+    try:
+        return Image.open(file, formats=[name for name in OTHER_FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError:
+        file.seek(0)
+        if not is_heif(file):
+            raise
+    register_heif()
+    return Image.open(file, formats=("HEIF",))
+
+
+def _orientation(image: Image.Image) -> int:
+    if len(image.info.get("exif", b"")) > MAX_EXIF_BYTES:
+        return 1
+    orientation: int = image.getexif().get(EXIF_ORIENTATION, 1)
+    return orientation
+
+
+def _check_stored_size(size: tuple[int, int], most_pixels: int) -> None:
+    """Refuse before decoding."""
     pixels = size[0] * size[1]
-    if pixels > accepted.pixels:
-        limit = f"the limit is {accepted.pixels / 1e6:.3g}"
-        raise ImageError("too_large", f"It has {pixels / 1e6:.0f} megapixels; {limit}.")
+    if pixels > most_pixels:
+        message = f"It has {pixels / 1e6:.0f} megapixels; the limit is {most_pixels / 1e6:.3g}."
+        raise ImageError("too_large", message)
 
 
 def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
@@ -120,32 +164,22 @@ def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
-def _check_size(image: Image.Image) -> None:
-    """Refuse what would take too much memory; the size is the one after ``draft``."""
+def _check_cost(image: Image.Image, file: BinaryIO) -> None:
+    """Refuse what would take too much memory, or too long; the size is the one after ``draft``."""
     pixels = image.width * image.height
-    if pixels > MAX_FULL_DECODE_PIXELS:
-        raise ImageError("too_large", f"It has {pixels / 1e6:.0f} megapixels; the limit for its format is 89.")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _wide_to_rgb(image)
-    if image.has_transparency_data:
-        # What lies under transparent pixels is arbitrary; people see them on white.
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _wide_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16- and 32-bit greys to 8 bits; ``convert`` alone would cut everything above 255 off."""
-    values = np.asarray(image, dtype=np.float64)
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0  # noqa: PLR2004
-    grey = np.clip(values * (255.0 / top), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    decoder = next((tile[0] for tile in getattr(image, "tile", ())), "")
+    decoded = max(DECODER_BYTES.get(name or "", 0) for name in (image.format, decoder))
+    copied = 4 if image.has_transparency_data else COPY_BYTES.get(image.mode, 4)
+    cost = max(decoded, MODE_BYTES.get(image.mode, 4)) + copied
+    if pixels * cost > MAX_DECODED_BYTES:
+        limit = MAX_DECODED_BYTES / cost / 1e6
+        raise ImageError("too_large", f"It has {pixels / 1e6:.0f} megapixels; the limit for its kind is {limit:.0f}.")
+    if decoder in Image.DECODERS:
+        there = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(there)
+        if pixels > MAX_PYTHON_PIXELS or size > MAX_PYTHON_BYTES:
+            raise ImageError("too_large", "Pictures of its kind of coding are read up to half a megapixel.")
 
 
 def _decoding_error(error: Exception) -> ImageError:

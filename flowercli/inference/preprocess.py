@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from flowercli.errors import BundleError
-from flowercli.inference.decode import ANYTHING, Accepted, open_draft
+from flowercli.inference.colour import to_srgb
+from flowercli.inference.decode import MAX_PIXELS, Draft, open_draft
 
 if TYPE_CHECKING:
     import os
@@ -103,16 +104,17 @@ class Picture(NamedTuple):
 
 
 def load_picture(
-    source: str | os.PathLike[str] | bytes, spec: PreprocessSpec, accepted: Accepted = ANYTHING
+    source: str | os.PathLike[str] | bytes, spec: PreprocessSpec, most_pixels: int = MAX_PIXELS
 ) -> Picture:
     """Decode a file or the bytes of one into what a model takes, and tell its size.
 
     Raises:
-        ImageError: the picture cannot be read, or is not accepted; its ``code`` says why.
+        ImageError: the picture cannot be read, or has more pixels than are wanted; its ``code`` says why.
     """
-    image, orientation, (width, height) = open_draft(source, min(spec.resize_to), accepted)
-    pixels = np.asarray(crop_and_resize(image, orientation, spec))
-    return Picture(pixels, *((height, width) if orientation in SIDEWAYS else (width, height)))
+    draft = open_draft(source, min(spec.resize_to), most_pixels)
+    width, height = draft.size
+    pixels = np.asarray(crop_and_resize(draft, spec))
+    return Picture(pixels, *((height, width) if draft.orientation in SIDEWAYS else (width, height)))
 
 
 def load_pixels(source: str | os.PathLike[str] | bytes, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
@@ -133,18 +135,20 @@ def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> I
     Raises:
         ImageError: the picture cannot be read.
     """
-    image, orientation, _ = open_draft(source, shorter_side)
-    return _upright(image, orientation)
+    draft = open_draft(source, shorter_side)
+    return _upright(to_srgb(draft.image, draft.profile), draft.orientation)
 
 
-def crop_and_resize(image: Image.Image, orientation: int, spec: PreprocessSpec) -> Image.Image:
-    """Cut the centre of an RGB image and resample it to the size of the spec, then turn it upright."""
+def crop_and_resize(draft: Draft, spec: PreprocessSpec) -> Image.Image:
+    """Cut the centre of a picture and resample it to the size of the spec, in sRGB and upright."""
+    image, orientation = draft.image, draft.orientation
     sideways = orientation in SIDEWAYS
     upright_size = (image.height, image.width) if sideways else image.size
     box = center_box(upright_size, (spec.height, spec.width), spec.crop_pct)
     size = (spec.height, spec.width) if sideways else (spec.width, spec.height)
     stored_box = _stored_box(box, image.size, orientation)
-    return _upright(image.resize(size, RESAMPLING[spec.interpolation], box=stored_box), orientation)
+    resized = image.resize(size, RESAMPLING[spec.interpolation], box=stored_box)
+    return _upright(to_srgb(resized, draft.profile), orientation)
 
 
 def center_box(size: tuple[int, int], target: tuple[int, int], crop_pct: float) -> tuple[float, float, float, float]:

@@ -15,7 +15,6 @@ import numpy as np
 
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K
-from flowercli.inference.decode import Accepted, safe_formats
 from flowercli.inference.preprocess import Picture, load_picture
 from flowercli.monitoring.features import Observation
 from flowercli.serving.http.problems import Problem, busy
@@ -84,7 +83,6 @@ class Workers:
         self._limits = limits
         self._metrics = metrics
         self._observers = observers
-        self._accepted = Accepted(limits.pixels, safe_formats())
         self._queue: SimpleQueue[tuple[Job, int, Input] | None] = SimpleQueue()
         self._mean_seconds = FIRST_GUESS
         self._threads = [Thread(target=self._work, name=f"flowers-{number}", daemon=True) for number in range(threads)]
@@ -175,7 +173,7 @@ class Workers:
 
     def _answer(self, source: bytes | npt.NDArray[np.uint8], job: Job, started: float) -> Answered:
         if isinstance(source, bytes):
-            picture = load_picture(source, self._classifier.spec, self._accepted)
+            picture = load_picture(source, self._classifier.spec, self._limits.pixels)
         else:
             picture = Picture(source, source.shape[1], source.shape[0])
         decoded = perf_counter()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import os
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -240,6 +243,69 @@ def test_urls(run, tmp_path):
     assert answers[1]["error"] == {"code": "download_failed", "message": "The server answered 404 File not found."}
     dead = lines(run("classify", f"{base}/tulip.jpg", "--json").out)
     assert dead[0]["error"]["code"] == "download_failed"
+
+
+class Crooked(http.server.BaseHTTPRequestHandler):
+    """Answers in ways that servers should not."""
+
+    def do_GET(self):
+        if self.path == "/other":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/tulip.jpg")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        if self.path == "/early":
+            self.wfile.write(b"half")
+            return
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b".")
+                time.sleep(0.1)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+def test_a_crooked_address_costs_its_place_only(run, monkeypatch):
+    monkeypatch.setattr("flowercli.inference.remote.TIMEOUT_SECONDS", 1)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crooked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        result = run("classify", f"{base}/other", f"{base}/early", f"{base}/drips", "http://[", PICTURES[4], "--json")
+        server.shutdown()
+    *errors, tulip = lines(result.out)
+    said = ("less safe, ftp://", "ended early, after 4 of 1000", "not come in 1 seconds", "cannot be fetched")
+    for error, words in zip(errors, said, strict=True):
+        assert error["error"]["code"] == "download_failed"
+        assert words in error["error"]["message"]
+    assert tulip["predicted_class"] == "tulip"
+
+
+def test_a_picture_on_stdin():
+    done = subprocess.run(
+        command("classify", "-", PICTURES[1], "--json"),
+        input=PICTURES[4].read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    first, second = lines(done.stdout.decode())
+    assert (first["path"], first["predicted_class"], second["predicted_class"]) == ("-", "tulip", "dandelion")
+
+
+def test_folders_deeper_than_calls_are_walked(tmp_path, run):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    (tmp_path / "z").mkdir()
+    shutil.copy(PICTURES[4], tmp_path / "z")
+    assert lines(run("classify", tmp_path, "--json").out)[-1]["predicted_class"] == "tulip"
 
 
 def test_order_is_kept_and_memory_bounded():

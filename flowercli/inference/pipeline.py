@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K
-from flowercli.inference.sources import is_url
+from flowercli.inference.sources import STDIN, is_url, picture_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -85,6 +86,8 @@ def classify_stream(
 
 def _load(classifier: Classifies, path: str) -> Picture | ImageError:
     try:
+        if path == STDIN:
+            return classifier.load(picture_on(sys.stdin))
         return classifier.load(_fetch(path) if is_url(path) else path)
     except ImageError as error:
         return error
@@ -156,11 +159,9 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
         try:
             for item in items:
                 future: Future[T] = Future()
-                if waiting.add(item, future):
-                    pool.submit(work_on_some)
+                if waiting.add(item, future) and not _submitted(pool, work_on_some):
+                    return
                 queue.put(future)
-        except RuntimeError:
-            return  # The pool is shut down: nobody wants more results.
         except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
             failed: Future[T] = Future()
             failed.set_exception(error)
@@ -177,6 +178,15 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
         with contextlib.suppress(Empty):
             while True:  # Wakes the feeder if it waits for room; its next submit ends it.
                 queue.get_nowait()
+
+
+def _submitted(pool: ThreadPoolExecutor, call: Callable[[], None]) -> bool:
+    """Ask a pool for a call; ``False`` once it is shut down, as nobody wants more results then."""
+    try:
+        pool.submit(call)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _settle(work: Callable[[Sequence[str]], Iterable[T]], group: list[tuple[str, Future[T]]]) -> None:

@@ -6,11 +6,13 @@ Nothing is collected: a folder of any size costs the memory of one folder's list
 from __future__ import annotations
 
 import glob
+import io
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from os import _ScandirIterator as ScandirIterator
     from typing import TextIO
 
 IMAGE_SUFFIXES = frozenset(
@@ -33,6 +35,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 STDIN = "-"
 NUL = "\0"
+# How pictures begin that can be told from the name of a file by that.
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0")
+MOST_ON_STDIN = 512 * 2**20
 
 
 def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
@@ -41,10 +46,13 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
     A folder gives its pictures (by suffix) and those of its subfolders, sorted; hidden ones are
     left out. A glob (``*``, ``?``, ``[…]``, ``**``) that the shell did not expand is expanded
     here; one that matches nothing is passed on, so that it is reported like any missing file.
-    ``-`` reads paths from ``stdin``, one a line or, as ``find -print0`` writes them, with a NUL after each.
+    ``-`` reads paths from ``stdin``, one a line or, as ``find -print0`` writes them, with a NUL after each; where a
+    picture comes instead, ``-`` is passed on.
     """
     for argument in arguments:
-        if argument == STDIN:
+        if argument == STDIN and _brings_a_picture(stdin):
+            yield STDIN
+        elif argument == STDIN:
             yield from expand(_lines(stdin), stdin)
         elif os.path.isdir(argument):
             yield from walk(argument)
@@ -59,30 +67,47 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
+def picture_on(stdin: TextIO) -> bytes:
+    """Return the picture that comes on stdin, cut off behind the most that is read of any."""
+    return stdin.buffer.read(MOST_ON_STDIN + 1)
+
+
 def walk(folder: str) -> Iterator[str]:
     """Yield the pictures below a folder: its own first, then those of each subfolder, all sorted."""
-    try:
-        entries = os.scandir(folder)
-    except OSError:
-        yield folder  # Passed on, so that it is reported like a picture that cannot be read.
-        return
+    waiting = [folder]
+    while waiting:  # Not recursive: folders may lie deeper than calls.
+        folder = waiting.pop()
+        try:
+            entries = os.scandir(folder)
+        except OSError:
+            yield folder  # Passed on, so that it is reported like a picture that cannot be read.
+            continue
+        pictures, folders = _listing(entries)
+        for name in pictures:
+            yield os.path.join(folder, name)
+        waiting += [os.path.join(folder, name) for name in reversed(folders)]
+
+
+def _listing(entries: ScandirIterator[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the pictures and of the folders, sorted; nothing else is held of a large folder."""
     pictures: list[str] = []
     folders: list[str] = []
     with entries:
         for entry in entries:
-            name = entry.name
-            if name.startswith("."):
+            if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                pictures.append(name)
-    # In place: nothing but the names is held while a large folder is answered.
-    pictures.sort()
-    for name in pictures:
-        yield os.path.join(folder, name)
-    for name in sorted(folders):
-        yield from walk(os.path.join(folder, name))
+                folders.append(entry.name)
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+                pictures.append(entry.name)
+    pictures.sort()  # In place.
+    folders.sort()
+    return pictures, folders
+
+
+def _brings_a_picture(stdin: TextIO) -> bool:
+    buffer = getattr(stdin, "buffer", None)
+    return isinstance(buffer, io.BufferedReader) and buffer.peek(8).startswith(PICTURES)
 
 
 def _expand_glob(pattern: str) -> Iterator[str]:

@@ -83,6 +83,11 @@ HOSTILE = {
     "parent further in": (tar_of(("daisy/../../evil.jpg", PHOTO)), "leads out"),
     "parent in a zip": (zip_of(("daisy/../../evil.jpg", PHOTO)), "leads out"),
     "parent folder": (tar_of(("../evil", None)), "leads out"),
+    "stream": (tar_of(("daisy/1.jpg:evil", PHOTO)), "Windows does not allow"),
+    "device": (tar_of(("daisy/NUL.jpg", PHOTO)), "name of a device"),
+    "trailing dot": (tar_of(("daisy./1.jpg", PHOTO)), "ends in a dot or a space"),
+    "text turned round": (tar_of(("daisy/\u202egpj.exe", PHOTO)), "turns or breaks the text"),
+    "line separator": (tar_of(("daisy/a\u2028b.jpg", PHOTO)), "turns or breaks the text"),
     "symbolic link": (tar_of(("daisy/1.jpg", b"", LINK)), "link to '/etc/passwd'"),
     "link to the inside, then through it": (
         tar_of(("a", b"", LINK | {"linkname": ".."}), ("a/evil.jpg", PHOTO)),

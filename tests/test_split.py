@@ -182,6 +182,37 @@ def test_damaged_manifest_is_told(own_dataset):
         Manifest.read(own_dataset / MANIFEST_FILE)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda fields: fields["photos"][3].update(path="../../etc/passwd"), r"photos\[3\].path leads out"),
+        (lambda fields: fields["photos"][0].update(path="/etc/passwd"), r"photos\[0\].path has an absolute path"),
+        (lambda fields: fields["photos"][1].update(split="valid"), r"photos\[1\].split is \"valid\"; it must be"),
+        (lambda fields: fields["photos"][1].pop("sha256"), r"photos\[1\].sha256 is missing"),
+        (lambda fields: fields["photos"][1].update(path=["a"]), r"photos\[1\].path is \[\"a\"\]"),
+        (lambda fields: fields["photos"][1].update(class_name="oak"), "which class_names does not list"),
+        (
+            lambda fields: fields.update(outliers=[{**fields["photos"][0], "class_name": "../x"}]),
+            r"outliers\[0\].class",
+        ),
+        (lambda fields: fields.update(class_names=[*fields["class_names"], "../up"]), "is no name of a folder"),
+        (lambda fields: fields.update(ratios=[float("nan"), 1]), "ratios is"),
+        (lambda fields: fields.update(photos={}), "photos is no list"),
+    ],
+)
+def test_a_manifest_from_elsewhere_is_checked_field_by_field(own_dataset, run, tmp_path, change, said):
+    run("split", own_dataset)
+    path = own_dataset / MANIFEST_FILE
+    fields = json.loads(path.read_text())
+    change(fields)
+    path.write_text(json.dumps(fields))
+    with pytest.raises(DataError, match=said):
+        Manifest.read(path)
+    result = run("merge", own_dataset, own_dataset, "--output", tmp_path / "merged")
+    assert result.code in {1, 2}
+    assert not (tmp_path / "merged").exists()
+
+
 @pytest.mark.photos
 def test_real_photographs_give_torchs_split(photos, tmp_path, run):
     torch = pytest.importorskip("torch")

@@ -29,7 +29,7 @@ def classify(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Pictures, folders (with their subfolders), globs, URLs, or - for paths on stdin by line or NUL.",
+            help="Pictures, folders (with their subfolders), globs, URLs, or - for stdin (paths, or a picture).",
             show_default=False,
         ),
     ],

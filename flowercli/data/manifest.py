@@ -10,9 +10,10 @@ import hashlib
 import json
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from flowercli.atomic import write_text
+from flowercli.data.manifest_file import OtherFormatError, parse
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError
 from flowercli.home import data_home
@@ -110,11 +111,7 @@ class Manifest:
             DataError: it is damaged or of another format.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            version = fields["format_version"]
-            if version != FORMAT_VERSION:
-                message = f"{source} has manifest format {version}; this version reads format {FORMAT_VERSION}."
-                raise DataError(message, hint="pip install --upgrade flowercli")
+            fields = parse(text, FORMAT_VERSION)
             return cls(
                 seed=fields["seed"],
                 ratios=tuple(fields["ratios"]),
@@ -124,7 +121,10 @@ class Manifest:
                 photos=tuple(Entry(**photo) for photo in fields["photos"]),
                 outliers=tuple(Entry(**photo) for photo in fields.get("outliers", ())),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except OtherFormatError as error:
+            message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
+            raise DataError(message, hint="pip install --upgrade flowercli") from error
+        except (ValueError, RecursionError) as error:
             raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
 
     @classmethod

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from pathlib import PurePosixPath
 
+from flowercli.data.inside import leads_outside, not_portable
 from flowercli.errors import ArchiveError
 
-MAX_DEPTH = 16
-MAX_NAME_BYTES = 255
-DRIVE = re.compile(r"[A-Za-z]:")
 SHOWN = 80
 SAME_TO_SOME = "only in case, or in how accents are written"
 
@@ -21,11 +18,9 @@ def checked(name: str) -> PurePosixPath:
     Raises:
         ArchiveError: it is absolute, leads out of the folder, or cannot be a file's name on every system.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    wrong = _what_is_wrong(name, parts)
-    if wrong:
+    if wrong := leads_outside(name) or not_portable(name):
         raise refused(name, wrong)
-    return PurePosixPath(*parts)
+    return PurePosixPath(*(part for part in name.split("/") if part not in ("", ".")))
 
 
 def refused(name: str, why: str) -> ArchiveError:
@@ -76,21 +71,6 @@ class Taken:
             other = self._files[key]
             raise refused(text, "is there twice" if other == text else f"differs from '{other}' {SAME_TO_SOME}")
         self._files[key] = text
-
-
-def _what_is_wrong(name: str, parts: list[str]) -> str | None:
-    checks = {
-        "has no name": not parts and name.strip("./") == "" and not name.startswith("."),
-        "has an absolute path": name.startswith("/"),
-        "leads out of its folder": ".." in parts,
-        "has a backslash in its name": "\\" in name,
-        "has a drive letter": bool(DRIVE.match(name)),
-        "has control characters in its name": any(unicodedata.category(character) == "Cc" for character in name),
-        "has a name that is not UTF-8": any(unicodedata.category(character) == "Cs" for character in name),
-        "has a name that is too long": any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in parts),
-        "is too many folders deep": len(parts) > MAX_DEPTH,
-    }
-    return next((why for why, holds in checks.items() if holds), None)
 
 
 def _folded(path: PurePosixPath) -> str:

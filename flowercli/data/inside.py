@@ -1,0 +1,44 @@
+"""What a path inside a dataset may be, wherever it was read: in an archive, a manifest, a run of somebody else's."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+DRIVE = re.compile(r"[A-Za-z]:")
+# Windows' devices, whatever the ending: opening NUL.txt opens none of these files.
+DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+# They make a name read differently from what it is.
+TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff")
+MAX_DEPTH = 16
+MAX_NAME_BYTES = 255
+
+
+def leads_outside(path: str) -> str | None:
+    """Return what is wrong with a ``/``-separated path, read as one below a folder; ``None`` if it lies there."""
+    parts = path.split("/")
+    checks = {
+        "has an absolute path": path.startswith("/"),
+        "has a drive letter": bool(DRIVE.match(path)),
+        "leads out of its folder": ".." in parts,
+        "has control characters in its name": "\0" in path,
+    }
+    return next((why for why, holds in checks.items() if holds), None)
+
+
+def not_portable(path: str) -> str | None:
+    """Return why a path cannot be a file's on every system, or is not what it looks like; ``None`` if it can be."""
+    parts = [part for part in path.split("/") if part]
+    kinds = {unicodedata.category(character) for character in path}
+    checks = {
+        "has a backslash in its name": "\\" in path,
+        "has control characters in its name": "Cc" in kinds,
+        "has a name that is not UTF-8": "Cs" in kinds,
+        "has a mark in its name that turns or breaks the text": not TURNS_TEXT.isdisjoint(path),
+        "has a character in its name that Windows does not allow": not set('<>:"|?*').isdisjoint(path),
+        "has a name that ends in a dot or a space": any(part[-1] in ". " for part in parts if part.strip(".")),
+        "has the name of a device": any(DEVICE.fullmatch(part) for part in parts),
+        "has a name that is too long": any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in parts),
+        "is too many folders deep": len(parts) > MAX_DEPTH,
+    }
+    return next((why for why, holds in checks.items() if holds), None)

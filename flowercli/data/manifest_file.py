@@ -1,0 +1,105 @@
+"""Read the text of a split manifest, whoever wrote it: each field is checked, and named where it is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowercli.data.inside import leads_outside
+from flowercli.data.split import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+REQUIRED = ("path", "class_name", "split", "sha256")
+OPTIONAL = ("source",)
+
+
+class OtherFormatError(Exception):
+    """The manifest is of another format; the text is the number."""
+
+
+def parse(text: str, version: int) -> dict[str, Any]:
+    """Return the fields of a manifest, all of the right type and in range.
+
+    Raises:
+        OtherFormatError: it has another ``format_version``.
+        ValueError: what is wrong, and where.
+    """
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError("it is no object")  # noqa: TRY004  (one kind of error for all that a file may hold)
+    if fields.get("format_version") != version:
+        raise OtherFormatError(_shown(fields.get("format_version")))
+    for wrong in _wrong(fields):
+        raise ValueError(wrong)
+    return fields
+
+
+def _wrong(fields: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong, the first thing first."""
+    for name, kind in {"seed": int, "stratified": bool, "near_duplicates_checked": bool}.items():
+        if not isinstance(fields.get(name), kind):
+            yield f"{name} is {_shown(fields.get(name))}"
+    ratios, names = fields.get("ratios"), fields.get("class_names")
+    if not isinstance(ratios, list) or not all(_is_share(ratio) for ratio in ratios):
+        yield f"ratios is {_shown(ratios)}"
+    if not isinstance(names, list) or len({str(name) for name in names}) != len(names) or not names:
+        yield "class_names is no list of different names"
+        return
+    for place, name in enumerate(names):
+        if why := _bad_name(name):
+            yield f"class_names[{place}]{why}"
+    yield from _wrong_entries("photos", fields.get("photos"), names)
+    yield from _wrong_entries("outliers", fields.get("outliers", []), None)
+
+
+def _wrong_entries(list_name: str, entries: Any, names: list[str] | None) -> Iterator[str]:
+    if not isinstance(entries, list):
+        yield f"{list_name} is no list"
+        return
+    known = None if names is None else frozenset(names)
+    for place, entry in enumerate(entries):
+        yield from (f"{list_name}[{place}]{why}" for why in _wrong_entry(entry, known))
+
+
+def _wrong_entry(entry: Any, class_names: Container[str] | None) -> Iterator[str]:
+    """Yield what is wrong with a photograph, or with an outlier, whose kind may be any."""
+    if not isinstance(entry, dict):
+        yield " is no object"
+        return
+    yield from (f".{name} is missing" for name in REQUIRED if name not in entry)
+    yield from (f" has an unknown field, {_shown(name)}" for name in entry if name not in (*REQUIRED, *OPTIONAL))
+    yield from (f".{name} is {_shown(value)}" for name, value in entry.items() if not isinstance(value, str))
+    if why := leads_outside(entry["path"]) or (None if entry["path"].strip("./") else "has no name"):
+        yield f".path {why}: {_shown(entry['path'])}"
+    if entry["split"] not in SPLITS:
+        yield f".split is {_shown(entry['split'])}; it must be train, val or test"
+    if not SHA256.fullmatch(entry["sha256"]):
+        yield f".sha256 is {_shown(entry['sha256'])}"
+    if class_names is not None and entry["class_name"] not in class_names:
+        yield f".class_name is {_shown(entry['class_name'])}, which class_names does not list"
+    if class_names is None and (why := _bad_name(entry["class_name"])):
+        yield f".class_name{why}"
+
+
+def _bad_name(name: Any) -> str | None:
+    """Return what is wrong with the name of a class or kind, which is that of a folder."""
+    if not isinstance(name, str):
+        return f" is {_shown(name)}"
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        return f" is no name of a folder: {_shown(name)}"
+    return None
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON, short and in ASCII: it goes to a terminal."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:60] + "…"  # noqa: PLR2004  (a line of a message)

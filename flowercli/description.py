@@ -6,13 +6,15 @@ A bundle may come from anywhere: what is missing, damaged or of another format i
 from __future__ import annotations
 
 import json
-import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowercli.description_fields import missing_fields, wrong_fields
 from flowercli.errors import BundleError
+from flowercli.graph_file import check_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnxruntime as ort
 
 FORMAT_VERSION = 1
@@ -60,6 +62,7 @@ def output_names(path: Path) -> list[str]:
 
 def _inspected(path: Path) -> ort.InferenceSession:
     """Return a session to look at and to throw away: nothing is optimised for it."""
+    check_file(path)
     # Only a lone file needs its description before its session exists.
     import onnxruntime as ort
 
@@ -82,12 +85,17 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         BundleError: it is no JSON object.
     """
     try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
+        config = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"The description in {path} is damaged: {error}.") from error
     if not isinstance(config, dict):
         raise BundleError(f"The description in {path} is damaged: it is not an object.")
     return config
+
+
+def _refuse_constant(name: str) -> Any:
+    """Refuse what Python takes for numbers and JSON does not have."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def check(config: dict[str, Any], path: Path) -> None:
@@ -104,28 +112,7 @@ def check(config: dict[str, Any], path: Path) -> None:
     if version != FORMAT_VERSION:
         message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."
         raise BundleError(message, hint="pip install --upgrade flowercli")
-    wanted = {"architecture", "num_classes", "label_names", "pretrained_cfg"}
-    missing = sorted(wanted - config.keys())
-    missing += sorted({"temperature", "rejection_threshold", "files"} - section.keys())
-    if missing:
+    if missing := missing_fields(config, section):
         raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
-    _check_fields(config, path)
-
-
-def _check_fields(config: dict[str, Any], path: Path) -> None:
-    names, section = config["label_names"], config["flowers"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise BundleError(f"The description in {path} is damaged: label_names is not a list of names.")
-    if len(names) != config["num_classes"]:
-        raise BundleError(f"{path} names {len(names)} classes but has {config['num_classes']}.")
-    for key in ("temperature", "rejection_threshold"):
-        if not isinstance(section[key], int | float) or not math.isfinite(section[key]):
-            raise BundleError(f"The description in {path} is damaged: {key} is not a number.")
-    scientific = section.get("scientific_names", [None] * len(names))
-    if not isinstance(scientific, list) or not all(name is None or isinstance(name, str) for name in scientific):
-        raise BundleError(f"The description in {path} is damaged: scientific_names is not a list of names.")
-    if len(scientific) != len(names):
-        raise BundleError(f"{path} names {len(names)} classes but has {len(scientific)} scientific names.")
-    for name in section["files"]:
-        if Path(name).name != name:
-            raise BundleError(f"The description in {path} lists '{name}', which is no plain file name.")
+    for wrong in wrong_fields(config, section):
+        raise BundleError(f"The description in {path} is damaged: {wrong}.")

@@ -10,6 +10,7 @@ import pytest
 from flowercli import bundle as bundles
 from flowercli.bundle import Bundle, add_files
 from flowercli.errors import BundleError, FlowersError
+from flowercli.inference.classifier import Classifier
 from flowercli.models import load_model
 
 
@@ -64,6 +65,19 @@ def test_shipped_model_verifies():
         (lambda c: c.update(num_classes=3), "names 2 classes but has 3"),
         (lambda c: c.update(label_names="ab"), "label_names"),
         (lambda c: c["flowers"].update(temperature="hot"), "temperature"),
+        (lambda c: c["flowers"].update(temperature=0), "temperature is not above zero"),
+        (lambda c: c["flowers"].update(rejection_threshold=float("nan")), "NaN is no JSON"),
+        (lambda c: c["flowers"].update(rejection_threshold=1.5), "rejection_threshold is not between"),
+        (lambda c: c["flowers"].update(rejection_threshold=True), "rejection_threshold is not a number"),
+        (lambda c: c["flowers"].update(files=[]), "files is no object"),
+        (lambda c: c["flowers"].update(files={"model.onnx": 3}), "neither size nor sha256"),
+        (lambda c: c["flowers"].update(files={"..": {"sha256": "0" * 64, "size": 0}}), "plain file name"),
+        (lambda c: c["flowers"].update(embedding_size="1e9"), "embedding_size"),
+        (lambda c: c["flowers"].update(exports=[]), "exports is no object"),
+        (lambda c: c.update(num_classes=2.0), "num_classes"),
+        (lambda c: c.update(label_names=["a", "a"]), "a name twice"),
+        (lambda c: c.update(pretrained_cfg=None), "pretrained_cfg is no object"),
+        (lambda c: c.update(architecture=["x"]), "architecture is no name"),
         (lambda c: c["flowers"].update(files={"../../x": {"sha256": "", "size": 0}}), "plain file name"),
     ],
 )
@@ -74,7 +88,34 @@ def test_unfit_descriptions_are_refused(tmp_path, change, words):
         Bundle.load(tmp_path / "b")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"input_size": [3, 10**9, 10**9]}, "not supported"),
+        ({"input_size": [3, float("inf"), 1]}, "NaN|Infinity"),
+        ({"mean": [0, 0]}, "not supported"),
+        ({"std": [1, 0, 1]}, "not supported"),
+        ({"std": "abc"}, "incomplete"),
+        ({"interpolation": ["bicubic"]}, "not supported"),
+        ({"input_size": [3, 96, 96]}, "does not fit its description: pixels"),
+    ],
+)
+def test_a_preprocess_spec_that_cannot_be_meant_is_refused(tmp_path, change, words):
+    shutil.copytree(load_model(None).path, tmp_path / "b")
+    edit(tmp_path / "b", lambda config: config["pretrained_cfg"].update(change))
+    with pytest.raises(BundleError, match=words):
+        Classifier.open(Bundle.load(tmp_path / "b"), "cpu")
+
+
+def test_labels_that_do_not_fit_the_graph_are_refused(tmp_path):
+    shutil.copytree(load_model(None).path, tmp_path / "b")
+    edit(tmp_path / "b", lambda config: config.update(num_classes=2, label_names=["a", "b"]))
+    edit(tmp_path / "b", lambda config: config["flowers"].pop("scientific_names"))
+    with pytest.raises(BundleError, match=r"probabilities is tensor\(float\) .*5\], not"):
+        Classifier.open(Bundle.load(tmp_path / "b"), "cpu")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", "[" * 100_000])
 def test_damaged_description_is_refused(tmp_path, content):
     minimal(tmp_path / "b")
     (tmp_path / "b" / "config.json").write_text(content)

@@ -58,12 +58,12 @@ class DeployedClassifier(nn.Module):
         """Return how sure it is that it knows what it sees ``[N, 1]``, as ``training.known.Known`` computes it."""
         top = logits.max(dim=1, keepdim=True).values
         score = top if self.typical is None else top + self.typical(logits) * self.share
-        against = torch.exp(-(score * self.another.scale + self.another.offset))
+        # Zeros without asking for a shape: TensorRT takes no node that does.
+        explanations = [top - top, -(score * self.another.scale + self.another.offset)]
         if self.model.none is not None and self.nothing is not None:
             above = top - self.model.none(embedding)
-            against = against + torch.exp(-(above * self.nothing.scale + self.nothing.offset))
-        # Written without a tensor of ones: TensorRT takes no node that asks for a shape.
-        return torch.reciprocal(against + 1.0)
+            explanations.append(-(above * self.nothing.scale + self.nothing.offset))
+        return torch.softmax(torch.cat(explanations, dim=1), dim=1)[:, :1]
 
 
 class TypicalLogits(nn.Module):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from flowercli.errors import UsageError
+from flowercli.errors import BundleError, UsageError
 from flowercli.inference import DEFAULT_TOP_K as DEFAULT_TOP_K  # noqa: PLC0414  (it is part of what is offered here)
+from flowercli.inference.graph_check import EXPORT, check_graph
 from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_picture
 from flowercli.inference.session import open_session
 
@@ -89,10 +90,12 @@ class Classifier:
 
         Raises:
             DeviceError: the device cannot be had.
-            BundleError: the bundle has no graph, or an altered one.
+            BundleError: the bundle has no graph, an altered one, or one that does not fit its description.
         """
         session, runtime = open_session(bundle, device, threads=threads)
-        return cls(bundle, session, runtime)
+        classifier = cls(bundle, session, runtime)
+        check_graph(bundle, classifier.spec, session)
+        return classifier
 
     @property
     def answerable(self) -> list[str]:
@@ -148,8 +151,13 @@ class Classifier:
         """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
 
         Of a graph without the output ``known`` the largest probability stands in for it.
+
+        Raises:
+            BundleError: what it gives does not fit the model's classes, or is no number.
         """
         probabilities, embedding, *known = self._session.run(self._outputs, {INPUT: pixels})
+        if probabilities.shape != (len(pixels), len(self._class_names)) or not np.isfinite(probabilities.sum()):
+            raise BundleError(f"The graph of {self.bundle.path} gives no probabilities of its classes.", hint=EXPORT)
         return Outputs(probabilities, embedding, known[0][:, 0] if known else probabilities.max(axis=1))
 
     def prediction(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 INPUT = "pixels"
 # What a server takes of one file.
 MAX_BYTES = 32 * 2**20
+# What a model may take, in pixels: a side of this size is 50 MB a picture.
+MAX_SIDE = 4096
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,12 +77,13 @@ class PreprocessSpec(NamedTuple):
         """
         try:
             channels, height, width = cfg["input_size"]
-            mean, std = tuple(cfg["mean"]), tuple(cfg["std"])
-            spec = cls(int(height), int(width), cfg["interpolation"], float(cfg["crop_pct"]), mean, std)
-        except (KeyError, TypeError, ValueError) as error:
+            mean, std = (tuple(map(float, cfg[name])) for name in ("mean", "std"))
+            spec = cls(int(height), int(width), str(cfg["interpolation"]), float(cfg["crop_pct"]), mean, std)  # type: ignore[arg-type]  # the length is looked at below
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BundleError(f"The preprocess spec of the model is incomplete: {error!r}.") from error
-        wanted = (channels, spec.interpolation in RESAMPLING, cfg.get("crop_mode", "center"))
-        if wanted != (3, True, "center") or not 0 < spec.crop_pct <= 1:
+        wanted = (channels, spec.interpolation in RESAMPLING, cfg.get("crop_mode", "center"), len(mean), len(std))
+        sizes = 0 < spec.height <= MAX_SIDE and 0 < spec.width <= MAX_SIDE and 0 < spec.crop_pct <= 1
+        if wanted != (3, True, "center", 3, 3) or not sizes or not all(map(math.isfinite, mean + std)) or 0 in std:
             raise BundleError(f"The preprocess spec of the model is not supported: {cfg}.")
         return spec
 

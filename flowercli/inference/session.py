@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
+from flowercli.graph_file import check_file
 from flowercli.inference.cpu import lacks_vnni
 from flowercli.inference.libraries import CUDA, TENSORRT
 from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
@@ -133,13 +134,15 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
     """Return the first of the preferred graphs that the bundle has, checked.
 
     Raises:
-        BundleError: it has none, or it is altered.
+        BundleError: it has none, it is altered, or more than a plain graph.
     """
     if bundle.is_lone_onnx:
         return bundle.path
     for name in preferred:
         if name in bundle.section["files"]:
-            return bundle.file(name)
+            graph = bundle.file(name)
+            check_file(graph)
+            return graph
     message = f"The bundle {bundle.path} has no ONNX graph yet."
     raise BundleError(message, hint=f"flowers export {bundle.path} --onnx --int8")
 

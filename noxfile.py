@@ -120,9 +120,11 @@ def garden_model(session: nox.Session) -> None:
     kept = [part for name in class_names(garden) if name not in UNSEEN for part in ("--class", name)]
     fewer = merge_once(session, f"{work}/garden-but-ten", [five, *more], outliers, *kept)
     first = train_once(session, f"{work}/first", "shipped_garden", fewer, outliers, *weights)
-    then = (f"model.weights={first}", "seed=7", "epochs=3", "validate_every=3", "data.sampler=three_quarters")
-    then = (*then, "optim.lr=3e-4", "optim.head_lr_scale=3")
-    final = train_once(session, f"{work}/final", "shipped_garden", garden, outliers, *then)
+    then = ("validate_every=4", "data.sampler=three_quarters", "optim.head_lr_scale=3", "loss.label_smoothing=0")
+    more_epochs = (f"model.weights={first}", "seed=8", "optim.lr=4e-4", *then)
+    second = train_once(session, f"{work}/second", "shipped_garden", fewer, outliers, *more_epochs)
+    all_flowers = (f"model.weights={second}", "seed=9", "optim.lr=3e-4", *then)
+    final = train_once(session, f"{work}/final", "shipped_garden", garden, outliers, *all_flowers)
     finish(session, final, "garden")
     # The network of five flowers stays; it learns from the same pictures to refuse.
     if not Path(f"{work}/five").exists():

@@ -76,10 +76,10 @@ def test_only_lowers_what_is_known_by_what_lies_outside(classifier):
         "red_rose": pytest.approx(2 / 3, abs=1e-6),
         "blue_iris": pytest.approx(1 / 3, abs=1e-6),
     }
-    assert (answer.known, answer.rejected, answer.reason) == (0.72, False, None)
+    assert (answer.known, answer.rejected, answer.reason) == (0.96, False, None)
     alone = classifier.answering_only(["blue_iris"]).prediction(shares, 0.96)
     assert (alone.predicted_class, alone.scientific_name, alone.class_index) == ("blue_iris", "Iris", 2)
-    assert (alone.confidence, alone.known, alone.reason) == (1, 0.24, "not_a_known_flower")
+    assert (alone.confidence, alone.known, alone.reason) == (1, 0.48, "not_a_known_flower")
 
 
 def test_only_of_all_changes_nothing(classifier):

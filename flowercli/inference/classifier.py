@@ -171,8 +171,8 @@ class Classifier:
             top_k: how many classes the answer lists; 0 for all.
         """
         only = self._only
-        shares, mass = (probabilities, 1.0) if only is None else _among(probabilities[only])
-        sure = float(known) * mass
+        shares, inside = (probabilities, 1.0) if only is None else _among(probabilities[only])
+        sure = float(known) * inside
         order = np.argsort(-shares, kind="stable")[: top_k or None]
         indices = (order if only is None else only[order]).tolist()
         values = [round(value, DIGITS) for value in shares[order].tolist()]
@@ -220,10 +220,13 @@ def in_words(class_name: str) -> str:
 
 
 def _among(probabilities: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.floating[Any]], float]:
-    """Return the probabilities of some classes as shares of their sum, and the sum."""
+    """Return the probabilities of some classes as shares of their sum, and how far it is one of them, 0…1.
+
+    Nothing speaks against that where it is more likely than not.
+    """
     values = probabilities.astype(np.float64)
     mass = float(values.sum())
-    return (values / mass if mass else np.full(len(values), 1 / len(values))), min(mass, 1.0)
+    return (values / mass if mass else np.full(len(values), 1 / len(values))), min(mass / MORE_LIKELY_THAN_NOT, 1.0)
 
 
 def _indices_of(names: Sequence[str], answered: Mapping[str, int], bundle: Bundle) -> list[int]:

@@ -11,7 +11,7 @@ from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.data.manifest import class_indices
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
-from flowercli.inference.classifier import Classifier
+from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, Classifier
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
@@ -59,7 +59,7 @@ class Answers:
         mass = shares.sum(axis=1)
         probabilities = np.zeros_like(self.probabilities)
         probabilities[:, indices] = shares / np.maximum(mass, np.finfo(np.float64).tiny)[:, np.newaxis]
-        return replace(self, probabilities=probabilities, known=self.known * mass)
+        return replace(self, probabilities=probabilities, known=self.known * (mass / MORE_LIKELY_THAN_NOT).clip(max=1))
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Answers:
         """Return those of the answers that a mask ``[N]`` selects."""

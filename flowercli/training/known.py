@@ -32,7 +32,7 @@ STORED_DTYPE = np.dtype("<f4")
 FEW, STEEPNESS = 0.01, 1.5
 # Said in favour of a flower, in log odds. Nearly all pictures without one are far below, so it costs little there, and
 # leaves the photographs that are refused at the threshold to those that may show a flower never taught.
-IN_FAVOUR = 4.0
+IN_FAVOUR = 3.0
 
 
 class Line(NamedTuple):

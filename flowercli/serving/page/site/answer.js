@@ -26,7 +26,8 @@ export function answer({ probabilities, known }, { classNames, scientificNames, 
   // Where nothing is left for the classes that may be answered, they are even.
   const shares = new Map(may.map((index) => [index, mass > 0 ? probabilities[index] / mass : 1 / may.length]));
   const order = [...may].sort((a, b) => shares.get(b) - shares.get(a));
-  const sure = known * Math.min(mass, 1);
+  // Nothing speaks against one of them where that is more likely than not.
+  const sure = known * Math.min(mass / LIKELY, 1);
   const rejected = sure < threshold;
   const [best] = order;
   return {

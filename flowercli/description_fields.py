@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 REQUIRED = ("architecture", "num_classes", "label_names", "pretrained_cfg")
 REQUIRED_OURS = ("temperature", "rejection_threshold", "files")
 MOST_CLASSES = 100_000
+LARGEST = sys.float_info.max
 
 
 def missing_fields(config: dict[str, Any], section: dict[str, Any]) -> list[str]:
@@ -49,7 +50,7 @@ def is_count(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def _wrong_in_section(section: dict[str, Any], count: int) -> Iterator[str]:

@@ -111,6 +111,8 @@ def _fields(message: memoryview) -> Iterator[Field]:
     place, end = 0, len(message)
     while place < end:
         key, place = _varint(message, place)
+        if key >> 32:  # onnxruntime's reader drops the bits above; nobody writes them.
+            raise DamagedError
         kind = key & 7
         if kind == VARINT:
             value, place = _varint(message, place)

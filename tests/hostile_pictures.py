@@ -38,6 +38,24 @@ def hidden_scans() -> bytes:
     return data[:place] + b"\xff\xfe\x00\x06\xff\xd9\xff\xd9" + data[place:]
 
 
+def behind_an_end() -> bytes:
+    """Return one whose scans come behind an empty picture."""
+    return b"\xff\xd8\xff\xd9" + many_scans()
+
+
+def behind_a_reserved_marker() -> bytes:
+    """Return one whose scans lie where a marker without a length seems to have one."""
+    data = many_scans(0)
+    empty = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00"
+    return data[:-2] + (b"\xff\x02\xff\xf0" + empty * 6_000) * 2 + data[-2:]
+
+
+def run_of_ones() -> bytes:
+    """Return a progressive JPEG with a megabyte of 0xFF before its end."""
+    data = saved(gradient(2000, 1500), "JPEG", progressive=True)
+    return data[:-2] + b"\xff" * 1_000_000 + b"\0" + b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00" * 5_000 + data[-2:]
+
+
 def filler() -> bytes:
     """Return a JPEG with megabytes of padding before its first segment."""
     data = saved(gradient(), "JPEG")
@@ -98,6 +116,22 @@ def many_boxes() -> bytes:
     return signature + b"\0\0\0\x08free" * 1_000_000
 
 
+def signed_values() -> bytes:
+    """Return a TIFF that says it has a million strips, in signed bytes."""
+    return many_values().replace(struct.pack("<HHI", 273, 4, 1_000_000), struct.pack("<HHI", 273, 6, 1_000_000))
+
+
+def many_tags() -> bytes:
+    """Return a BigTIFF of more tags than are looked at."""
+    entry = struct.pack("<HHQQ", 60_000, 3, 1, 1)
+    return struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 70_000) + entry * 70_000 + bytes(8)
+
+
+def long_comment() -> bytes:
+    """Return a PPM with a comment that Pillow reads byte by byte."""
+    return b"P6\n#" + b"a" * 4_000_000 + b"\n1 1 255\n\0\0\0"
+
+
 def plain_text() -> bytes:
     """Return a picture in words, which Pillow reads in Python."""
     return b"P3 2000 2000 255\n" + b"1 2 3\n" * 4_000_000
@@ -119,7 +153,8 @@ def postscript() -> bytes:
 EXPENSIVE = {
     make.__name__: make
     for make in (
-        many_scans, hidden_scans, filler, junk, many_segments, many_chunks, many_blocks, many_values,
+        many_scans, hidden_scans, behind_an_end, behind_a_reserved_marker, run_of_ones, signed_values, many_tags,
+        long_comment, filler, junk, many_segments, many_chunks, many_blocks, many_values,
         many_scans_in_strips, many_boxes, plain_text, run_lengths,
     )
 }  # fmt: skip

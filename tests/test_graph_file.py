@@ -80,6 +80,13 @@ def test_functions_are_refused(tmp_path):
         check_file(tmp_path / "model.onnx")
 
 
+def test_a_tag_with_bits_that_others_drop_is_no_graph(tmp_path):
+    plain = helper.make_model(GRAPHS["loop"][0]).SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(plain.replace(b"\x0a", b"\x8a\x80\x80\x80\x10"))
+    with pytest.raises(BundleError, match="not a readable ONNX"):
+        check_file(tmp_path / "model.onnx")
+
+
 def test_a_loop_never_reaches_onnxruntime(tmp_path, run):
     model = helper.make_model(GRAPHS["loop"][0])
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())

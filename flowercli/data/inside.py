@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 
@@ -10,15 +11,16 @@ DRIVE = re.compile(r"[A-Za-z]:")
 DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
 # They make a name read differently from what it is.
 TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff")
+SEPARATORS = re.compile(r"[/\\]" if os.name == "nt" else "/")
 MAX_DEPTH = 16
 MAX_NAME_BYTES = 255
 
 
 def leads_outside(path: str) -> str | None:
     """Return what is wrong with a ``/``-separated path, read as one below a folder; ``None`` if it lies there."""
-    parts = path.split("/")
+    parts = SEPARATORS.split(path)
     checks = {
-        "has an absolute path": path.startswith("/"),
+        "has an absolute path": parts[0] == "" and path != "",
         "has a drive letter": bool(DRIVE.match(path)),
         "leads out of its folder": ".." in parts,
         "has control characters in its name": "\0" in path,

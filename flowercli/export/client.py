@@ -59,7 +59,8 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return a picture in the colours of sRGB, as it is where its colour profile cannot be read."""
     with suppress(ImageCms.PyCMSError, OSError):
         theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
-        if "sRGB" not in ImageCms.getProfileDescription(theirs):
+        name = ImageCms.getProfileDescription(theirs)
+        if not name.startswith("sRGB") or "linear" in name.lower():
             ours = ImageCms.createProfile("sRGB")
             return ImageCms.profileToProfile(image, theirs, ours, outputMode="RGB") or image
     return image

@@ -53,7 +53,8 @@ def _transform(profile: bytes, mode: str) -> Any:
         return None
     try:
         theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(theirs):
+        name = ImageCms.getProfileDescription(theirs)
+        if name.startswith("sRGB") and "linear" not in name.lower():
             return None
         return ImageCms.buildTransform(theirs, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

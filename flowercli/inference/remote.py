@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
+from queue import Empty, SimpleQueue
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -23,7 +25,26 @@ def fetch(url: str) -> bytes:
     Raises:
         ImageError: it cannot be had within the limits of size and time.
     """
-    ends = monotonic() + TIMEOUT_SECONDS
+    # On a thread of its own: neither headers nor redirections have a limit of time.
+    answers: SimpleQueue[bytes | ImageError] = SimpleQueue()
+    Thread(target=_fetch_into, args=(answers, url, monotonic() + TIMEOUT_SECONDS), daemon=True).start()
+    try:
+        answer = answers.get(timeout=TIMEOUT_SECONDS)
+    except Empty:
+        raise _late() from None
+    if isinstance(answer, ImageError):
+        raise answer
+    return answer
+
+
+def _fetch_into(answers: SimpleQueue[bytes | ImageError], url: str, ends: float) -> None:
+    try:
+        answers.put(_fetch(url, ends))
+    except ImageError as error:
+        answers.put(error)
+
+
+def _fetch(url: str, ends: float) -> bytes:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "flowers"})  # noqa: S310  (is_url allows http only)
         with urllib.request.build_opener(WebOnly).open(request, timeout=PATIENCE_SECONDS) as response:
@@ -61,7 +82,11 @@ def _body(response: Any, ends: float) -> bytes:
         if len(body) > MAX_BYTES:
             raise ImageError("too_large", f"It is larger than {MAX_BYTES // 2**20} MiB.")
         if monotonic() > ends:
-            raise ImageError("download_failed", f"It has not come in {TIMEOUT_SECONDS} seconds.")
+            raise _late()
     if announced is not None and len(body) < announced:
         raise ImageError("download_failed", f"It ended early, after {len(body)} of {announced} bytes.")
     return bytes(body)
+
+
+def _late() -> ImageError:
+    return ImageError("download_failed", f"It has not come in {TIMEOUT_SECONDS} seconds.")

@@ -134,15 +134,13 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
     """Return the first of the preferred graphs that the bundle has, checked.
 
     Raises:
-        BundleError: it has none, it is altered, or more than a plain graph.
+        BundleError: it has none, or it is altered.
     """
     if bundle.is_lone_onnx:
         return bundle.path
     for name in preferred:
         if name in bundle.section["files"]:
-            graph = bundle.file(name)
-            check_file(graph)
-            return graph
+            return bundle.file(name)
     message = f"The bundle {bundle.path} has no ONNX graph yet."
     raise BundleError(message, hint=f"flowers export {bundle.path} --onnx --int8")
 
@@ -154,6 +152,7 @@ def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.Infer
     options = _options(threads, precise=lacks_vnni() and _weight_bits(bundle, graph) > BITS_THAT_FIT)
     opened: tuple[ort.InferenceSession, Path] | Obstacle = Obstacle("nothing to open", "flowers doctor")
     for file, providers in candidate.setups(bundle, graph):
+        check_file(file)
         opened = _try(file, providers, options)
         if not isinstance(opened, Obstacle):
             break

@@ -31,9 +31,12 @@ MOST_VALUES: Final = 100_000
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 # Those without a length: TEM and the restarts.
 BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+FIRST_WITH_LENGTH = 0xC0
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+# Kinds of values that Pillow keeps as they are, in one piece; of all others it makes numbers.
+PIECES = frozenset({1, 2, 7})
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, COMPRESSION, ROWS_PER_STRIP, TILE_HEIGHT = 256, 257, 259, 278, 323
 JPEG_IN_TIFF = frozenset({6, 7})
@@ -51,6 +54,8 @@ def check_structure(file: BinaryIO) -> None:
         _check_jpeg(file)
     elif head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         _check_tiff(file)
+    elif PORTABLE.match(head):
+        _check_portable(file)
     for magic, (start, parts, what) in PARTS.items():
         if head.startswith(magic, start) and any(number >= MOST_PARTS for number, _ in enumerate(parts(file))):
             raise _too_many(what)
@@ -63,9 +68,9 @@ def _check_jpeg(file: BinaryIO) -> None:
     for _ in range(MOST_PARTS):
         marker, skipped = _next_marker(file, MOST_FILLER - filler)
         filler += skipped
-        if marker in {None, EOI}:
+        if marker is None:
             return
-        if marker in BARE or marker == SOI:
+        if marker in BARE or marker in {SOI, EOI}:  # An end before the first scan is of tables only.
             continue
         body = file.read(max(_number(file.read(2)) - 2, 0))
         if marker in FRAMES:
@@ -111,8 +116,17 @@ def _check_scans(data: bytes, sizes: list[int]) -> None:
         scans += found[1][0] == SOS
         if scans * max(sizes) > MOST_SCANNED or parts > MOST_PARTS:
             raise _too_many("scans")
-        if found[1][0] not in BARE and found[1][0] != SOI:
+        # libjpeg skips no more than the marker where it is of none of the kinds that have a length.
+        if found[1][0] >= FIRST_WITH_LENGTH and found[1][0] != SOI:
             place += max(_number(data[place : place + 2]), 2)
+
+
+def _check_portable(file: BinaryIO) -> None:
+    """Look for the numbers of a PPM's head, which Pillow reads byte by byte, through comments and white space."""
+    head = file.read(MOST_FILLER)
+    wanted = 3 if head[1:2] in b"14" else 4
+    if len(head) == MOST_FILLER and len(COMMENT.sub(b" ", head).split(None, wanted)) <= wanted:
+        raise _too_many("bytes of comments")
 
 
 def _chunks(file: BinaryIO) -> Iterator[None]:
@@ -149,14 +163,17 @@ def _check_tiff(file: BinaryIO) -> None:
     big = number(head[2:4]) == 43  # noqa: PLR2004  (BigTIFF's version)
     wide = 8 if big else 4
     file.seek(number(head[8:16] if big else head[4:8]))
-    tags = {}
-    for _ in range(min(number(file.read(8 if big else 2)), MOST_PARTS)):
+    tags: dict[int, int] = {}
+    count = number(file.read(8 if big else 2))
+    if count >= MOST_PARTS:
+        raise _too_many("tags")
+    for _ in range(count):
         entry = file.read(4 + 2 * wide)
         tag, kind, count = number(entry[:2]), number(entry[2:4]), number(entry[4 : 4 + wide])
-        # Colour profiles and the like are bytes, and kept as one.
-        if SIZES.get(kind, 1) > 1 and count > MOST_VALUES:
+        if kind not in PIECES and count > MOST_VALUES:
             raise _too_many("values")
-        tags[tag] = number(entry[4 + wide :][: SIZES.get(kind, wide) if count == 1 else wide])
+        # Of one that is there twice, Pillow takes the first.
+        tags.setdefault(tag, number(entry[4 + wide :][: SIZES.get(kind, wide) if count == 1 else wide]))
     if tags.get(COMPRESSION) in JPEG_IN_TIFF:
         file.seek(0)
         height = tags.get(HEIGHT, 1)
@@ -183,6 +200,8 @@ def _too_many(what: str) -> ImageError:
     return ImageError("too_large", f"It has too many {what} to be a photograph: decoding it would take too long.")
 
 
+PORTABLE: Final = re.compile(rb"P[1-6fFy]")
+COMMENT: Final = re.compile(rb"#[^\r\n]*")
 # By what a file has at a place: how to go over its parts, and what they are called.
 PARTS: Final[dict[bytes, tuple[int, Callable[[BinaryIO], Iterator[None]], str]]] = {
     b"\x89PNG": (0, _chunks, "chunks"),

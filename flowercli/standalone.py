@@ -8,7 +8,16 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # The part of this package that answers needs.
-MODULES = ("__init__.py", "atomic.py", "bundle.py", "description.py", "errors.py", "inference")
+MODULES = (
+    "__init__.py",
+    "atomic.py",
+    "bundle.py",
+    "description.py",
+    "description_fields.py",
+    "errors.py",
+    "graph_file.py",
+    "inference",
+)
 ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
 
 

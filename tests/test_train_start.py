@@ -39,10 +39,10 @@ def test_classes_of_the_same_name_go_on_from_what_their_bundle_learnt(trained, o
     (own_dataset / "blue").rename(own_dataset / "violet")
     result = run(
         "train", "--data", own_dataset, "model=tiny", f"model.weights={trained}", "--lr", 1e-9, "loss=ce",
-        "--epochs", 1, "--batch-size", 16, "num_workers=0", "ema_decay=0", "--output", tmp_path,
+        "--epochs", 1, "--batch-size", 16, "num_workers=0", "ema_decay=0", "--output", tmp_path / "runs",
     )  # fmt: skip
     assert result.code == 0, result.err
-    new = Bundle.load(next(tmp_path.iterdir()))
+    new = Bundle.load(next((tmp_path / "runs").iterdir()))
     assert new.class_names == ["green", "reds", "violet"]
     before, after = (safetensors.load_file(folder / "model.safetensors") for folder in (trained, new.path))
     known = before["classifier.weight"]  # Of blue, green, reds.

@@ -24,6 +24,7 @@ from conftest import ROOT, SAMPLES, command, flowers
 
 from flowercli.models import load_model
 from flowercli.serving import mlflow_gate
+from flowercli.serving.hosts import Hosts
 from flowercli.serving.mlflow_gate import Gate
 
 PICTURES = sorted(SAMPLES.glob("*.jpg"))
@@ -213,6 +214,25 @@ def test_a_huge_body_is_refused_and_its_memory_given_back(server):
     assert after - before < 150 * 2**20
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /ping HTTP/1.1\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: evil.example\r\n", 403),
+        (
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nContent-Length: 2\r\n",
+            403,
+        ),
+        (b"GET /ping HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n", 431),
+    ],
+)
+def test_requests_of_other_hosts_and_pages(server, head, status):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head + b"Connection: close\r\n\r\n{}")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 %d " % status)
+
+
 def test_a_killed_worker_is_replaced(server):
     first, second = server.workers()
     first.kill()
@@ -315,8 +335,9 @@ def through_the_gate(app, *messages, path="/invocations"):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"content-type", b"application/json")]}
-    asyncio.run(Gate(app, 4)(scope, receive, send))
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    asyncio.run(Gate(app, 4, Hosts())(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
 

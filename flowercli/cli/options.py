@@ -22,6 +22,14 @@ AnswerLog = Annotated[
 AnswerLogRows = Annotated[
     int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
 ]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="FLOWERS_ALLOW_HOST",
+        metavar="NAME",
+        help="Name that it answers to besides, such as flowers.example.org; repeat for more; '*' for any.",
+    ),
+]
 OutliersFolder = Annotated[
     Path | None,
     typer.Option(

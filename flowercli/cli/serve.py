@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.loading import keep_numpy_to_one_thread
-from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Only
+from flowercli.cli.options import AllowHost, AnswerLog, AnswerLogRows, Device, Only
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 for a free one.")
     ] = 8000,
+    allow_host: AllowHost = None,
     workers: Annotated[
         int,
         typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
@@ -107,6 +108,7 @@ def serve(
     if log is not None:
         check_path(log)
     with needs_extra("serve"):
+        from flowercli.serving.hosts import Hosts
         from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings
         from flowercli.serving.page.files import served_page
@@ -127,7 +129,7 @@ def serve(
             threads=-(-available_cores() // workers),
             limits=limits,
             api_key=api_key,
-            cors_origins=tuple(cors_origin or ()),
+            hosts=Hosts.of(host, allow_host or (), cors_origin or ()),
             access_log=access_log,
             drain_seconds=drain_seconds,
             only=None if only is None else tuple(parse_only(only)),

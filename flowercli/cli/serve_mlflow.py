@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import AllowHost
+
 if TYPE_CHECKING:
     import socket
 
+    from flowercli.serving.hosts import Hosts
     from flowercli.tracking.store import Store
 
 HOST, PORT = "127.0.0.1", 8080
@@ -28,6 +31,7 @@ def serve_mlflow(
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one of this machine.")] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = PORT,
+    allow_host: AllowHost = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with the model.")] = 1,
     tracking: Annotated[
         bool, typer.Option("--tracking", help="Serve the records of runs instead, with MLflow's pages about them.")
@@ -50,18 +54,20 @@ def serve_mlflow(
     with needs_extra("serve"):
         if find_spec("mlflow") is None:  # Importing it would take a second, of a process that has no use for it.
             raise ModuleNotFoundError(name="mlflow")
+        from flowercli.serving.hosts import Hosts
         from flowercli.serving.mlflow_server import stopping_cleanly, take_port
         from flowercli.tracking.store import URI_VARIABLE, Store
     uri = tracking_uri or os.environ.get(URI_VARIABLE)
     store = Store.named(uri, runs) if uri else Store.beside(runs)
+    hosts = Hosts.of(host, allow_host or ())
     with stopping_cleanly(), take_port(host, port) as taken:
         if tracking:
-            _serve_runs(store, taken)
+            _serve_runs(store, taken, hosts if allow_host else None)
         else:
-            _serve_model(model, store, taken, workers)
+            _serve_model(model, store, taken, workers, hosts)
 
 
-def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int) -> None:
+def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int, hosts: Hosts) -> None:
     from flowercli.cli.output import note
     from flowercli.serving.mlflow_server import serve, url
     from flowercli.serving.mlflow_source import is_uri, served
@@ -70,15 +76,15 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
         store.require_records()
     with served(model, store.uri) as (path, name):
         address = url(taken)
-        serve(path, taken, workers, lambda: note(f"Serving {name} at {address}/invocations"))
+        serve(path, taken, workers, hosts, lambda: note(f"Serving {name} at {address}/invocations"))
     note("Stopped.")
 
 
-def _serve_runs(store: Store, taken: socket.socket) -> None:
+def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts | None) -> None:
     from flowercli.cli.output import note
     from flowercli.serving.mlflow_server import url
     from flowercli.tracking.server import serve_tracking
 
     store.require_records()
     address = url(taken)
-    serve_tracking(store, taken, lambda: note(f"The runs of {store.shown} are at {address}"))
+    serve_tracking(store, taken, hosts, lambda: note(f"The runs of {store.shown} are at {address}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -12,12 +13,15 @@ from typing import Any
 from uvicorn.config import STARTUP_FAILURE
 
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.serving.hosts import Hosts
 from flowercli.serving.mlflow_gate import Gate
 from flowercli.serving.mlflow_save import input_example, save_for_this_environment
 from flowercli.serving.parent import end_with_parent
 
 # MLflow's own variable for the model of its scoring server.
 MODEL_VARIABLE = "__pyfunc_model_path__"
+# The names that the server answers to, as JSON.
+HOSTS_VARIABLE = "FLOWERS_MLFLOW_HOSTS"
 
 
 def create() -> Gate:
@@ -40,7 +44,8 @@ def _create(path: Path) -> Gate:
     model = _load(path)
     # The first picture takes longer: no client has to wait for it.
     model.predict(input_example())
-    return Gate(scoring_server.init(model), MAX_PICTURES)
+    hosts = Hosts(**json.loads(os.environ[HOSTS_VARIABLE]))
+    return Gate(scoring_server.init(model), MAX_PICTURES, hosts)
 
 
 def _load(path: Path) -> Any:

@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from flowercli.serving.arriving import arrival_deadline
 from flowercli.serving.mlflow_request import RefusedError, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from flowercli.serving.hosts import Hosts
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,24 +28,37 @@ MAX_BODY = 48 * 2**20
 # Of what a worker has received and not answered; while it is read, each byte is held a few times.
 MAX_HELD = 4 * MAX_BODY
 MAX_REQUESTS = 64
-# For sending a request: stops clients that trickle.
+# For sending a request.
 RECEIVE_SECONDS = 30.0
 # For sending the rest of one that is refused: many clients read no answer before.
 DRAIN_SECONDS = 5.0
-ERROR_CODES = {408: "DEADLINE_EXCEEDED", 413: "REQUEST_LIMIT_EXCEEDED", 503: "TEMPORARILY_UNAVAILABLE"}
+ERROR_CODES = {
+    403: "PERMISSION_DENIED",
+    408: "DEADLINE_EXCEEDED",
+    413: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
 
 
 class Gate:
-    """An ASGI application around MLflow's, in one worker. All but ``POST /invocations`` passes it untouched."""
+    """An ASGI application around MLflow's, in one worker.
 
-    def __init__(self, app: App, most_pictures: int) -> None:
+    Of what has the name of this server, all but ``POST /invocations`` passes untouched.
+    """
+
+    def __init__(self, app: App, most_pictures: int, hosts: Hosts) -> None:
         self._app = app
+        self._hosts = hosts
         self._most_pictures = most_pictures
         self._requests = 0
         self._held = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or an event of the server's life."""
+        problem = self._hosts.problem(scope) if scope["type"] == "http" else None
+        if problem is not None:
+            await _refuse(send, RefusedError(problem.status, problem.detail))
+            return
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -77,13 +93,16 @@ class Gate:
         if self._requests > MAX_REQUESTS:
             raise RefusedError(503, "Too many requests are in work.")
         try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
+            async with asyncio.timeout(None) as clock:
+                now = asyncio.get_running_loop().time
+                started = now()
                 while not upload.complete:
+                    clock.reschedule(arrival_deadline(started, now(), upload.length, RECEIVE_SECONDS))
                     if self._held > MAX_HELD:
                         raise RefusedError(503, "Too much is in work.")
                     self._held += await upload.receive()
         except TimeoutError:
-            message = f"The request did not arrive within {RECEIVE_SECONDS:.0f} seconds."
+            message = f"The request stopped arriving, or took longer than {RECEIVE_SECONDS:.0f} seconds."
             raise RefusedError(408, message) from None
 
 

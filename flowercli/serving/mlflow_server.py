@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import http.client
+import json
 import os
 import signal
 import sys
 import threading
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE, Config
@@ -18,13 +20,16 @@ from uvicorn.supervisors import Multiprocess
 
 from flowercli.errors import ServingError
 from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
+from flowercli.serving.connections import LimitedProtocol
 from flowercli.serving.listening import bound, http_url
-from flowercli.serving.mlflow_app import MODEL_VARIABLE
+from flowercli.serving.mlflow_app import HOSTS_VARIABLE, MODEL_VARIABLE
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from flowercli.serving.hosts import Hosts
 
 APPLICATION = "flowercli.serving.mlflow_app:create"
 # For requests that are in work when the server is told to stop.
@@ -67,23 +72,26 @@ def url(taken: socket.socket) -> str:
     return http_url(LOOPBACK.get(host, host), port)
 
 
-def serve(model: Path, taken: socket.socket, workers: int, ready: Callable[[], None]) -> None:
+def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, then let the workers finish what they have begun.
 
     Args:
         model: the folder of an MLflow model, or a lone ``.onnx``.
         taken: the bound socket; closed at the end.
         workers: processes, each with the model.
+        hosts: the names that it answers to.
         ready: called when the first worker answers.
 
     Raises:
         ServingError: a worker cannot load the model; it has said why.
     """
     os.environ[MODEL_VARIABLE] = str(model)
+    os.environ[HOSTS_VARIABLE] = json.dumps(asdict(hosts))
     os.environ.setdefault(THREADS_VARIABLE, str(max(1, available_cores() // workers)))
     config = Config(
         APPLICATION,
         factory=True,
+        http=LimitedProtocol,
         workers=workers,
         log_config=_log_to_stderr(),
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from flowercli.serving.hosts import Hosts
     from flowercli.tracking.store import Store
 
 # Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
@@ -25,12 +26,13 @@ QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ign
 STOP_SECONDS = 10
 
 
-def serve_tracking(store: Store, taken: socket.socket, ready: Callable[[], None]) -> None:
+def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, ready: Callable[[], None]) -> None:
     """Run the server until it ends or an exception, which is what a signal is, ends this function.
 
     Args:
         store: a database; not a server.
         taken: the bound socket of the address to serve at; closed before the server takes it over.
+        hosts: the names that it answers to; ``None`` for MLflow's choice, which are loopback and private addresses.
         ready: called when it answers.
 
     Raises:
@@ -43,6 +45,10 @@ def serve_tracking(store: Store, taken: socket.socket, ready: Callable[[], None]
     command += ["--backend-store-uri", store.uri]
     if store.artifacts:
         command += ["--artifacts-destination", store.artifacts]
+    if hosts is not None:
+        # MLflow's patterns are of the whole header, with the port; of addresses it knows those with brackets.
+        names = [name for name in hosts.names if ":" not in name]
+        command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in names)]
     taken.close()
     stop = threading.Event()
     # In a session of its own a Ctrl-C reaches it once, from here.

@@ -23,8 +23,9 @@ from flowercli.serving.http.static import page_routes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from flowercli.serving.hosts import Hosts
     from flowercli.serving.http.access_log import AccessLog
     from flowercli.serving.http.service import Service
     from flowercli.serving.http.static import StaticFile
@@ -75,16 +76,36 @@ def create_app(
     if service.settings.api_key is not None:
         inner = KeyCheck(inner, service.settings.api_key, frozenset(page or {}))
     # Around the keys: a browser asks without one whether it may ask with one.
-    if service.settings.cors_origins:
+    if service.settings.hosts.origins:
         inner = CORSMiddleware(
             inner,
-            allow_origins=service.settings.cors_origins,
+            allow_origins=service.settings.hosts.origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
             max_age=PREFLIGHT_SECONDS,
         )
+    inner = HostCheck(inner, service.settings.hosts)
     return Guard(inner, service, own, frozenset(page or {}), log)
+
+
+class HostCheck:
+    """Refuses requests for another name than the service's, and those that a stranger's page sends.
+
+    Args:
+        app: what is behind it.
+        hosts: the names, and whose pages may ask.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        problem = self._hosts.problem(scope) if scope["type"] == "http" else None
+        app = self._app if problem is None else problem.response()
+        await app(scope, receive, send)
 
 
 def _add_classify(app: FastAPI, service: Service) -> None:
@@ -103,8 +124,8 @@ def _add_protocol(app: FastAPI, service: Service) -> None:
         app.get(path, **description)(route)
 
     def ready() -> dict[str, Any]:
-        if not service.ready:
-            raise busy(503, "not_ready", "The service is starting or ending.", READY_SECONDS)
+        if not service.ready or service.workers.all_stuck():
+            raise busy(503, "not_ready", "The service is starting, ending, or held by its pictures.", READY_SECONDS)
         return {"name": MODEL, "ready": True}
 
     async def infer(request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from flowercli.serving.arriving import arrival_deadline
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
@@ -31,26 +32,28 @@ class Bodies:
             Problem: 413, it is too large; 408, it comes too slowly; 415, it is compressed; 503, too much is held.
             ClientDisconnect: the client has gone.
         """
-        announced = self._announced(request)
+        self._check_announced(request)
         body = Body(self)
         try:
-            async with asyncio.timeout(self._limits.upload):
-                # What was announced is set aside at once, so that uploads that could not end are not begun.
-                body.hold(announced)
-                await self._receive(request, body)
+            async with asyncio.timeout(None) as clock:
+                await self._receive(request, body, clock)
         except TimeoutError:
             body.release()
-            message = f"The request took longer than {self._limits.upload:g} seconds to arrive."
+            message = f"The request stopped arriving, or took longer than {self._limits.upload:g} seconds."
             raise Problem(408, "too_slow", message, {"Connection": "close"}) from None
         except BaseException:
             body.release()
             raise
         return body
 
-    async def _receive(self, request: Request, body: Body) -> None:
+    async def _receive(self, request: Request, body: Body, clock: asyncio.Timeout) -> None:
         chunks = []
         more = True
+        now = asyncio.get_running_loop().time
+        started = now()
         while more:
+            # Room is set aside for what has arrived, so what was announced and does not come takes none.
+            clock.reschedule(arrival_deadline(started, now(), body.size, self._limits.upload))
             message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
@@ -61,14 +64,12 @@ class Bodies:
                 body.arrived(len(chunk))
         body.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _announced(self, request: Request) -> int:
+    def _check_announced(self, request: Request) -> None:
         encoding = request.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             raise Problem(415, "unsupported_encoding", "Compressed requests are not taken: send it as it is.")
         length = request.headers.get("content-length", "")
-        announced = int(length) if length.isdecimal() else 0
-        self.check(announced)
-        return announced
+        self.check(int(length) if length.isdecimal() else 0)
 
     def check(self, size: int) -> None:
         """Refuse a body of this size.
@@ -101,23 +102,16 @@ class Body:
     def __init__(self, bodies: Bodies) -> None:
         self.content = b""
         self.size = 0
-        self._held = 0
         self._bodies = bodies
-
-    def hold(self, size: int) -> None:
-        """Set room aside for so many bytes altogether."""
-        more = max(0, size - self._held)
-        self._bodies.take(more)
-        self._held += more
 
     def arrived(self, size: int) -> None:
         """Count bytes that have come."""
+        self._bodies.check(self.size + size)
+        self._bodies.take(size)
         self.size += size
-        self._bodies.check(self.size)
-        self.hold(self.size)
 
     def release(self) -> None:
         """Let the bytes go."""
         self.content = b""
-        self._bodies.give_back(self._held)
-        self._held = 0
+        self._bodies.give_back(self.size)
+        self.size = 0

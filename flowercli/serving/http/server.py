@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import signal
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from flowercli.allocator import give_large_pieces_back
+from flowercli.serving.connections import limited_protocol
 from flowercli.serving.http.access_log import AccessLog, set_up_logging
 from flowercli.serving.http.app import create_app
-from flowercli.serving.http.protocol import limited_protocol
 from flowercli.serving.http.service import Service, open_classifier
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ KEEP_ALIVE_SECONDS = 15
 # How long connections are kept, at the end, on which a request may be on its way.
 LAST_REQUESTS_TICKS = 25
 TICK = 0.02
+# After the seconds that requests are given: for the end of what else there is, such as a log.
+FORCE_SECONDS = 3.0
+STDERR = 2
 
 
 class Server(uvicorn.Server):
@@ -43,6 +47,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Be not ready, take what was accepted, stop listening, answer, and end."""
         self._service.drain()
+        end_by_force(self._service.settings.drain_seconds + FORCE_SECONDS)
         # One turn of the loop takes every connection that the system has accepted already.
         await asyncio.sleep(TICK)
         for server in self.servers:
@@ -64,6 +69,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def end_by_force(seconds: float) -> None:
+    """Have this process end after so many seconds, whatever its threads do, with where they were on stderr.
+
+    The clock needs no turn of Python's: a decoder may be in the midst of a picture, with Python's lock.
+    """
+    # The number, as Python has no stderr where none was there at its start.
+    faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+
+
 def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Service], None]) -> None:
     """Serve on a bound socket until a signal ends it.
 
@@ -81,8 +95,9 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Servi
     log = AccessLog() if settings.access_log else None
     page = settings.page(service.classifier) if settings.page else None
     app: Any = create_app(service, page=page, log=log)
+    protocol = limited_protocol(settings.limits.connections, settings.limits.upload)
     config = uvicorn.Config(
-        app, http=limited_protocol(settings.limits), ws="none", lifespan="on", log_config=None,
+        app, http=protocol, ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(settings.drain_seconds),
     )  # fmt: skip

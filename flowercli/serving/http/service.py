@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,7 @@ class Service:
         self.limits = settings.limits
         self.ready = False
         self.draining = False
+        self._drained_by = 0.0
         self.metrics = Metrics(classifier.bundle.class_names)
         self.metrics.describe(classifier.bundle, classifier.runtime)
         self.bodies = Bodies(settings.limits)
@@ -92,10 +94,12 @@ class Service:
     def drain(self) -> None:
         """Be no longer ready: what was accepted is answered, and connections end with their answer."""
         self.ready = False
+        if not self.draining:
+            self._drained_by = perf_counter() + self.settings.drain_seconds
         self.draining = True
 
     def stop(self) -> None:
         """End the threads and close the observers, after the last answer."""
         self.drain()
-        self.workers.stop()
+        self.workers.stop(max(0.0, self._drained_by - perf_counter()))
         self.observers.close()

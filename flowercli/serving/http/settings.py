@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowercli.errors import UsageError
+from flowercli.serving.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,8 @@ class Limits:
 
     ``body`` and ``held`` are bytes, of one request and of all that are under way; ``pixels`` those of one picture, as
     it is stored; ``images`` those of one request; ``queue`` the pictures that wait for a thread, ``wait`` the seconds
-    that one does; ``upload`` the seconds that a request may take to arrive; ``connections`` those that are open.
+    that one does, ``picture`` those that one may take; ``upload`` the seconds that a request may take to arrive;
+    ``connections`` those that are open.
     """
 
     body: int = 32 * MEBI
@@ -37,6 +39,7 @@ class Limits:
     images: int = 64
     queue: int = 64
     wait: float = 5.0
+    picture: float = 10.0
     upload: float = 30.0
     connections: int = 512
 
@@ -45,9 +48,10 @@ class Limits:
 class Settings:
     """How a server process is set up.
 
-    ``only`` are the class names that may be answered, ``None`` for all. ``page`` and ``observers`` are functions, which
-    each process calls with its classifier: the files of the page by URL path, and those who look at every answer. They
-    are module-level functions, or ``functools.partial`` of these.
+    ``hosts`` are the names that it answers to, and whose pages may ask. ``only`` are the class names that may be
+    answered, ``None`` for all. ``page`` and ``observers`` are functions, which each process calls with its classifier:
+    the files of the page by URL path, and those who look at every answer. They are module-level functions, or
+    ``functools.partial`` of these.
     """
 
     model: str | None = None
@@ -55,7 +59,7 @@ class Settings:
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
     api_key: str | None = None
-    cors_origins: tuple[str, ...] = ()
+    hosts: Hosts = field(default_factory=Hosts)
     access_log: bool = True
     drain_seconds: float = 30.0
     only: tuple[str, ...] | None = None
@@ -72,7 +76,7 @@ def check_settings(settings: Settings) -> None:
     key = settings.api_key
     if key is not None and not (key and key.isascii() and key.isprintable() and key == key.strip()):
         raise UsageError("The API key is empty or has other than printable ASCII characters.", hint=KEY_HINT)
-    for origin in settings.cors_origins:
+    for origin in settings.hosts.origins:
         if origin != "*" and not ORIGIN.fullmatch(origin):
             raise UsageError(
                 f"--cors-origin {origin}: not an origin.", hint="Such as https://example.org, without a path."

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src 'self' blob: data:; "
@@ -36,6 +37,7 @@ HEADERS = {
 LEVEL = 4
 # A graph hardly shrinks: its weights are as good as noise.
 WORTH = 0.9
+PIECE = 256 * 2**10
 NOT_WANTED = re.compile(r"q=0(\.0*)?")
 
 
@@ -49,6 +51,19 @@ class StaticFile(Protocol):
     @property
     def media_type(self) -> str:
         """The type, with its charset."""
+
+
+class InPieces(Response):
+    """A response whose bytes are handed over as the client reads them: one that does not, holds one piece."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = bytes(self.body)
+        for start in range(0, max(1, len(body)), PIECE):
+            end = start + PIECE
+            await send({"type": "http.response.body", "body": body[start:end], "more_body": end < len(body)})
 
 
 class Offered:
@@ -67,7 +82,7 @@ class Offered:
             return Response(status_code=304, headers=headers)
         if packed:
             headers["Content-Encoding"] = "gzip"
-        return Response(packed or self._file.content, headers=headers, media_type=self._file.media_type)
+        return InPieces(packed or self._file.content, headers=headers, media_type=self._file.media_type)
 
     async def _packed_for(self, request: Request) -> bytes | None:
         if not _takes_gzip(request.headers.get("accept-encoding", "")):

@@ -20,7 +20,7 @@ from flowercli.monitoring.features import Observation
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 # The weight of the latest picture in the mean that says how long a queue takes.
 LATEST = 0.05
 FIRST_GUESS = 0.02
+# Threads that pictures hold, beside those that work: each may hold the memory of its picture.
+MOST_LEFT_BEHIND = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,14 @@ Outcome = Answered | ImageError | Problem
 class Job:
     """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
 
-    __slots__ = ("classifier", "future", "left", "loop", "request", "results", "since", "top_k")
+    __slots__ = ("begun", "classifier", "future", "left", "loop", "request", "results", "since", "top_k")
 
     def __init__(self, count: int, classifier: Classifier, top_k: int, request: str | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
         self.results: list[Outcome | None] = [None] * count
+        # When a thread took each picture; written by that thread.
+        self.begun: list[float | None] = [None] * count
         self.left = count
         self.classifier = classifier
         self.top_k = top_k
@@ -73,8 +77,31 @@ class Job:
             self.future.set_result(self.results)
 
 
+class Worker(Thread):
+    """A thread, since when it is busy with one picture, and whether another has its place."""
+
+    def __init__(self, work: Callable[[Worker], None]) -> None:
+        super().__init__(name="flowers-worker", daemon=True)
+        self.busy_since: float | None = None
+        self.replaced = False
+        self._work = work
+
+    def run(self) -> None:
+        """Work until there is no more, or until this thread was replaced."""
+        self._work(self)
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether it has been busy with one picture for so long."""
+        since = self.busy_since
+        return since is not None and perf_counter() - since >= seconds
+
+
 class Workers:
-    """Threads that answer about pictures, one picture a batch, in the order in which they came."""
+    """Threads that answer about pictures, one picture a batch, in the order in which they came.
+
+    A decoder cannot be interrupted: a thread that a picture holds for too long gets a successor, and ends when it is
+    done.
+    """
 
     def __init__(
         self, classifier: Classifier, *, threads: int, limits: Limits, metrics: Metrics, observers: Observers
@@ -85,19 +112,25 @@ class Workers:
         self._observers = observers
         self._queue: SimpleQueue[tuple[Job, int, Input] | None] = SimpleQueue()
         self._mean_seconds = FIRST_GUESS
-        self._threads = [Thread(target=self._work, name=f"flowers-{number}", daemon=True) for number in range(threads)]
+        self._threads = [Worker(self._work) for _ in range(threads)]
+        self._left_behind: list[Worker] = []
 
     def start(self) -> None:
         """Start the threads."""
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """End the threads when the queue is empty."""
+    def stop(self, seconds: float) -> None:
+        """End the threads when the queue is empty; leave those behind that take longer than this."""
+        deadline = perf_counter() + seconds
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - perf_counter()))
+
+    def all_stuck(self) -> bool:
+        """Whether nothing can be answered any more: each thread is held by a picture, and has had its successors."""
+        return all(thread.is_stuck(self._limits.picture) for thread in self._threads)
 
     def check_room(self, pictures: int = 1) -> None:
         """Refuse pictures that would wait too long.
@@ -127,14 +160,15 @@ class Workers:
             request: its id, for the observers.
 
         Raises:
-            Problem: 429, there is no room; 503, they waited for too long.
+            Problem: 429, there is no room; 503, they waited or took for too long.
         """
         self.check_room(len(pictures))
         job = Job(len(pictures), classifier, top_k, request)
         for place, picture in enumerate(pictures):
             self._queue.put((job, place, picture))
         self._metrics.waiting.set(self._queue.qsize())
-        results = await job.future
+        await self._wait(job)
+        results = job.future.result()
         self._metrics.waiting.set(self._queue.qsize())
         outcomes = [outcome for outcome in results if outcome is not None]
         for outcome in outcomes:
@@ -142,22 +176,50 @@ class Workers:
                 raise outcome
         return outcomes
 
-    def _work(self) -> None:
-        while (task := self._queue.get()) is not None:
+    async def _wait(self, job: Job) -> None:
+        """Wait for a job; for no longer, where all threads are busy, than its pictures may wait and one may take.
+
+        Raises:
+            Problem: 503.
+        """
+        await asyncio.wait({job.future}, timeout=self._limits.wait)
+        if not job.future.done() and None not in job.begun:
+            left = self._limits.picture - (perf_counter() - max(since for since in job.begun if since is not None))
+            await asyncio.wait({job.future}, timeout=max(0.0, left))
+        if job.future.done():
+            return
+        job.future.cancel()
+        self._replace_stuck()
+        seconds = perf_counter() - job.since
+        raise busy(503, "too_slow", f"The pictures were not answered in {seconds:.1f} seconds.", seconds)
+
+    def _replace_stuck(self) -> None:
+        """Give each thread that a picture holds for too long a successor, as long as not too many are left behind."""
+        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+        for place, thread in enumerate(self._threads):
+            if len(self._left_behind) < MOST_LEFT_BEHIND and thread.is_stuck(self._limits.picture):
+                logger.error("A picture has held a thread for %.0f s; another takes its place.", self._limits.picture)
+                thread.replaced = True
+                self._left_behind.append(thread)
+                self._threads[place] = Worker(self._work)
+                self._threads[place].start()
+
+    def _work(self, thread: Worker) -> None:
+        while not thread.replaced and (task := self._queue.get()) is not None:
             job, place, picture = task
             del task
-            outcome = self._outcome(job, picture)
-            # The event loop may have ended, and nobody waits any more.
-            if not job.loop.is_closed():
-                job.loop.call_soon_threadsafe(job.done, place, outcome)
-            del job, picture, outcome
+            # Nobody may wait any more: the job was given up, or the event loop has ended.
+            if not job.future.done():
+                thread.busy_since = job.begun[place] = perf_counter()
+                outcome = self._outcome(job, picture, thread.busy_since)
+                thread.busy_since = None
+                if not job.loop.is_closed():
+                    job.loop.call_soon_threadsafe(job.done, place, outcome)
+                del outcome
+            del job, picture
 
-    def _outcome(self, job: Job, picture: Input) -> Outcome:
-        started = perf_counter()
-        waited = started - job.since
-        self._metrics.queue.observe(waited)
-        if waited > self._limits.wait:
-            return busy(503, "too_slow", f"The pictures waited for {waited:.1f} seconds.", waited)
+    def _outcome(self, job: Job, picture: Input, started: float) -> Outcome:
+        self._metrics.queue.observe(started - job.since)
         try:
             outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job, started)
         except ImageError as error:

@@ -1,0 +1,158 @@
+"""The HTTP protocol of uvicorn, with an end to what strangers may leave open: half-sent requests and unread answers.
+
+A connection waits for its client in one of three ways: for the headers of a request, for its body, or for an answer to
+be read. Each has limits, in bytes or seconds. Where all connections are taken, the one that has waited longest gives
+way.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from flowercli.serving.http.problems import MEDIA_TYPE, Problem, busy
+
+if TYPE_CHECKING:
+    import asyncio
+
+HEADER_SECONDS = 10.0
+# Of a request line with its headers; and of all that is sent around a body in pieces, beside half its size.
+HEADER_BYTES = 64 * 2**10
+# In which a client has to read what the system and uvicorn hold of an answer, some ten kilobytes.
+ANSWER_SECONDS = 10.0
+MAX_CONNECTIONS = 512
+# How long a connection may wait for its client before another may have its place.
+PATIENCE_SECONDS = 1.0
+TICK_SECONDS = 1.0
+
+LATE = Problem(408, "too_slow", "The headers took too long to arrive.")
+LARGE = Problem(431, "headers_too_large", f"The headers are larger than {HEADER_BYTES // 2**10} KiB.")
+FULL = busy(503, "too_many_connections", "Too many connections are open.", 1)
+BAD_REQUEST = Problem(400, "bad_request", "This is not HTTP.")
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Closes a connection that waits for its client for too long, or that is one too many."""
+
+    max_connections = MAX_CONNECTIONS
+    header_seconds = HEADER_SECONDS
+    answer_seconds = ANSWER_SECONDS
+    _tick: asyncio.TimerHandle | None = None
+    # When what it waits for now began, and whether that is the headers of a request; since when an answer lies unread.
+    _since = 0.0
+    _in_headers = True
+    _unread_since: float | None = None
+    # Of the request under way: bytes that came beside its body, and the bytes of the body.
+    _around = 0
+    _content = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take a connection, or say that there are too many."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._tick = self.loop.call_later(TICK_SECONDS, self._look)
+        if len(self.connections) > self.max_connections and not self._make_room():
+            self._end(FULL)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent; the first bytes of a request start its clock."""
+        before = self.cycle
+        if not self._in_headers and before.response_complete:
+            self._in_headers, self._since = True, self.loop.time()
+        self._around += len(data)
+        super().data_received(data)
+        if self.cycle is not before:
+            # Headers have come whole: within the limit, or in the one piece that went beyond it.
+            self._in_headers, self._since = False, self.loop.time()
+            self._around = 0
+        elif self._around > HEADER_BYTES + self._content // 2:
+            self._end(LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Start the count of a body."""
+        self._content = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Count a piece of a body."""
+        self._content += len(body)
+        self._around -= len(body)
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Note when an answer was given."""
+        self._since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Hold an answer back that the client does not read."""
+        self._unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with an answer that the client reads."""
+        self._unread_since = None
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        if self._tick is not None:
+            self._tick.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP in the form that all errors have."""
+        del msg
+        self._end(BAD_REQUEST)
+
+    def waits_since(self) -> float | None:
+        """Return since when the connection waits for its client; ``None`` where the client waits for us."""
+        if self._unread_since is not None:
+            return self._unread_since
+        waits = self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+        return self._since if waits else None
+
+    def _make_room(self) -> bool:
+        """Take the place of the connection that has waited longest, if that is long enough."""
+        others = [each for each in self.connections if isinstance(each, LimitedProtocol)]
+        waiting = [(since, each) for each in others if (since := each.waits_since()) is not None]
+        since, longest = min(waiting, key=lambda pair: pair[0])
+        if self.loop.time() - since < PATIENCE_SECONDS:
+            return False
+        longest.transport.abort()
+        return True
+
+    def _look(self) -> None:
+        """Look every second whether the client lets this connection wait for too long."""
+        now = self.loop.time()
+        self._tick = self.loop.call_later(TICK_SECONDS, self._look)
+        if not self.transport.get_write_buffer_size():
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        if self._unread_since is not None and now - self._unread_since > self.answer_seconds:
+            self.transport.abort()
+        elif self._in_headers and now - self._since > self.header_seconds:
+            self._end(LATE)
+
+    def _end(self, problem: Problem) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_plain_response(problem))
+            self.transport.close()
+
+
+def limited_protocol(connections: int, seconds: float) -> type[asyncio.Protocol]:
+    """Return the protocol class for at most so many connections and seconds for the headers of a request."""
+    limits = {"max_connections": connections, "header_seconds": min(HEADER_SECONDS, seconds)}
+    return type("Protocol", (LimitedProtocol,), limits)
+
+
+def _plain_response(problem: Problem) -> bytes:
+    """Return a whole HTTP response, for where there is no application yet."""
+    value: dict[str, Any] = problem.as_dict()
+    body = json.dumps(value).encode()
+    headers = {**problem.headers, "Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = [f"HTTP/1.1 {problem.status} {value['title']}", *(f"{name}: {text}" for name, text in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,220 @@
+"""``flowers serve`` while strangers keep its connections, its room or its threads, and a good client goes on asking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import resource
+import socket
+import threading
+import time
+
+import pytest
+from PIL import Image
+from serve_server import FORM, PICTURE, form, serving
+
+from flowercli.errors import ImageError
+from flowercli.inference.preprocess import load_picture
+from flowercli.serving.http import work
+from flowercli.serving.http.problems import Problem
+from flowercli.serving.http.service import Service, open_classifier
+from flowercli.serving.http.settings import Limits, Settings
+
+MEBI = 2**20
+HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+# Five megabytes of an answer.
+MODEL = b"GET /model/model.int8.onnx HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CONNECTIONS = 64
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    options = ("--max-connections", CONNECTIONS, "--max-held", 64, "--no-access-log")
+    with serving(tmp_path_factory.mktemp("serve"), *options) as running:
+        yield running
+
+
+@pytest.fixture
+def strangers(server):
+    """Return a function that opens a connection, sends bytes and keeps it."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(data: bytes) -> socket.socket:
+            connection = stack.enter_context(socket.socket())
+            # So that little of an answer fits into what the system keeps.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(30)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(data)
+            return connection
+
+        yield connect
+
+
+def worst_seconds(server, seconds: float) -> float:
+    """Ask ten times a second and return the longest time that an answer took."""
+    longest, end = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.monotonic()
+        assert server.classify(PICTURE).status == 200
+        longest = max(longest, time.monotonic() - started)
+        time.sleep(0.1)
+    return longest
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that comes until the connection ends."""
+    content = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            content += chunk
+    return content
+
+
+def test_clients_that_never_read_make_room(server, strangers):
+    kept = [strangers(MODEL * 2) for _ in range(CONNECTIONS)]
+    time.sleep(1.2)
+    assert worst_seconds(server, 3) < 1
+    assert len(kept) == CONNECTIONS
+
+
+def test_a_client_that_never_reads_is_ended(strangers):
+    connection = strangers(MODEL)
+    time.sleep(14)
+    content = received(connection)
+    assert b"200 OK" in content
+    assert len(content) < int(content.partition(b"content-length: ")[2].split(b"\r\n")[0])
+
+
+def test_announced_bytes_take_no_room(server, strangers):
+    before = server.memory()
+    for _ in range(16):
+        strangers(HEAD + b"Content-Length: 33554432\r\n\r\nx")
+    assert worst_seconds(server, 2) < 1
+    assert server.memory() < before + 30
+
+
+def test_a_body_that_stops_is_ended_before_its_time(strangers):
+    started = time.monotonic()
+    assert received(strangers(HEAD + b"Content-Length: 2000\r\n\r\n" + bytes(1000))).startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"GET /" + b"x" * 60000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nTrailer: ",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;extension=",
+    ],
+    ids=["header", "address", "trailer", "extension"],
+)
+def test_headers_have_a_limit(server, strangers, before):
+    used = server.memory()
+    connection = strangers(before)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 64 * MEBI:
+            connection.sendall(b"x" * 2**16)
+            sent += 2**16
+    assert sent < 16 * MEBI
+    assert server.memory() < used + 30
+    assert server.classify(PICTURE).status == 200
+
+
+def test_small_pieces_of_a_body_are_taken(strangers):
+    pieces = b"".join(b"20\r\n" + PICTURE[at : at + 32] + b"\r\n" for at in range(0, len(PICTURE) // 32 * 32, 32))
+    connection = strangers(HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")
+    # The last bytes of a JPEG are missing.
+    assert received(connection).startswith(b"HTTP/1.1 422 ")
+
+
+@pytest.fixture(scope="module")
+def slow_picture():
+    """Return a picture within the limits that takes about a third of a second to decode."""
+    buffer = io.BytesIO()
+    noise = Image.effect_noise((700, 700), 90).resize((4600, 4600), Image.Resampling.NEAREST)
+    noise.convert("RGB").save(buffer, "WEBP", lossless=True, method=0)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """Return a picture that holds its thread until the end of the test, as no decoder here is known to do."""
+    end = threading.Event()
+
+    def load(source, *arguments):
+        if source == b"stuck":
+            end.wait()
+        return load_picture(source, *arguments)
+
+    monkeypatch.setattr(work, "load_picture", load)
+    yield b"stuck"
+    end.set()
+
+
+@pytest.fixture
+def service(stuck):
+    settings = Settings(threads=1, limits=Limits(wait=0.5, picture=1.0), drain_seconds=0.1)
+    running = Service(open_classifier(settings), settings)
+    running.start()
+    yield running, stuck
+    running.stop()
+
+
+def test_a_thread_that_a_picture_holds_is_replaced(service, caplog):
+    running, stuck = service
+
+    async def ask(picture):
+        return await running.workers.answer([picture], running.classifier)
+
+    async def ask_all():
+        held = asyncio.create_task(ask(stuck))
+        await asyncio.sleep(0)
+        with pytest.raises(Problem, match="not answered in") as late:
+            await ask(PICTURE)
+        with pytest.raises(Problem, match="not answered in"):
+            await held
+        assert (late.value.status, late.value.code) == (503, "too_slow")
+        assert "another takes its place" in caplog.text
+        assert not running.workers.all_stuck()
+        return await ask(PICTURE)
+
+    assert not isinstance(asyncio.run(ask_all())[0], ImageError)
+
+
+def test_no_more_threads_are_left_behind_than_may_be(service):
+    running, stuck = service
+
+    async def ask_all():
+        for _ in range(work.MOST_LEFT_BEHIND + 1):
+            assert not running.workers.all_stuck()
+            with pytest.raises(Problem):
+                await running.workers.answer([stuck], running.classifier)
+
+    asyncio.run(ask_all())
+    assert running.workers.all_stuck()
+
+
+def test_the_end_does_not_wait_for_pictures(tmp_path, slow_picture):
+    pictures = form(*(("slow.webp", slow_picture) for _ in range(30)))
+    with serving(tmp_path, "--drain-seconds", 0.5) as server, socket.socket() as connection:
+        connection.connect(("127.0.0.1", server.port))
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['Content-Type']}\r\n"
+        connection.sendall(f"{head}Content-Length: {len(pictures)}\r\n\r\n".encode() + pictures)
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert server.end() == 0
+        assert time.monotonic() - started < 2.5
+
+
+def test_many_connections_at_once(server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    kept = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(300)]
+    time.sleep(1.2)
+    assert worst_seconds(server, 2) < 1
+    for connection in kept:
+        connection.close()

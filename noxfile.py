@@ -165,7 +165,7 @@ def class_names(folder: str) -> list[str]:
 
 
 def gather_unseen(target: Path, outliers: str, garden: str) -> str:
-    """Link the outliers, and the photographs of the flowers that are left out at first, into one folder; return its path."""
+    """Link the outliers, and the photographs of the flowers left out at first, into one folder; return its path."""
     kinds = [*(path for path in Path(outliers).iterdir()), *(Path(garden) / name for name in sorted(UNSEEN))]
     for picture in sorted(path for kind in kinds for path in kind.iterdir()):
         link = target / picture.parent.name / picture.name

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
+import re
 import shutil
+import sys
 import tempfile
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARTIAL_PREFIX = ".partial-"
+# A file system has room for 255 bytes.
+LONGEST_NAME = 48
+OWNER = re.compile(r"(\d+)-")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,42 +30,45 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write bytes under a temporary name in the same folder, then rename it into place."""
-    descriptor, name = tempfile.mkstemp(prefix=PARTIAL_PREFIX, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; this is an ordinary file.
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def replace_file(source: Path, target: Path) -> None:
     """Move a finished file over ``target``, across file systems too, without a moment of half a file."""
-    temporary = target.with_name(PARTIAL_PREFIX + target.name)
-    try:
+    with new_file(target) as temporary:
         shutil.move(source, temporary)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which takes the place of ``path`` if the block succeeds.
+
+    It lies in a folder of its own beside ``path``, whose name starts with ``.partial-``: another process may be writing
+    the same file. What a killed process leaves there, the next one for this path deletes.
+    """
+    sweep(path)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    temporary = folder / path.name
+    try:
+        yield temporary
         temporary.chmod(0o644)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` that becomes ``path`` if the block succeeds.
 
-    Its name starts with ``.partial-``; what a killed process leaves under it is safe to delete.
+    Its name starts with ``.partial-``; what a killed process leaves under it, the next one for this path deletes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{path.name}-", dir=path.parent))
+    sweep(path)
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -80,3 +91,40 @@ def replace_folder(source: Path, target: Path) -> None:
         source.rename(target)
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Delete what processes of this machine that are no more left half-written of a file or folder."""
+    start = _of_this_machine(path)
+    for name in glob.iglob(glob.escape(start) + "*", root_dir=path.parent, include_hidden=True):
+        found = OWNER.match(name, len(start))
+        if found is None or _is_alive(int(found[1])):
+            continue
+        left = path.parent / name
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def _prefix(path: Path) -> str:
+    """Return the start of a temporary name, which tells whose it is."""
+    return f"{_of_this_machine(path)}{os.getpid()}-"
+
+
+def _of_this_machine(path: Path) -> str:
+    # Process numbers mean nothing on another machine, whose files may be in the same folder.
+    return f"{PARTIAL_PREFIX}{path.name[:LONGEST_NAME]}-{zlib.crc32(platform.node().encode()):08x}-"
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # There, asking in this way would end it.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -170,7 +170,7 @@ def _read() -> list[Installed]:
     path = data_home() / INDEX
     try:
         return [Installed(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (ValueError, TypeError) as error:
         raise DataError(f"The index {path} is damaged: {error}.", hint=f"Delete it: rm {path}") from error

@@ -219,7 +219,7 @@ def test_bundle_without_reference_says_how_to_make_one(run, usual, copy):
     assert f"flowers reference {copy} --data DIR" in done.err
 
 
-@pytest.mark.parametrize("damage", ["bytes", "pickle", "lengths", "numbers", "classes", "older", "newer"])
+@pytest.mark.parametrize("damage", ["bytes", "pickle", "lengths", "numbers", "classes", "bomb", "older", "newer"])
 def test_damaged_references_are_refused(run, usual, copy, reference, damage):
     path = copy / REFERENCE
     if damage == "bytes":
@@ -231,12 +231,14 @@ def test_damaged_references_are_refused(run, usual, copy, reference, damage):
             "pickle": {"confidence": np.array([{}] * len(reference.sample), dtype=object)},
             "lengths": {"confidence": arrays["confidence"][:-1]},
             "numbers": {"known": arrays["known"] * np.inf},
+            # Four thousand times as large unpacked.
+            "bomb": {"more": np.zeros(2**24)},
             "classes": {"class_index": arrays["class_index"] + 999},
             "older": {"version": np.array(VERSION - 1)},
             "newer": {"version": np.array(VERSION + 1)},
         }[damage]
         with path.open("wb") as file:
-            np.savez(file, **(arrays | changed))
+            np.savez_compressed(file, **(arrays | changed))
     done = run("drift", usual, "--reference", copy)
     assert (done.code, "is not the file the bundle lists" in done.err) == (1, True)
     list_again(copy)

@@ -212,16 +212,41 @@ def test_logs_of_other_formats_are_refused(run, tmp_path, version, hint):
         assert hint.format(tmp_path) in done.err
 
 
-@pytest.mark.parametrize("value", ["9e999", "-9e999", "'much'"])
-def test_what_is_no_number_in_a_log_is_damage(run, tmp_path, value):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE answers SET known = 9e999 WHERE id = 2",
+        "UPDATE answers SET known = -9e999 WHERE id = 2",
+        "UPDATE answers SET known = 'much' WHERE id = 2",
+        "UPDATE answers SET confidence = 41 WHERE id = 2",
+        "UPDATE answers SET class_index = 9000000000000000000 WHERE id = 2",
+        "UPDATE answers SET class_index = -1 WHERE id = 2",
+        "UPDATE answers SET time = 1e300 WHERE id = 2",
+        "UPDATE models SET class_names = '[[[['",
+        "UPDATE models SET class_names = '{\"a\": 1}'",
+    ],
+)
+def test_what_no_answer_is_in_a_log_is_damage(run, tmp_path, change):
     log = tmp_path / "log.db"
     run("classify", SAMPLES, "--log", log)
     with sqlite3.connect(log) as connection:
-        connection.execute(f"UPDATE answers SET known = {value} WHERE id = 2")  # noqa: S608  (ours)
+        connection.execute(change)
     connection.close()
     done = run("drift", log, "--json")
     assert (done.code, done.out) == (1, "")
     assert f"The log {log} is damaged" in done.err
+
+
+def test_a_log_that_is_a_program_is_not_run(run, tmp_path):
+    log = tmp_path / "log.db"
+    run("classify", SAMPLES / "rose.jpg", "--log", log)
+    with sqlite3.connect(log) as connection:
+        connection.execute("ALTER TABLE answers RENAME TO kept")
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n"
+        connection.execute(f"CREATE VIEW answers AS {endless}")
+    connection.close()
+    done = run("drift", log)
+    assert (done.code, "is no log of answers" in done.err) == (1, True)
 
 
 def test_answer_that_is_no_number_is_told_and_never_logged(tmp_path, classifier):

@@ -111,6 +111,18 @@ def test_nothing_to_resume(run, tmp_path, trained):
     assert "is finished" in finished.err
 
 
+def test_a_run_looks_nothing_up(unfinished, run, tmp_path, monkeypatch):
+    copy = shutil.copytree(unfinished, tmp_path / "copy.unfinished")
+    recorded = json.loads((copy / "run.json").read_text())
+    for change in ({"output": "${oc.env:SECRET}"}, {"batch_size": -3}, {"output": {"${oc.env:SECRET}": 1}}):
+        changed = {**recorded, "config": {**recorded["config"], **change}}
+        (copy / "run.json").write_text(json.dumps(changed))
+        monkeypatch.setenv("SECRET", "told-to-nobody")
+        result = run("train", "--resume", copy)
+        assert (result.code, "is damaged" in result.err) == (1, True)
+        assert "told-to-nobody" not in result.err
+
+
 def test_damaged_checkpoint_is_told(unfinished, run, tmp_path):
     copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
     whole = (copy / LAST).read_bytes()

@@ -27,7 +27,7 @@ def average(
     together; the mean of their weights keeps most of that, in one model. It is calibrated anew on
     validation, and has no ONNX files yet.
     """
-    from flowercli.cli.output import note
+    from flowercli.cli.output import note, print_text
     from flowercli.errors import needs_extra
     from flowercli.models import load_model
 
@@ -39,4 +39,4 @@ def average(
     metrics = result.section["metrics"]["val"]["torch"]
     note(f"Accuracy on validation {metrics['accuracy']['value']:.2%}. Now: flowers export {result.path} --onnx --int8")
     # The one line of data: where the bundle is.
-    typer.echo(str(result.path))
+    print_text(result.path)

@@ -6,8 +6,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flowercli.cli.output import one_line, print_json, stderr_console
+from flowercli.cli.output import print_json, stderr_console
 from flowercli.inference.classifier import Prediction
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,10 +62,10 @@ def _print_plain(result: Result) -> None:
     """Tab-separated: path, class, confidence, and why it is rejected or nothing; or path, 'error', code, message."""
     outcome = result.outcome
     if isinstance(outcome, Prediction):
-        fields = [one_line(result.path), outcome.predicted_class, f"{outcome.confidence:.4f}"]
+        fields = [result.path, outcome.predicted_class, f"{outcome.confidence:.4f}"]
         fields += [outcome.reason] if outcome.reason else []
     else:
-        fields = [one_line(result.path), "error", outcome.code, outcome.message]
-    sys.stdout.write("\t".join(fields) + "\n")
+        fields = [result.path, "error", outcome.code, outcome.message]
+    sys.stdout.write("\t".join(map(one_line, fields)) + "\n")
     # Whoever reads the pipe may wait for this very line.
     sys.stdout.flush()

@@ -8,8 +8,9 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flowercli.cli.output import one_line, stdout_console
+from flowercli.cli.output import stdout_console
 from flowercli.inference.classifier import UNSURE, Prediction, in_words
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

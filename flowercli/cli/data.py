@@ -60,7 +60,7 @@ def push(
 
     What is there already is not sent again; a push that was killed goes on where it was. Prints the .dvc file.
     """
-    from flowercli.cli.output import note, print_json
+    from flowercli.cli.output import note, print_json, print_text
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
@@ -79,7 +79,7 @@ def push(
             | {"size": result.size, "objects_sent": result.objects_sent}
         )
     else:
-        typer.echo(file)
+        print_text(file)
 
 
 @data.command("pull")
@@ -94,7 +94,7 @@ def pull(
     What is there already is not fetched again; a pull that was killed goes on where it was. Prints the folders.
     """
     from flowercli.cli.download_progress import downloading
-    from flowercli.cli.output import note, print_json
+    from flowercli.cli.output import note, print_json, print_text
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
@@ -112,7 +112,7 @@ def pull(
     for result in results:
         if not result.changed:
             note(f"{shown(result.path)} is current.")
-        typer.echo(shown(result.path))
+        print_text(shown(result.path))
 
 
 @data.command("status")
@@ -150,11 +150,11 @@ def pipeline(
 
     Existing files are never replaced.
     """
-    from flowercli.cli.output import note
+    from flowercli.cli.output import note, print_text
     from flowercli.data.versions.pipeline import write_pipeline
 
     for path in write_pipeline(Path.cwd(), dataset, model):
-        typer.echo(path.name)
+        print_text(path.name)
     note("Now: dvc repro && dvc metrics show && dvc plots show")
 
 

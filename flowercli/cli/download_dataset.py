@@ -52,12 +52,12 @@ def dataset(
         raise UsageError("--repo and --path belong together.", hint=IN_REPOSITORY)
     found = find_source(source, url=url, sha256=sha256, name=name, place=place)
     result = _download(found, output, Patience(retries=retries, timeout=timeout))
-    if json_output:
-        from flowercli.cli.output import print_json
+    from flowercli.cli.output import print_json, print_text
 
+    if json_output:
         print_json(_summary(result))
     else:
-        typer.echo(str(result.entry.path))
+        print_text(result.entry.path)
 
 
 def _download(source: DatasetSource, output: Path | None, patience: Patience) -> Dataset:

@@ -70,10 +70,10 @@ def backbone(
 def _print(entry: Installed, *, json_output: bool) -> None:
     from dataclasses import asdict
 
-    from flowercli.cli.output import print_json
+    from flowercli.cli.output import print_json, print_text
 
     if json_output:
         print_json(asdict(entry) | {"path": str(entry.path)})
     else:
         # The one line of data: where it is.
-        typer.echo(str(entry.path))
+        print_text(entry.path)

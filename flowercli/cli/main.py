@@ -83,10 +83,11 @@ def _first(arguments: Sequence[str]) -> str | None:
 
 def run() -> None:
     """Be the console script."""
-    from flowercli.cli.output import encode_all
+    from flowercli.cli.output import encode_all, mend_streams
 
     codes: list[int] = []
     atexit.register(_end_at_once, codes)  # Registered first, it is called last.
+    mend_streams()
     encode_all()
     code = main()
     if _first(sys.argv[1:]) in ENDED_AT_ONCE:

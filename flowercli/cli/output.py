@@ -1,14 +1,17 @@
-"""How things are printed: data to stdout, everything else to stderr."""
+"""How things are printed: data to stdout, everything else to stderr; nothing unseen that others wrote."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import sys
-import unicodedata
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from flowercli import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,25 +20,24 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 WIDTH_IN_A_PIPE = 160
-# Unicode categories: control characters, and bytes of a file name that are no text.
-UNPRINTABLE = frozenset({"Cc", "Cs"})
+STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 @cache
 def stdout_console() -> Console:
     """Return rich's console for data."""
-    from rich.console import Console
+    from flowercli.cli.console import SafeConsole
 
     # No emoji: a path may well hold `:x:`. A pipe has no width: what is printed there is as wide as it needs to be.
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
+    return SafeConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE)
 
 
 @cache
 def stderr_console() -> Console:
-    """Return rich's console for progress, notes and warnings."""
-    from rich.console import Console
+    """Return rich's console for progress, notes and warnings; one that cannot be written to stops nothing."""
+    from flowercli.cli.console import SafeConsole
 
-    return Console(stderr=True, highlight=False, emoji=False)
+    return SafeConsole(stderr=True, highlight=False, emoji=False)
 
 
 def note(message: str) -> None:
@@ -56,6 +58,12 @@ def tell_error(message: str, hint: str | None) -> None:
         console.print(hint, markup=False, soft_wrap=True)
 
 
+def print_text(text: object) -> None:
+    """Print a line of data on stdout, such as a path: as it is for a program, safe to see on a terminal."""
+    line = str(text)
+    sys.stdout.write((shown.one_line(line) if sys.stdout.isatty() else line) + "\n")
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on one line of stdout."""
     sys.stdout.write(json_line(value))
@@ -72,14 +80,32 @@ def json_line(value: Any) -> str:
         text.encode(sys.stdout.encoding or "utf-8", "strict")
     except UnicodeEncodeError:
         text = json.dumps(value)
-    return text + "\n"
+    return shown.json_line(text) + "\n"
 
 
-def one_line(text: str) -> str:
-    """Return text with its control characters as escapes: a file name can neither break a row nor steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNPRINTABLE else c for c in text)
+def mend_streams() -> None:
+    """Give this process the streams that it was started without, as by ``2>&-``: they lead nowhere.
+
+    Otherwise the next file that is opened would get the number of the missing one, and Python has nothing to write to.
+    """
+    for number, (name, mode) in enumerate(STREAMS):
+        if getattr(sys, name) is not None:
+            continue
+        with contextlib.suppress(OSError):
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number and not _is_open(number):
+                os.dup2(opened, number)
+                os.close(opened)
+                opened = number
+            setattr(sys, name, os.fdopen(opened, mode))
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def encode_all() -> None:
@@ -132,5 +158,5 @@ def print_table(
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position == 0 or column in left else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown.one_line, row))
     (console or stdout_console()).print(table, markup=False)

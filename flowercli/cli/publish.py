@@ -25,7 +25,7 @@ def publish(
     holds a bundle, and is left alone if it holds anything else. HF_TOKEN has to be a token that may write.
     """
     from flowercli.cli.download_progress import DownloadProgress
-    from flowercli.cli.output import note, print_json
+    from flowercli.cli.output import note, print_json, print_text
     from flowercli.hub.client import patience
     from flowercli.hub.publish import contents, target
     from flowercli.hub.publish import publish as send
@@ -45,7 +45,7 @@ def publish(
         print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit, "private": done.private})
     else:
         # The one line of data: where it is.
-        typer.echo(done.url)
+        print_text(done.url)
 
 
 def _list(files: dict[str, bytes | Path], repo_id: str, *, json_output: bool) -> None:

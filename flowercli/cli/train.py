@@ -116,6 +116,7 @@ def _resume(arguments: list[str], output: Path | None, options: list[str]) -> No
 
 def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener], TrainResult]) -> None:
     """Show and record a run, and print the path of its bundle."""
+    from flowercli.cli.output import print_text
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.cli.train_tracking import log_result, tracked
     from flowercli.training.listeners import Listeners
@@ -128,7 +129,7 @@ def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener
         log_result(tracking, result)
     progress.summarise(result)
     # The one line of data: where the bundle is.
-    typer.echo(str(result.bundle.path))
+    print_text(result.bundle.path)
 
 
 def _draw(result: TrainResult) -> None:

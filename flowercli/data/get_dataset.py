@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from flowercli import installed
-from flowercli.atomic import PARTIAL_PREFIX, new_folder
+from flowercli.atomic import new_folder
 from flowercli.data.archive import extract
 from flowercli.data.duplicates import fingerprint_all
 from flowercli.data.scan import scan_dataset
@@ -83,8 +82,6 @@ def get_dataset(source: DatasetSource, output: Path | None, listener: DatasetLis
         there = _already(source, target)
         if there:
             return there
-        if output is None:
-            _tidy_up(target)
         archive = _fetch_all(source, files, listener, patience)
         dataset = _unpack(source, archive, files, target, listener)
         shutil.rmtree(files, ignore_errors=True)
@@ -187,11 +184,3 @@ def _entry(source: DatasetSource, archive: Fetched, folder: Path, target: Path) 
         installed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         where=where,
     )
-
-
-def _tidy_up(target: Path) -> None:
-    """Delete what a killed process left of this very dataset; its lock is ours."""
-    left = re.compile(re.escape(f"{PARTIAL_PREFIX}{target.name}-") + r"[a-z0-9_]{8}")
-    for path in target.parent.glob(f"{PARTIAL_PREFIX}*"):
-        if left.fullmatch(path.name):
-            shutil.rmtree(path, ignore_errors=True)

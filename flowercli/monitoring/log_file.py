@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # "flow": says whose file it is, also to the program `file`.
 APPLICATION = 0x666C6F77
 VERSION = 2
+# The last second that Python has a date for, some years early.
+END_OF_TIMES = 250e9
+MOST_CLASSES = 2**16
 WAIT_FOR_OTHERS = 5.0
 SCHEMA = """
 CREATE TABLE models (
@@ -44,6 +47,11 @@ INSERT = (
 )
 COLUMNS = ("time", "class_index", "confidence", "known", "brightness", "width", "height", "graph")
 Row = tuple[Any, ...]
+OWN_TABLES = 2
+TABLES = (
+    "SELECT count(*) FROM sqlite_master WHERE name IN ('models', 'answers') AND type = 'table'"
+    " AND sql NOT LIKE 'CREATE VIRTUAL%'"
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,20 @@ def models_in(path: Path) -> list[LoggedModel]:
     )
     with open_to_read(path) as connection:
         rows = connection.execute(query).fetchall()
-    return [LoggedModel(key, name, graph, tuple(json.loads(names)), count) for key, name, graph, names, count in rows]
+    try:
+        return [
+            LoggedModel(str(key), str(name), str(graph), _names(names), count)
+            for key, name, graph, names, count in rows
+        ]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LogError(f"The log {path} is damaged: {error}.") from error
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names is no list of names")
+    return tuple(names)
 
 
 def read(path: Path, model: str, since: float = 0.0) -> Logged:
@@ -171,9 +192,31 @@ def read(path: Path, model: str, since: float = 0.0) -> Logged:
     times, graphs = columns.pop("time"), columns.pop("graph")
     try:
         sample = Sample.of(columns)
-    except (TypeError, ValueError) as error:
+        logged = Logged(np.array(times, dtype=np.float64), sample, tuple(sorted(set(graphs))))
+    except (TypeError, ValueError, OverflowError) as error:
         raise LogError(f"The log {path} is damaged: {error}.") from error
-    return Logged(np.array(times, dtype=np.float64), sample, tuple(sorted(set(graphs))))
+    _check_values(logged, path)
+    return logged
+
+
+def _check_values(logged: Logged, path: Path) -> None:
+    """Refuse numbers that no answer has.
+
+    Raises:
+        LogError: there are some.
+    """
+    sample = logged.sample
+    finite = [logged.times, *vars(sample).values()]
+    shares = [sample.confidence, sample.known]
+    counts = [sample.class_index, sample.width, sample.height]
+    if not (
+        all(np.isfinite(values).all() for values in finite)
+        and all(((values >= 0) & (values <= 1)).all() for values in shares)
+        and all((values >= 0).all() for values in counts)
+        and (sample.class_index < MOST_CLASSES).all()
+        and (np.abs(logged.times) < END_OF_TIMES).all()
+    ):
+        raise LogError(f"The log {path} is damaged: it has numbers that no answer has.")
 
 
 @contextmanager
@@ -221,12 +264,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> bool:
     except sqlite3.DatabaseError as error:
         raise LogError(f"{path} is no log of answers: {error}.", hint="Choose another file.") from error
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute(TABLES).fetchone()
     if application != APPLICATION:
         raise LogError(f"{path} is the database of another program.", hint="Choose another file.")
     if version != VERSION:
         message = f"{path} has log format {version}; this version knows format {VERSION}."
         new = f"Start a new log: flowers classify PICTURES --log {path.with_stem(path.stem + '-new')}"
         raise LogError(message, hint=new if version < VERSION else "pip install --upgrade flowercli, or log elsewhere.")
+    if tables != OWN_TABLES:  # A view of that name is a program: it may run for ever.
+        raise LogError(f"{path} is no log of answers.", hint="Choose another file.")
     return False
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flowercli.atomic import replace_file
+from flowercli.atomic import new_file
 from flowercli.monitoring.log_file import open_to_read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = 20_000
 QUERY = (
@@ -44,14 +45,15 @@ def write_parquet(log: Path, target: Path) -> int:
         LogError: there is no such log.
     """
     written = 0
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder, open_to_read(log) as connection:
-        whole = Path(folder) / target.name
-        with pq.ParquetWriter(whole, SCHEMA, compression="zstd") as writer:
-            cursor = connection.execute(QUERY)
-            while rows := cursor.fetchmany(ROWS):
-                writer.write_table(pa.Table.from_pylist([_named(row) for row in rows], SCHEMA))
-                written += len(rows)
-        replace_file(whole, target)
+    with (
+        new_file(target) as whole,
+        open_to_read(log) as connection,
+        pq.ParquetWriter(whole, SCHEMA, compression="zstd") as writer,
+    ):
+        cursor = connection.execute(QUERY)
+        while rows := cursor.fetchmany(ROWS):
+            writer.write_table(pa.Table.from_pylist([_named(row) for row in rows], SCHEMA))
+            written += len(rows)
     return written
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
@@ -37,6 +38,26 @@ STORED = {
     "width": np.dtype("<u4"),
     "height": np.dtype("<u4"),
 }
+
+
+FACTS = ("version", "graph")
+# What zipfile, zlib and numpy raise: also for compressions that are unknown, keys that are missing, and sizes that lie.
+DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, RuntimeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def check_unpacked(file: BinaryIO) -> None:
+    """Refuse an archive that would be larger unpacked than any reference.
+
+    Raises:
+        ValueError: it is.
+    """
+    with zipfile.ZipFile(file) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+            raise ValueError("it is too large unpacked")
+    file.seek(0)
 
 
 @dataclass(frozen=True)
@@ -71,9 +92,11 @@ class Reference:
             raise BundleError(f"{path} is too large for a reference.")
         try:
             # Opened here: numpy leaves a file open that is no archive.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return cls._checked({name: file[name] for name in file.files}, bundle)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            with path.open("rb") as opened:
+                check_unpacked(opened)
+                with np.load(opened, allow_pickle=False) as file:
+                    return cls._checked({name: file[name] for name in (*FACTS, *STORED)}, bundle)
+        except DAMAGED as error:
             hint = f"flowers reference {bundle.path}"
             raise BundleError(f"The reference {path} is damaged: {error}.", hint=hint) from error
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import MACHINE_BOUND
 from flowercli.inference.classifier import in_words
+from flowercli.shown import in_markdown
 from flowercli.training import card_tables
 from flowercli.training.intervals import number_text, share_text
 
@@ -25,6 +26,7 @@ def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
         description: the bundle's.
         usage: how to ask the model, in Markdown.
     """
+    description = in_markdown(description)
     section = description["flowers"]
     parts = [
         _front_matter(),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT_CONFIG = "train"
+INTERPOLATION = "${"
 
 
 def config_dir() -> Path:
@@ -83,15 +84,34 @@ def as_dict(config: TrainConfig) -> dict[str, Any]:
 def config_from_dict(recorded: dict[str, Any]) -> TrainConfig:
     """Return the configuration that ``as_dict`` recorded.
 
+    A run may be somebody else's: it is data, and what OmegaConf would look up, such as ``${oc.env:KEY}``, is refused.
+
     Raises:
         ValueError: it is not one.
     """
+    if any(INTERPOLATION in text for text in _texts(recorded)):
+        raise ValueError(f"the configuration of a run has values, and no {INTERPOLATION}…}}")
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), recorded))
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     assert isinstance(config, TrainConfig)
+    if problems := list(_out_of_range(config)):
+        raise ValueError(problems[0])
     return config
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in containers, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(key)
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _out_of_range(config: TrainConfig) -> Iterator[str]:

@@ -80,7 +80,7 @@ class RunFolder:
             recorded = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
             config = config_from_dict(recorded["config"])
             identity, cfg, then = (recorded[key] for key in ("identity", "pretrained_cfg", "versions"))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TrainingError(f"{folder / RUN_FILE} is damaged: {error}.") from error
         return cls(folder, identity, config, Manifest.read(folder / MANIFEST), cfg, then)
 

@@ -1,0 +1,32 @@
+"""rich's console, with nothing in what it prints that could steer a terminal but its own styles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.segment import Segment
+
+from flowercli import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
+
+
+class SafeConsole(Console):
+    """A console whose text is safe to see, and whose stderr may be full, closed or read by nobody any more."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the parts of what is printed; their styles become escapes later."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else shown.lines(text), style, control)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, or on stderr do without."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            if not self.stderr:
+                raise

@@ -1,0 +1,44 @@
+"""Text from outside as it may be shown.
+
+Names, paths and messages that others chose can neither steer a terminal, break a line, nor turn what is beside them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+# Control characters (C0, DEL, C1); marks without a form of their own, of direction above all, and line separators;
+# bytes of a file name that are no text. Not U+200C and U+200D, which some scripts and emoji are written with.
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+UNSAFE_IN_JSON = re.compile(UNSAFE.pattern.replace("\x00-\x1f", "", 1).replace("\ud800-\udfff", "", 1))
+MARKDOWN = re.compile(r"([\\`|\[\]])")
+
+
+def one_line(text: str) -> str:
+    """Return text with what is not to be seen as escapes, line breaks included."""
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def lines(text: str) -> str:
+    """Return text of several lines with everything else that is not to be seen as escapes."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def json_line(document: str) -> str:
+    r"""Return a JSON document with what is not to be seen as ``\uXXXX``: its value stays what it was."""
+    return UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
+def in_markdown(value: Any) -> Any:
+    """Return a value of JSON in which no text, and no key, is Markdown or HTML."""
+    if isinstance(value, str):
+        return MARKDOWN.sub(r"\\\1", html.escape(one_line(value), quote=False))
+    if isinstance(value, dict):
+        return {in_markdown(key): in_markdown(inner) for key, inner in value.items()}
+    return [in_markdown(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -89,6 +89,13 @@ def gpu(session: nox.Session) -> None:
     session.run("pytest", "tests/gpu", *session.posargs, env=photos())
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Feed each door for strangers' bytes with what may break it, two minutes: nox -s fuzz [-- SECONDS TARGET …]."""
+    session.install("-e", ".[http]", *group("fuzz"))
+    session.run("python", "tests/fuzz", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, after checking that the CLI reference is what the program says."""

@@ -5,9 +5,9 @@ A bundle may come from anywhere: what is missing, damaged or of another format i
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from flowercli import json_text
 from flowercli.description_fields import missing_fields, wrong_fields
 from flowercli.errors import BundleError
 from flowercli.graph_file import check_file
@@ -85,17 +85,12 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         BundleError: it is no JSON object.
     """
     try:
-        config = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        config = json_text.loads(text)
+    except ValueError as error:
         raise BundleError(f"The description in {path} is damaged: {error}.") from error
     if not isinstance(config, dict):
         raise BundleError(f"The description in {path} is damaged: it is not an object.")
     return config
-
-
-def _refuse_constant(name: str) -> Any:
-    """Refuse what Python takes for numbers and JSON does not have."""
-    raise ValueError(f"{name} is no JSON")
 
 
 def check(config: dict[str, Any], path: Path) -> None:

@@ -196,7 +196,9 @@ def test_damaged_manifest_is_told(own_dataset):
             r"outliers\[0\].class",
         ),
         (lambda fields: fields.update(class_names=[*fields["class_names"], "../up"]), "is no name of a folder"),
-        (lambda fields: fields.update(ratios=[float("nan"), 1]), "ratios is"),
+        (lambda fields: fields.update(ratios=[float("nan"), 1]), "NaN is no JSON"),
+        (lambda fields: fields.update(ratios=["much", 1]), "ratios is"),
+        (lambda fields: fields["photos"][1].update(source="\ud800"), "is damaged"),
         (lambda fields: fields.update(photos={}), "photos is no list"),
     ],
 )

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowercli.data.bounded import BoundedStream
-from flowercli.data.member_names import SHOWN, Taken, checked, printable, refused
+from flowercli.data.member_names import SHOWN, Taken, checked, refused
 from flowercli.errors import ArchiveError
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +164,7 @@ def _extract_tar_member(extraction: _Extraction, tar: tarfile.TarFile, member: t
 
 def _kind(member: tarfile.TarInfo) -> str:
     if member.issym() or member.islnk():
-        return f"a link to '{printable(member.linkname[:SHOWN])}'"
+        return f"a link to '{one_line(member.linkname[:SHOWN])}'"
     if member.isfifo():
         return "a named pipe"
     return "a device" if member.isdev() else "neither a plain file nor a folder"

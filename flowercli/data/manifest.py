@@ -124,7 +124,7 @@ class Manifest:
         except OtherFormatError as error:
             message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
             raise DataError(message, hint="pip install --upgrade flowercli") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
 
     @classmethod

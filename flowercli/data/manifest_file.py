@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from flowercli import json_text
 from flowercli.data.inside import leads_outside
 from flowercli.data.split import SPLITS
 
@@ -28,7 +29,7 @@ def parse(text: str, version: int) -> dict[str, Any]:
         OtherFormatError: it has another ``format_version``.
         ValueError: what is wrong, and where.
     """
-    fields = json.loads(text)
+    fields = json_text.loads(text)
     if not isinstance(fields, dict):
         raise ValueError("it is no object")  # noqa: TRY004  (one kind of error for all that a file may hold)
     if fields.get("format_version") != version:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from flowercli.data.inside import leads_outside, not_portable
 from flowercli.errors import ArchiveError
+from flowercli.shown import one_line
 
 SHOWN = 80
 SAME_TO_SOME = "only in case, or in how accents are written"
@@ -25,16 +26,11 @@ def checked(name: str) -> PurePosixPath:
 
 def refused(name: str, why: str) -> ArchiveError:
     """Return the error about a member; its name is shown without what could disturb a terminal."""
-    safe = printable(name[:SHOWN]) + ("…" if len(name) > SHOWN else "")
+    safe = one_line(name[:SHOWN]) + ("…" if len(name) > SHOWN else "")
     return ArchiveError(
         f"The archive is refused: '{safe}' {why}.",
         hint="Nothing was written. Get the archive from a place that you trust.",
     )
-
-
-def printable(text: str) -> str:
-    """Return the text with everything that could disturb a terminal written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Taken:

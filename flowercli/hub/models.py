@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowercli import json_text
 from flowercli.atomic import write_text
 from flowercli.bundle import CARD, CONFIG, MANIFEST, ONNX, ONNX_INT8, REFERENCE, Bundle, to_json
 from flowercli.errors import BundleError, HubError
@@ -116,7 +116,7 @@ def read_description(snapshot: Snapshot, folder: Path, listener: FilesListener, 
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        said = json.loads(text)
+        said = json_text.loads(text)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}

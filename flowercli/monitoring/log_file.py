@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from flowercli import json_text
 from flowercli.errors import LogError
 from flowercli.monitoring.features import Sample, identity
 
@@ -165,12 +166,12 @@ def models_in(path: Path) -> list[LoggedModel]:
             LoggedModel(str(key), str(name), str(graph), _names(names), count)
             for key, name, graph, names, count in rows
         ]
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise LogError(f"The log {path} is damaged: {error}.") from error
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = json.loads(text)
+    names = json_text.loads(text)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError("class_names is no list of names")
     return tuple(names)
@@ -234,7 +235,7 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
             if _check(connection, path):
                 raise LogError(f"{path} is empty: nothing was logged yet.")
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # Damage, and what SQLite quotes of it, may be no text.
         raise LogError(f"The log {path} cannot be read: {error}.") from error
 
 
@@ -261,7 +262,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> bool:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
     except sqlite3.OperationalError:
         raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise LogError(f"{path} is no log of answers: {error}.", hint="Choose another file.") from error
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute(TABLES).fetchone()

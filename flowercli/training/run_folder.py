@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import io
-import json
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from flowercli import json_text
 from flowercli.atomic import write_bytes, write_text
 from flowercli.bundle import MANIFEST, to_json
 from flowercli.data.manifest import Manifest
@@ -77,10 +77,10 @@ class RunFolder:
                 raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {path}")
             raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
         try:
-            recorded = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            recorded = json_text.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
             config = config_from_dict(recorded["config"])
             identity, cfg, then = (recorded[key] for key in ("identity", "pretrained_cfg", "versions"))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{folder / RUN_FILE} is damaged: {error}.") from error
         return cls(folder, identity, config, Manifest.read(folder / MANIFEST), cfg, then)
 

@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 import pytest
+from conftest import SAMPLES
 from hostile_pictures import DISPLAY_P3, EXPENSIVE, PROPHOTO, gradient, many_scans, postscript, profile, saved
-from PIL import Image
+from PIL import Image, ImageChops
 
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_picture, load_pixels
@@ -56,7 +57,7 @@ def test_no_decoder_outside_the_list_is_reached(kind, tmp_path, monkeypatch):
 MEASURE = """
 import io, sys
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 spec = PreprocessSpec(224, 224, "bicubic", 0.875, (0, 0, 0), (1, 1, 1))
 load_pixels(sys.argv[1], spec)
@@ -105,6 +106,21 @@ def test_a_colour_profile_is_followed(gamut, gamma, kind):
     right = load_pixels(saved(meant, "PNG"), SPEC)
     assert np.abs(read - right).mean() < 1.5
     assert np.abs(load_pixels(saved(stored, "PNG"), SPEC).astype(int) - right).mean() > 4
+
+
+@pytest.mark.parametrize("inverse", [True, False])
+@pytest.mark.parametrize("marked", [True, False])
+def test_ink_is_seen_as_ink(inverse, marked):
+    photo = Image.open(SAMPLES / "rose.jpg").convert("RGB")
+    # Pillow stores the inverse of what it is given.
+    stored = photo.convert("CMYK") if inverse else ImageChops.invert(photo.convert("CMYK"))
+    data = saved(stored, "JPEG", quality=95)
+    place = data.index(b"\xff\xee")
+    if not marked:
+        data = data[:place] + data[place + 2 + int.from_bytes(data[place + 2 : place + 4], "big") :]
+    same = np.abs(load_pixels(data, SPEC).astype(int) - load_pixels(saved(photo, "PNG"), SPEC)).mean() < 8
+    # What Adobe's marker says is believed.
+    assert same == (inverse or not marked)
 
 
 @pytest.mark.parametrize("icc", [b"nonsense", profile(DISPLAY_P3, 2.2, "wide")[:200], bytes(5 * 2**20)])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime sends reports to its makers unless told not to
 import onnxruntime as ort
@@ -52,6 +52,10 @@ def load_pixels(path: str) -> Any:
     if image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGB")
     resized = image.resize(tuple(target.tolist()), resampling, box)
+    # CMYK of a JPEG that does not say whether zero is no ink or all: photographs need little black.
+    unmarked = file.format in ("JPEG", "MPO") and image.mode == "CMYK" and "adobe" not in file.info
+    if unmarked and np.asarray(resized.getchannel("K")).mean() > 127:  # noqa: PLR2004
+        resized = ImageChops.invert(resized)
     return np.asarray(to_srgb(resized, image.info.get("icc_profile")).convert("RGB"))[np.newaxis]
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,16 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         assert converted is not None  # Only where it is asked to change the picture in its place.
         return converted
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def with_least_black(image: Image.Image) -> Image.Image:
+    """Return CMYK of which it is not known whether zero is no ink or all, taken as that of which less is black.
+
+    By ITU-T T.872 zero is no ink in a JPEG without Adobe's marker; many programs store the inverse all the same, and
+    Pillow takes it for that. Photographs need little black ink.
+    """
+    black = np.asarray(image.getchannel("K"))
+    return ImageChops.invert(image) if black.mean() > BYTE / 2 else image
 
 
 @lru_cache(maxsize=16)

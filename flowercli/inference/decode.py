@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from flowercli.errors import ImageError
-from flowercli.inference.colour import narrowed
+from flowercli.inference.colour import narrowed, to_srgb, with_least_black
 from flowercli.inference.heif import is_heif, register_heif
 from flowercli.inference.structure import check_structure
 
@@ -42,6 +42,7 @@ MAX_EXIF_BYTES = 2**20
 # of the plugins that Pillow loads late.
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 OTHER_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000")
+JPEGS = frozenset({"JPEG", "MPO"})
 EXIF_ORIENTATION = 0x0112
 
 
@@ -49,13 +50,19 @@ class Draft(NamedTuple):
     """A decoded picture as it is stored, perhaps at a reduced scale.
 
     ``image`` is grey, RGB or CMYK of eight bits; ``orientation`` how it is to be turned; ``size`` its width and height
-    at full scale; ``profile`` its colour profile, if it has one.
+    at full scale; ``profile`` its colour profile, if it has one; ``unmarked`` whether it is CMYK of a JPEG that does
+    not say whether zero is no ink or all.
     """
 
     image: Image.Image
     orientation: int
     size: tuple[int, int]
     profile: bytes | None
+    unmarked: bool = False
+
+    def in_srgb(self, image: Image.Image) -> Image.Image:
+        """Return this picture, or what was made of it, in the colours of sRGB."""
+        return to_srgb(with_least_black(image) if self.unmarked else image, self.profile)
 
 
 def from_base64(text: object) -> bytes:
@@ -90,7 +97,9 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_p
             image.load()
             # Only now: Pillow turns some formats itself when it loads them.
             orientation = _orientation(image)
-            return Draft(narrowed(image), orientation, size if drafted else image.size, image.info.get("icc_profile"))
+            unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
+            shown_size = size if drafted else image.size
+            return Draft(narrowed(image), orientation, shown_size, image.info.get("icc_profile"), unmarked)
     except ImageError:
         raise
     except FileNotFoundError as error:

@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image
 
 from flowercli.errors import BundleError
-from flowercli.inference.colour import to_srgb
 from flowercli.inference.decode import MAX_PIXELS, Draft, open_draft
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> I
         ImageError: the picture cannot be read.
     """
     draft = open_draft(source, shorter_side)
-    return _upright(to_srgb(draft.image, draft.profile), draft.orientation)
+    return _upright(draft.in_srgb(draft.image), draft.orientation)
 
 
 def crop_and_resize(draft: Draft, spec: PreprocessSpec) -> Image.Image:
@@ -151,7 +150,7 @@ def crop_and_resize(draft: Draft, spec: PreprocessSpec) -> Image.Image:
     size = (spec.height, spec.width) if sideways else (spec.width, spec.height)
     stored_box = _stored_box(box, image.size, orientation)
     resized = image.resize(size, RESAMPLING[spec.interpolation], box=stored_box)
-    return _upright(to_srgb(resized, draft.profile), orientation)
+    return _upright(draft.in_srgb(resized), orientation)
 
 
 def center_box(size: tuple[int, int], target: tuple[int, int], crop_pct: float) -> tuple[float, float, float, float]:

@@ -236,8 +236,8 @@ def test_wheel_holds_configs_and_model(tmp_path):
 def test_models_lists_what_ships(run):
     listed = json.loads(run("models", "--json").out)["models"]
     default = next(entry for entry in listed if entry["default"])
-    assert default["name"] == "flowers5"
-    assert default["class_names"] == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    assert default["name"] == "garden"
+    assert listed[0]["class_names"] == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
     assert [len(entry["class_names"]) for entry in listed] == [5, 106]
     assert default["accuracy"]["split"] == "test"
     for entry in listed:

@@ -81,7 +81,9 @@ def write_odd_pictures(folder):
 def test_client_answers_as_classify_does(delivery, bare, tmp_path, run):
     pictures = [*sorted(SAMPLES.glob("*.jpg")), *write_odd_pictures(tmp_path)]
     answers = ask_client(delivery, bare, *pictures)
-    expected = [json.loads(line) for line in run("classify", "--json", *pictures).out.splitlines()]
+    expected = [
+        json.loads(line) for line in run("classify", "--json", "--model", "flowers5", *pictures).out.splitlines()
+    ]
     assert len(answers) == len(expected) == len(pictures)
     assert {answer["rejected"] for answer in answers} == {True, False}
     for answer, wanted in zip(answers, expected, strict=True):
@@ -134,7 +136,7 @@ def test_folder_holds_what_it_says(delivery, run):
     assert sums.keys() == names - {"SHA256SUMS"}
     assert all(hashlib.sha256((delivery / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
     classes = json.loads((delivery / "classes.json").read_text())
-    assert list(classes.values()) == bundle.class_names == load_model(None).class_names
+    assert list(classes.values()) == bundle.class_names == load_model("flowers5").class_names
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     wanted = {requirement.partition(";")[0] for requirement in dependencies}
     assert set((delivery / "requirements.txt").read_text().split()) <= wanted
@@ -176,7 +178,7 @@ def test_eval_leaves_a_delivery_as_it_is(own_bundle, dataset, tmp_path, run):
 
 
 def test_lone_onnx_is_delivered(tmp_path, bare, run):
-    lone = shutil.copy(load_model(None).path / "model.int8.onnx", tmp_path / "moved.onnx")
+    lone = shutil.copy(load_model("flowers5").path / "model.int8.onnx", tmp_path / "moved.onnx")
     result = run("export", lone, "--delivery", tmp_path / "out")
     assert result.code == 0, result.err
     assert "does not record" in result.err
@@ -222,7 +224,7 @@ def test_killed_or_failed_packing_leaves_nothing(tmp_path, run):
     (tmp_path / "file").write_text("x")
     result = run("export", "flowers5", "--delivery", tmp_path / "file")
     assert result.code == 2
-    bundle = Path(shutil.copytree(load_model(None).path, tmp_path / "bundle"))
+    bundle = Path(shutil.copytree(load_model("flowers5").path, tmp_path / "bundle"))
     (bundle / "model.int8.onnx").write_bytes(b"x")
     assert run("export", bundle, "--delivery", tmp_path / "out").code == 1
     assert {path.name for path in tmp_path.iterdir()} == {"file", "bundle"}

@@ -63,7 +63,7 @@ def test_ready_line_and_access_log(tmp_path):
             assert server.classify(PICTURE, {**JPEG, "X-Request-ID": identity}).status == 200
         server.ask("GET", "/nothing?secret=1")
         assert server.end() == 0
-    assert "flowers5 (tf_efficientnet_lite1) on cpu (model.int8.onnx)" in server.text
+    assert "garden (tf_efficientnet_lite1) on cpu (model.int8.onnx)" in server.text
     first, second, third, fourth = server.lines()
     assert first["request_id"] == "my-id:1"
     assert len({second["request_id"], third["request_id"], fourth["request_id"]}) == 3
@@ -128,7 +128,7 @@ def test_a_taken_port_is_one_message():
         (["--cors-origin", "example.org/x"], 2, "not an origin"),
         (["--max-body", "64", "--max-held", "32"], 2, "--max-held is below --max-body"),
         (["--device", "tpu"], 2, "--device tpu"),
-        (["--only", "rose,dasy"], 2, "'dasy'. The nearest: daisy."),
+        (["--only", "rose,dasy"], 2, "'dasy'. The nearest: daisy"),
         (["--only", " , ", "--workers", "2"], 2, "No flower is named"),
         (["none.onnx", "--workers", "2"], 1, "There is no model bundle"),
     ],

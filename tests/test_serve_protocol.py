@@ -57,7 +57,7 @@ def test_metadata_and_health(server):
     assert server.ask("GET", "/v2/models/other/ready").problem() == (404, "not_found")
     model = server.ask("GET", "/v2/models/flowers").json
     assert model["inputs"][1] == {"name": "pixels", "datatype": "UINT8", "shape": [-1, 224, 224, 3]}
-    assert model["outputs"][0] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 5]}
+    assert model["outputs"][0] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 106]}
     shapes = {output["name"]: (output["datatype"], output["shape"]) for output in model["outputs"]}
     assert shapes["embedding"] == ("FP32", [-1, 1280])
     assert (shapes["known"], shapes["reason"]) == (("FP32", [-1, 1]), ("BYTES", [-1]))
@@ -89,7 +89,8 @@ def test_pixels_in_json(server, pixels, expected):
             tensor(data, (1, 224, 224, 3), "pixels", "UINT8"),
             outputs=[{"name": "probabilities", "parameters": {"classification": 2}}],
         )
-        best = f"{expected[0][2][2]:.6f}:2:rose"
+        rose = load_model(None).class_names.index("rose")
+        best = f"{expected[0][2][rose]:.6f}:{rose}:rose"
         assert reply.json["outputs"][0]["data"][0] == best
         assert reply.json["outputs"][0]["shape"] == [1, 2]
 

@@ -92,7 +92,9 @@ def _on_white(strip: Image.Image) -> Image.Image:
 
 def _largest(image: Image.Image) -> float:
     """Return the value of white: of floats, 16-bit and 32-bit greys, of which few files say it."""
-    values = np.array([np.nanmax(np.asarray(image.crop(box), np.float64)) for box in _strips(image.size)])
+    values = np.array(
+        [np.fmax.reduce(np.asarray(image.crop(box), np.float64), axis=None) for box in _strips(image.size)]
+    )
     largest = float(values[np.isfinite(values)].max(initial=0))
     if image.mode == "F" and largest <= 1:
         return 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import errno
 import io
+import logging
 import math
 import os
 import stat
@@ -12,10 +13,11 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from flowercli.errors import ImageError
 from flowercli.inference.colour import narrowed, to_srgb, with_least_black
+from flowercli.inference.ending import is_cut_off
 from flowercli.inference.heif import is_heif, register_heif
 from flowercli.inference.structure import check_structure
 
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
 MAX_PIXELS = 268_435_456
 # Pillow would refuse these, and warn of half as many. What a picture costs is checked here, more closely.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Of a PNG's comments and profile; the packed ones of a whole file, Pillow counts by itself.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
+# Pillow warns and logs about odd files, and the answer says what is wrong with one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # What decoding may take, whatever the format: 97 megapixels of RGB, 24 of a WebP.
 MAX_DECODED_BYTES = 390_000_000
 # At the peak, a pixel, measured: what the decoder holds with Pillow's picture, by format or decoder where that says it,
 # and by mode; and what a copy in grey or RGB takes where one is made.
-DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "JPEG2000": 20, "libtiff": 8}
+DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "HEIF": 8, "JPEG2000": 20, "libtiff": 8}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 COPY_BYTES = {"RGB": 0, "L": 0, "CMYK": 0, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
 # Pillow decodes run lengths and texts in Python, about a microsecond a value, under the lock that all threads share.
@@ -44,6 +51,7 @@ COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 OTHER_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000")
 JPEGS = frozenset({"JPEG", "MPO"})
 EXIF_ORIENTATION = 0x0112
+TRUNCATED = "It is cut off: the end of the file is missing."
 
 
 class Draft(NamedTuple):
@@ -97,9 +105,11 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_p
             image.load()
             # Only now: Pillow turns some formats itself when it loads them.
             orientation = _orientation(image)
+            profile = image.info.get("icc_profile")
+            profile = profile if isinstance(profile, bytes) else None
             unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
             shown_size = size if drafted else image.size
-            return Draft(narrowed(image), orientation, shown_size, image.info.get("icc_profile"), unmarked)
+            return Draft(narrowed(image), orientation, shown_size, profile, unmarked)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -107,6 +117,8 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_p
     except PermissionError as error:
         raise ImageError("not_permitted", "Reading it is not permitted.") from error
     except UnidentifiedImageError as error:
+        if _is_cut_off(source):
+            raise ImageError("truncated", TRUNCATED) from error
         raise ImageError("not_an_image", "It is not a picture in a format that can be read.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError("too_large", "It has too many pixels to be a photograph.") from error
@@ -115,7 +127,13 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_p
     except Exception as error:
         # Pillow's decoders raise almost anything on damaged files (OSError, SyntaxError, ValueError,
         # struct.error, zlib.error, IndexError, …); one bad picture must not end a run over thousands.
-        raise _decoding_error(error) from error
+        raise _decoding_error(error, source) from error
+
+
+def _is_cut_off(source: str | os.PathLike[str] | bytes) -> bool:
+    with suppress(OSError, ImageError), _open(source) as file:
+        return is_cut_off(file)
+    return False
 
 
 def _open(source: str | os.PathLike[str] | bytes) -> BinaryIO:
@@ -154,9 +172,13 @@ def _identify(file: BinaryIO) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    if len(image.info.get("exif", b"")) > MAX_EXIF_BYTES:
+    # The plugin for HEIC gives None where there is none.
+    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
         return 1
-    orientation: int = image.getexif().get(EXIF_ORIENTATION, 1)
+    try:
+        orientation: int = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  (of nonsense Pillow's parser raises almost anything)
+        return 1
     return orientation
 
 
@@ -191,10 +213,10 @@ def _check_cost(image: Image.Image, file: BinaryIO) -> None:
             raise ImageError("too_large", "Pictures of its kind of coding are read up to half a megapixel.")
 
 
-def _decoding_error(error: Exception) -> ImageError:
+def _decoding_error(error: Exception, source: str | os.PathLike[str] | bytes) -> ImageError:
     if isinstance(error, OSError) and error.errno is not None:
         code = "not_found" if error.errno in {errno.ENAMETOOLONG, errno.ENOTDIR} else "unreadable"
         return ImageError(code, f"It cannot be read: {error.strerror}.")
-    if "truncated" in str(error).lower():
-        return ImageError("truncated", "It is cut off: the end of the file is missing.")
-    return ImageError("unreadable", f"It is damaged: {error}.")
+    if "truncated" in str(error).lower() or _is_cut_off(source):
+        return ImageError("truncated", TRUNCATED)
+    return ImageError("unreadable", f"It is damaged: {str(error) or type(error).__name__}.")

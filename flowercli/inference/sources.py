@@ -29,6 +29,10 @@ IMAGE_SUFFIXES = frozenset(
         ".tiff",
         ".avif",
         ".ppm",
+        ".pgm",
+        ".pbm",
+        ".jp2",
+        ".j2k",
         ".heic",
         ".heif",
     }

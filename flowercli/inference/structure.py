@@ -40,6 +40,9 @@ PIECES = frozenset({1, 2, 7})
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 WIDTH, HEIGHT, COMPRESSION, ROWS_PER_STRIP, TILE_HEIGHT = 256, 257, 259, 278, 323
 JPEG_IN_TIFF = frozenset({6, 7})
+# Of damage to them libtiff writes a line to stderr for each row: a page of A4 has seven thousand at 600 dots an inch.
+FAXES = frozenset({2, 3, 4, 32771})
+MOST_FAX_ROWS: Final = 10_000
 
 
 def check_structure(file: BinaryIO) -> None:
@@ -174,6 +177,8 @@ def _check_tiff(file: BinaryIO) -> None:
             raise _too_many("values")
         # Of one that is there twice, Pillow takes the first.
         tags.setdefault(tag, number(entry[4 + wide :][: SIZES.get(kind, wide) if count == 1 else wide]))
+    if tags.get(COMPRESSION) in FAXES and tags.get(HEIGHT, 0) > MOST_FAX_ROWS:
+        raise _too_many("rows")
     if tags.get(COMPRESSION) in JPEG_IN_TIFF:
         file.seek(0)
         height = tags.get(HEIGHT, 1)

@@ -9,7 +9,7 @@ from flowercli.errors import BundleError
 from flowercli.hub.reference import Reference
 from flowercli.installed import Installed, find, installed
 
-DEFAULT = "flowers5"
+DEFAULT = "garden"
 FOLDER = Path(__file__).parent
 
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 HEADER_SECONDS = 10.0
 # Of a request line with its headers; and of all that is sent around a body in pieces, beside half its size.
 HEADER_BYTES = 64 * 2**10
-# In which a client has to read what the system and uvicorn hold of an answer, some ten kilobytes.
+# In which a client has to read what uvicorn holds of an answer, some ten kilobytes.
 ANSWER_SECONDS = 10.0
+# Requests that a client may send before it has read an answer.
+MOST_WAITING = 16
 MAX_CONNECTIONS = 512
 # How long a connection may wait for its client before another may have its place.
 PATIENCE_SECONDS = 1.0
@@ -33,6 +35,10 @@ FULL = busy(503, "too_many_connections", "Too many connections are open.", 1)
 BAD_REQUEST = Problem(400, "bad_request", "This is not HTTP.")
 
 
+class TooManyError(Exception):
+    """More requests wait on one connection than may; the parser makes of it what is no HTTP."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Closes a connection that waits for its client for too long, or that is one too many."""
 
@@ -40,6 +46,7 @@ class LimitedProtocol(HttpToolsProtocol):
     header_seconds = HEADER_SECONDS
     answer_seconds = ANSWER_SECONDS
     _tick: asyncio.TimerHandle | None = None
+    has_sent = False
     # When what it waits for now began, and whether that is the headers of a request; since when an answer lies unread.
     _since = 0.0
     _in_headers = True
@@ -61,6 +68,7 @@ class LimitedProtocol(HttpToolsProtocol):
         before = self.cycle
         if not self._in_headers and before.response_complete:
             self._in_headers, self._since = True, self.loop.time()
+        self.has_sent = True
         self._around += len(data)
         super().data_received(data)
         if self.cycle is not before:
@@ -73,6 +81,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the count of a body."""
         self._content = 0
+        if len(self.pipeline) >= MOST_WAITING:
+            raise TooManyError
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -114,14 +124,22 @@ class LimitedProtocol(HttpToolsProtocol):
         waits = self.cycle is None or self.cycle.response_complete or self.cycle.more_body
         return self._since if waits else None
 
+    def abort(self) -> None:
+        """End the connection at once; what answers on it finds its client gone."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
+
     def _make_room(self) -> bool:
         """Take the place of the connection that has waited longest, if that is long enough."""
         others = [each for each in self.connections if isinstance(each, LimitedProtocol)]
         waiting = [(since, each) for each in others if (since := each.waits_since()) is not None]
-        since, longest = min(waiting, key=lambda pair: pair[0])
-        if self.loop.time() - since < PATIENCE_SECONDS:
+        since, longest = min(waiting, key=lambda pair: (pair[1].has_sent, pair[0]))
+        # One that has sent nothing yet loses nothing.
+        patience = PATIENCE_SECONDS if longest.has_sent else 0.0
+        if longest is self or self.loop.time() - since < patience:
             return False
-        longest.transport.abort()
+        longest.abort()
         return True
 
     def _look(self) -> None:
@@ -133,7 +151,7 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._unread_since is None:
             self._unread_since = now
         if self._unread_since is not None and now - self._unread_since > self.answer_seconds:
-            self.transport.abort()
+            self.abort()
         elif self._in_headers and now - self._since > self.header_seconds:
             self._end(LATE)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+SEND_BUFFER = 256 * 2**10
+
 
 def bound(host: str, port: int) -> socket.socket:
     """Return a socket that is bound.
@@ -18,6 +20,8 @@ def bound(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             # A port whose last connections are still closing is free; on Windows this would share one in use.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections have it from this one. Left alone, Linux holds megabytes for a client that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         listener.bind(address)
     except OSError:
         listener.close()

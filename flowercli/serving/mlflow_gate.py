@@ -26,8 +26,10 @@ JSON = "application/json"
 # Of a request; base64 is a third larger than the pictures.
 MAX_BODY = 48 * 2**20
 # Of what a worker has received and not answered; while it is read, each byte is held a few times.
-MAX_HELD = 4 * MAX_BODY
+MAX_HELD = 2 * MAX_BODY
 MAX_REQUESTS = 64
+# Below this, parsing takes less time than handing it to a thread.
+INLINE_BYTES = 256 * 1024
 # For sending a request.
 RECEIVE_SECONDS = 30.0
 # For sending the rest of one that is refused: many clients read no answer before.
@@ -66,7 +68,10 @@ class Gate:
         with self._room(upload):
             try:
                 await self._receive(upload)
-                request = rewritten(b"".join(upload.chunks), self._most_pictures)
+                body = b"".join(upload.chunks)
+                upload.chunks.clear()
+                request = await _rewritten(body, self._most_pictures)
+                del body
             except RefusedError as refusal:
                 await upload.drain()
                 await _refuse(send, refusal)
@@ -100,7 +105,9 @@ class Gate:
                     clock.reschedule(arrival_deadline(started, now(), upload.length, RECEIVE_SECONDS))
                     if self._held > MAX_HELD:
                         raise RefusedError(503, "Too much is in work.")
-                    self._held += await upload.receive()
+                    # Others go on meanwhile: what is held is read after it.
+                    size = await upload.receive()
+                    self._held += size
         except TimeoutError:
             message = f"The request stopped arriving, or took longer than {RECEIVE_SECONDS:.0f} seconds."
             raise RefusedError(408, message) from None
@@ -157,6 +164,13 @@ class Upload:
 
     def _header(self, name: bytes) -> str | None:
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
+
+
+async def _rewritten(body: bytes, most: int) -> bytes:
+    """Return a request in the form that costs least; a large one on a thread, as others are answered meanwhile."""
+    if len(body) <= INLINE_BYTES:
+        return rewritten(body, most)
+    return await asyncio.to_thread(rewritten, body, most)
 
 
 def _too_long() -> RefusedError:

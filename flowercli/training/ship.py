@@ -22,8 +22,14 @@ TABLES = frozenset({"per_class", "confusion_matrix"})
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
 
-def ship(source: Path, target: Path) -> Bundle:
-    """Write the slim copy of a bundle into ``target``, replacing what is there."""
+def ship(source: Path, target: Path, manifest: Path | None = None) -> Bundle:
+    """Write the slim copy of a bundle into ``target``, replacing what is there.
+
+    Args:
+        source: the bundle.
+        target: a folder.
+        manifest: of the photographs that it is to be asked about, where these are others than those of its training.
+    """
     bundle = Bundle.load(source)
     bundle.verify()
     said = bundle.section.get("data_terms") or terms(Manifest.read(bundle.file(MANIFEST)))
@@ -33,6 +39,8 @@ def ship(source: Path, target: Path) -> Bundle:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
         files[CARD].write_text(card, encoding="utf-8")
+        if manifest is not None:
+            shutil.copy(manifest, files[MANIFEST])
         shutil.rmtree(target, ignore_errors=True)
         return bundles.create(target, config, files)
 
@@ -48,6 +56,7 @@ def _short(metrics: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("name", help="the model's name: a folder of flowercli/models")
+    parser.add_argument("name", help="the model's name, which is its folder in flowercli/models, or a path")
+    parser.add_argument("--manifest", type=Path, help="that of other photographs than those of its training")
     arguments = parser.parse_args()
-    ship(arguments.bundle, FOLDER / arguments.name)
+    ship(arguments.bundle, FOLDER / arguments.name, arguments.manifest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import warnings
 from datetime import UTC, datetime
 from queue import Full, Queue
 from threading import Thread
@@ -96,8 +95,6 @@ def set_up_logging() -> None:
     # Strangers send what they like: a line for each is in the access log already.
     for name in ("uvicorn.error", "python_multipart"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Pillow warns about odd files, and the answer says what is wrong with one.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def to_line(fields: dict[str, Any]) -> str:

@@ -190,7 +190,7 @@ def test_pages_show_what_the_shipped_model_answers(page):
     answer = json.loads(flowers("classify", SAMPLES / "rose.jpg", "--json").out)["all_predictions"]
     text = (ROOT / "docs" / f"{page}.md").read_text()
     said = re.findall(r'"(\w+)": (\d\S*?)[,}\s]', text) + [
-        (name, p) for p, name in re.findall(r"'([\d.]+):\d:(\w+)'", text)
+        (name, p) for p, name in re.findall(r"'([\d.]+):\d+:(\w+)'", text)
     ]
     shown = [(name, float(share)) for name, share in said if name in answer]
     assert len(shown) >= 2

@@ -162,30 +162,6 @@ def test_average_refuses_as_its_parts_do(refusing, tmp_path, run):
     assert mean["known"]["none"] == one["known"]["none"]
 
 
-@pytest.mark.slow
-def test_a_finished_model_is_taught_to_refuse(refusing, two_folders, tmp_path):
-    import onnx
-
-    from flowercli.export.refusal import logits_of, teach
-    from flowercli.training.answers import ask
-    from flowercli.training.bundle_data import bundle_data
-    from flowercli.training.model import known_of
-
-    dataset, outliers = two_folders
-    whole = Manifest.read(manifest_path(dataset))
-    bundle = teach(Bundle.load(refusing), dataset, dataset, outliers, tmp_path / "taught", 0.95)
-    flowers = ask(bundle, "int8", dataset, whole.of_split("test"))
-    others = ask(bundle, "int8", outliers, whole.outliers_of("test"))
-    assert (others.known < bundle.rejection_threshold).mean() > 0.7
-    assert (flowers.known >= bundle.rejection_threshold).mean() > 0.7
-    # The graph computes what the description says of it.
-    data = bundle_data(Bundle.load(refusing), None)
-    before = ask(Bundle.load(refusing), "int8", data.root, whole.of_split("test"))
-    assert np.array_equal(before.probabilities, flowers.probabilities)
-    logits = logits_of(onnx.load(str(bundle.file("model.int8.onnx"))).graph, flowers.embeddings)
-    assert np.abs(known_of(bundle)(logits, flowers.embeddings) - flowers.known).max() < 1e-4
-
-
 def test_folder_names_of_datasets_become_names_of_flowers():
     assert class_name("roses") == "rose"
     assert class_name("hard-leaved_pocket_orchid") == "hard_leaved_pocket_orchid"

@@ -132,12 +132,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> bool:
         """Take the place of the connection that has waited longest, if that is long enough."""
-        others = [each for each in self.connections if isinstance(each, LimitedProtocol)]
+        others = [each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self]
         waiting = [(since, each) for each in others if (since := each.waits_since()) is not None]
+        if not waiting:
+            return False
         since, longest = min(waiting, key=lambda pair: (pair[1].has_sent, pair[0]))
         # One that has sent nothing yet loses nothing.
         patience = PATIENCE_SECONDS if longest.has_sent else 0.0
-        if longest is self or self.loop.time() - since < patience:
+        if self.loop.time() - since < patience:
             return False
         longest.abort()
         return True

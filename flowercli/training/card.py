@@ -129,10 +129,6 @@ def _recipe(section: Mapping[str, Any]) -> str:
     if any(provenance.get("outlier_photos", {}).values()):
         counts += f". Pictures that show none of the classes: {_counts(provenance['outlier_photos'])}"
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
-    if taught := section.get("refusal_taught"):
-        counts += (
-            f". To refuse, it was taught afterwards with {taught['flowers']} and {taught['others']} of other things"
-        )
     return (
         "## Data and recipe\n\n"
         f"Photographs: {counts}. {_weights(provenance)} Temperature and rejection threshold come from the "

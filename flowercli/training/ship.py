@@ -50,6 +50,7 @@ def _short(metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         split: {"int8": {key: value for key, value in variants["int8"].items() if key not in TABLES}}
         for split, variants in metrics.items()
+        if "int8" in variants
     }
 
 

@@ -179,6 +179,7 @@ def five_alone(
     # It is asked about the split of the original dataset.
     script = ("python", "-m", "flowercli.training.ship", "--manifest", split_of(session, sources[0]))
     session.run(*script, model, f"{work}/flowers5-shipped")
+    session.run("flowers", "reference", f"{work}/flowers5-shipped", "--data", sources[0])
     measure(session, f"{work}/flowers5-shipped", "flowers5", "--data", sources[0])
 
 

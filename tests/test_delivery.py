@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -197,7 +198,7 @@ def test_existing_folder_and_lost_accuracy_are_refused(tmp_path, run):
     assert result.code == 2
     result = run("export", "flowers5", "--delivery", tmp_path / "new", "--max-drop", -1)
     assert result.code == 1
-    assert "model.int8.onnx loses 0.8 points of validation accuracy; -1 are allowed" in result.err
+    assert re.search(r"model.int8.onnx loses \S+ points of validation accuracy; -1 are allowed", result.err)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert run("export", "flowers5", "--delivery", tmp_path / "new", "--output", tmp_path / "copy").code == 2
     result = run("export", "flowers5", "--onnx")

@@ -29,11 +29,13 @@ from flowercli.monitoring.sampling import add_reference, choose
 
 NOW = 1_790_000_000.0
 PHOTOS = 120
+# The class mix of more flowers wants more answers.
+MODEL = "flowers5"
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """Return a copy of the default model whose reference is of parts of the samples, brighter and darker ones."""
+    """Return a copy of the model of five flowers whose reference is of parts of the samples, brighter and darker."""
     folder = tmp_path_factory.mktemp("watched")
     generator = np.random.default_rng(0)
     for number, path in enumerate(sorted(SAMPLES.glob("*.jpg")) * (PHOTOS // 5)):
@@ -45,8 +47,8 @@ def bundle(tmp_path_factory):
 
 
 def with_reference(target, root, paths):
-    """Copy the default model, and make a reference of these photographs as it answers about them."""
-    copy = Bundle.load(shutil.copytree(load_model(None).path, target))
+    """Copy the model, and make a reference of these photographs as it answers about them."""
+    copy = Bundle.load(shutil.copytree(load_model(MODEL).path, target))
     return add_reference(Classifier.open(copy, "cpu"), root, [Entry(str(path), "", "val", "") for path in paths])
 
 
@@ -163,9 +165,9 @@ def test_since_leaves_the_past_out(run, tmp_path, bundle, reference):
     for since in ("1w", "2026-11-01", "2026-11-01T00:00:00+00:00"):
         said = json.loads(run("drift", log, "--reference", bundle.path, "--since", since, "--json").out)
         assert (said["verdict"], said["answers"]) == ("stable", 250)
-    done = run("drift", log, "--since", "1m")
+    done = run("drift", log, "--reference", MODEL, "--since", "1m")
     assert (done.code, "no answers since then" in done.err) == (1, True)
-    done = run("drift", log, "--since", "yesterday")
+    done = run("drift", log, "--reference", MODEL, "--since", "yesterday")
     assert (done.code, "that is no time" in done.err) == (2, True)
 
 
@@ -338,13 +340,13 @@ def test_plot_of_many_classes_shows_those_that_have_changed_most():
 
 @pytest.mark.parametrize("name", ["drift.gif", "missing/drift.svg"])
 def test_plots_that_cannot_be_are_refused_first(run, tmp_path, usual, name):
-    done = run("drift", usual, "--plot", tmp_path / name)
+    done = run("drift", usual, "--reference", MODEL, "--plot", tmp_path / name)
     assert (done.code, done.out) == (2, "")
 
 
 def test_plot_without_matplotlib_names_the_extra(usual, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ModuleNotFoundError('none here', name='matplotlib')")
-    arguments = ("drift", usual, "--plot", tmp_path / "drift.svg")
+    arguments = ("drift", usual, "--reference", MODEL, "--plot", tmp_path / "drift.svg")
     done = flowers(*arguments, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
     assert done.code == 4
     assert "flowercli[train]" in done.err
@@ -396,8 +398,8 @@ def test_real_photographs(run, photos, tmp_path):
     for number, path in enumerate(paths[1::2]):
         with Image.open(path) as image:
             ImageEnhance.Brightness(image.convert("RGB")).enhance(0.6).save(tmp_path / "dark" / f"{number:03}.jpg")
-    assert run("classify", *paths[1::2], "--log", tmp_path / "same.db").code == 0
-    assert run("classify", tmp_path / "dark", "--log", tmp_path / "dark.db").code == 0
+    assert run("classify", *paths[1::2], "--model", MODEL, "--log", tmp_path / "same.db").code == 0
+    assert run("classify", tmp_path / "dark", "--model", MODEL, "--log", tmp_path / "dark.db").code == 0
     same, dark = (
         json.loads(run("drift", tmp_path / f"{name}.db", "--reference", watched.path, "--json").out)
         for name in ("same", "dark")

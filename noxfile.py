@@ -123,7 +123,7 @@ def garden_model(session: nox.Session) -> None:
     weights, laid out like the Hub.
     """
     session.install("-e", ".[train]")
-    work, five, *more = session.posargs[:5]
+    work, five, *more = (str(Path(folder).resolve()) for folder in session.posargs[:5])
     outliers = gather_outliers(Path(work) / "outliers", session.posargs[5:8])
     weights = from_folder(session.posargs[8:], "tf_efficientnet_lite1")
     session.run("flowers", "split", five)
@@ -221,7 +221,7 @@ def gather(target: Path, outliers: str, folders: Iterable[str]) -> str:
 
 def split_of(session: nox.Session, folder: str) -> str:
     """Return the manifest of a dataset that was split."""
-    said = session.run("flowers", "split", folder, "--json", silent=True)
+    said = session.run("flowers", "split", folder, "--json", silent=True, stderr=None)
     return str(json.loads(str(said))["manifest"])
 
 

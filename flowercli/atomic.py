@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zlib
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs none that is only read.
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -114,8 +115,20 @@ def _prefix(path: Path) -> str:
 
 
 def _of_this_machine(path: Path) -> str:
-    # Process numbers mean nothing on another machine, whose files may be in the same folder.
-    return f"{PARTIAL_PREFIX}{path.name[:LONGEST_NAME]}-{zlib.crc32(platform.node().encode()):08x}-"
+    # Process numbers mean nothing on another machine, nor in another container, whose files may be in the same folder.
+    return f"{PARTIAL_PREFIX}{path.name[:LONGEST_NAME]}-{_here():08x}-"
+
+
+@cache
+def _here() -> int:
+    """Return a number of this machine, and of what tells its processes apart."""
+    told = [platform.node()]
+    for place in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        with suppress(OSError):
+            told.append(Path(place).read_text(encoding="ascii"))
+    with suppress(OSError):
+        told.append(str(os.stat("/proc/self/ns/pid").st_ino))
+    return zlib.crc32("".join(told).encode())
 
 
 def _is_alive(process: int) -> bool:

@@ -124,6 +124,27 @@ def test_headers_have_a_limit(server, strangers, before):
     assert server.classify(PICTURE).status == 200
 
 
+def test_a_large_body_leaves_no_room_for_headers(server, strangers):
+    connection = strangers(HEAD + b"Origin: x\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000))
+    assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for _ in range(6):
+            time.sleep(0.05)
+            connection.sendall(b"x" * 2**16)
+        connection.sendall(b"\r\n\r\n")
+    assert b" 200 OK" not in received(connection)
+    assert server.classify(PICTURE).status == 200
+
+
+def test_requests_that_wait_for_answers_have_a_limit(server, strangers):
+    used = server.memory()
+    kept = [strangers(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5000) for _ in range(8)]
+    assert worst_seconds(server, 1) < 1
+    assert server.memory() < used + 30
+    assert len(kept) == 8
+
+
 def test_small_pieces_of_a_body_are_taken(strangers):
     pieces = b"".join(b"20\r\n" + PICTURE[at : at + 32] + b"\r\n" for at in range(0, len(PICTURE) // 32 * 32, 32))
     connection = strangers(HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")

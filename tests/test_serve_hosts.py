@@ -53,7 +53,13 @@ def test_names(server, lines, status):
 
 def test_pages(server):
     own = f"127.0.0.1:{server.port}"
-    for origin, status in {f"http://{own}": 200, CORS: 200, "https://evil.example": 403, "null": 403}.items():
+    for origin, status in {
+        f"http://{own}": 200,
+        CORS: 200,
+        "https://evil.example": 403,
+        "null": 403,
+        "http://[": 403,
+    }.items():
         reply = server.classify(PICTURE, {**JPEG, "Origin": origin})
         assert reply.status == status, origin
         if status == 403:
@@ -76,4 +82,6 @@ def test_what_a_service_on_all_addresses_answers_to():
     assert status(everywhere, "evil.example") == 403
     assert status(Hosts.of("::", ["*"]), "evil.example") == 200
     assert status(Hosts.of("fe80::1%eth0", ()), "[fe80::1]:80") == 200
+    assert status(Hosts.of("fe80::1%eth0", ()), "[fe80:0:0::1]:80") == 200
+    assert status(Hosts.of("localhost", ()), "127.0.0.1:80") == 200
     assert status(Hosts.of("fe80::1%eth0", ()), "[fe80::2]:80") == 403

@@ -91,6 +91,18 @@ def test_answers_need_no_stderr(line, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's redirections")
+def test_answers_need_nobody_to_read_stderr(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (tmp_path / "answers").open("wb") as answers:
+        line = command("classify", "--json", "--verbose", tmp_path / "missing.jpg", SAMPLES / "rose.jpg")
+        done = subprocess.run(line, stdout=answers, stderr=writing, timeout=120, check=False)
+    os.close(writing)
+    assert done.returncode == 3
+    assert len((tmp_path / "answers").read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's redirections")
 def test_without_stdout_it_says_so_or_ends():
     full = shell('"$@" >/dev/full', "classify", SAMPLES / "rose.jpg")
     assert full.returncode == 1

@@ -30,3 +30,10 @@ class SafeConsole(Console):
         except OSError:
             if not self.stderr:
                 raise
+            self.quiet = True
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a stderr that nobody reads; rich would end the program."""
+        if not self.stderr:
+            super().on_broken_pipe()
+        self.quiet = True

@@ -38,7 +38,7 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 MAX_DECODED_BYTES = 390_000_000
 # At the peak, a pixel, measured: what the decoder holds with Pillow's picture, by format or decoder where that says it,
 # and by mode; and what a copy in grey or RGB takes where one is made.
-DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "HEIF": 8, "JPEG2000": 20, "libtiff": 8}
+DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "HEIF": 7.8, "JPEG2000": 20, "libtiff": 8}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 COPY_BYTES = {"RGB": 0, "L": 0, "CMYK": 0, "I;16": 1, "I;16B": 1, "I;16L": 1, "I": 1, "F": 1}
 # Pillow decodes run lengths and texts in Python, about a microsecond a value, under the lock that all threads share.

@@ -51,6 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _since = 0.0
     _in_headers = True
     _unread_since: float | None = None
+    _unread = 0
     # Of the request under way: bytes that came beside its body, and the bytes of the body.
     _around = 0
     _content = 0
@@ -68,6 +69,7 @@ class LimitedProtocol(HttpToolsProtocol):
         before = self.cycle
         if not self._in_headers and before.response_complete:
             self._in_headers, self._since = True, self.loop.time()
+            self._around = self._content = 0
         self.has_sent = True
         self._around += len(data)
         super().data_received(data)
@@ -89,6 +91,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Count a piece of a body."""
         self._content += len(body)
         self._around -= len(body)
+        self._since = self.loop.time()
         super().on_body(body)
 
     def on_response_complete(self) -> None:
@@ -133,6 +136,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _make_room(self) -> bool:
         """Take the place of the connection that has waited longest, if that is long enough."""
         others = [each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self]
+        others = [each for each in others if not each.transport.is_closing()]
         waiting = [(since, each) for each in others if (since := each.waits_since()) is not None]
         if not waiting:
             return False
@@ -148,9 +152,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """Look every second whether the client lets this connection wait for too long."""
         now = self.loop.time()
         self._tick = self.loop.call_later(TICK_SECONDS, self._look)
-        if not self.transport.get_write_buffer_size():
+        before, self._unread = self._unread, self.transport.get_write_buffer_size()
+        if not self._unread:
             self._unread_since = None
-        elif self._unread_since is None:
+        elif self._unread_since is None or self._unread < before:
             self._unread_since = now
         if self._unread_since is not None and now - self._unread_since > self.answer_seconds:
             self.abort()

@@ -13,7 +13,6 @@ import socket
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from flowercli.serving.http.problems import Problem
 
@@ -44,7 +43,11 @@ class Hosts:
     def of(cls, host: str, allowed: Iterable[str], origins: Iterable[str] = ()) -> Self:
         """Return the names of a service that listens on ``host``, and is allowed some more."""
         everywhere = _is_unspecified(host)
-        own = (socket.gethostname(), f"{socket.gethostname()}.local") if everywhere else (host.partition("%")[0],)
+        own = (
+            (socket.gethostname(), f"{socket.gethostname()}.local")
+            if everywhere
+            else (host.partition("%")[0], *_addresses(host))
+        )
         names = dict.fromkeys(name.lower().strip("[]") for name in (*LOOPBACK, *own, *allowed))
         return cls(tuple(names), everywhere, tuple(origins))
 
@@ -61,16 +64,27 @@ class Hosts:
         return None if scope["method"] in ASKING else self._origin_problem(scope, given[0])
 
     def _answers_to(self, name: str) -> bool:
+        if _is_address(name):
+            name = str(ipaddress.ip_address(name))  # There are several ways to write one.
         return (self.any_address and _is_address(name)) or any(fnmatchcase(name, pattern) for pattern in self.names)
 
     def _origin_problem(self, scope: Mapping[str, Any], host: str) -> Problem | None:
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         for origin in origins:
-            own = urlsplit(origin).netloc.lower() == host
+            own = origin.partition("://")[2].lower() == host
             if not (own or origin in self.origins or ANY in self.origins):
                 detail = f"Pages of {origin[:100]} may not ask; --cors-origin lets them."
                 return Problem(403, "foreign_origin", detail)
         return None
+
+
+def _addresses(host: str) -> list[str]:
+    """Return the addresses that a name of this machine stands for."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [str(address[4][0]).partition("%")[0] for address in found]
 
 
 def _is_unspecified(host: str) -> bool:

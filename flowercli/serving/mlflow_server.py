@@ -92,6 +92,7 @@ def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: 
         APPLICATION,
         factory=True,
         http=LimitedProtocol,
+        ws="none",
         workers=workers,
         log_config=_log_to_stderr(),
         timeout_graceful_shutdown=DRAIN_SECONDS,

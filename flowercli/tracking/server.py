@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
 QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 STOP_SECONDS = 10
+# Addresses that MLflow answers to by itself.
+PRIVATE = ("192.168.*", "10.*", *(f"172.{second}.*" for second in range(16, 32)), "[fc00:*", "[fd00:*")
 
 
 def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, ready: Callable[[], None]) -> None:
@@ -47,8 +49,9 @@ def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, read
         command += ["--artifacts-destination", store.artifacts]
     if hosts is not None:
         # MLflow's patterns are of the whole header, with the port; of addresses it knows those with brackets.
-        names = [name for name in hosts.names if ":" not in name]
-        command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in names)]
+        names = [name if ":" not in name else f"[{name}]" for name in hosts.names]
+        patterns = [*names, *(PRIVATE if hosts.any_address else ())]
+        command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in patterns)]
     taken.close()
     stop = threading.Event()
     # In a session of its own a Ctrl-C reaches it once, from here.

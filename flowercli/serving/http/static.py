@@ -37,7 +37,7 @@ HEADERS = {
 LEVEL = 4
 # A graph hardly shrinks: its weights are as good as noise.
 WORTH = 0.9
-PIECE = 256 * 2**10
+PIECE = 64 * 2**10
 NOT_WANTED = re.compile(r"q=0(\.0*)?")
 
 

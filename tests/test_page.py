@@ -69,7 +69,7 @@ def test_it_answers_with_threads_where_the_host_allows_them(browser, root):
 
 
 def test_answers_are_those_of_classify(visitor, run):
-    result = json.loads(run("classify", SAMPLES / "tulip.jpg", "--json").out)
+    result = json.loads(run("classify", SAMPLES / "tulip.jpg", "--json", "--model", "flowers5").out)
     visitor.drop(contents([SAMPLES / "tulip.jpg"]))
     assert visitor.answers(1)["tulip.jpg"].startswith("Tulip: ")
     shown = [text.split("\n")[0] for text in visitor.page.locator(".bars li").all_inner_texts()]

@@ -12,11 +12,11 @@ from typing import Any
 
 # Control characters (C0, DEL, C1); marks without a form of their own, of direction above all, and line separators;
 # bytes of a file name that are no text. Not U+200C and U+200D, which some scripts and emoji are written with.
-UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
-)
-UNSAFE_IN_JSON = re.compile(UNSAFE.pattern.replace("\x00-\x1f", "", 1).replace("\ud800-\udfff", "", 1))
+C0, HALVES = "\x00-\x1f", "\ud800-\udfff"
+MARKS = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
+UNSAFE = re.compile(f"[{C0}{MARKS}{HALVES}]")
+# JSON has escaped the others itself, or cannot be encoded.
+UNSAFE_IN_JSON = re.compile(f"[{MARKS}]")
 MARKDOWN = re.compile(r"([\\`|\[\]])")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,7 @@ def mend_streams() -> None:
     for number, (name, mode) in enumerate(STREAMS):
         if getattr(sys, name) is not None:
             continue
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != number and not _is_open(number):
                 os.dup2(opened, number)

@@ -135,9 +135,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> bool:
         """Take the place of the connection that has waited longest, if that is long enough."""
-        others = [each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self]
-        others = [each for each in others if not each.transport.is_closing()]
-        waiting = [(since, each) for each in others if (since := each.waits_since()) is not None]
+        waiting = [
+            (since, each)
+            for each in self.connections
+            if isinstance(each, LimitedProtocol) and each is not self and not each.transport.is_closing()
+            if (since := each.waits_since()) is not None
+        ]
         if not waiting:
             return False
         since, longest = min(waiting, key=lambda pair: (pair[1].has_sent, pair[0]))

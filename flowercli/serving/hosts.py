@@ -43,11 +43,8 @@ class Hosts:
     def of(cls, host: str, allowed: Iterable[str], origins: Iterable[str] = ()) -> Self:
         """Return the names of a service that listens on ``host``, and is allowed some more."""
         everywhere = _is_unspecified(host)
-        own = (
-            (socket.gethostname(), f"{socket.gethostname()}.local")
-            if everywhere
-            else (host.partition("%")[0], *_addresses(host))
-        )
+        machine = socket.gethostname()
+        own = (machine, f"{machine}.local") if everywhere else (host.partition("%")[0], *_addresses(host))
         names = dict.fromkeys(name.lower().strip("[]") for name in (*LOOPBACK, *own, *allowed))
         return cls(tuple(names), everywhere, tuple(origins))
 

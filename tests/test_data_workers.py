@@ -74,6 +74,22 @@ def test_signals_are_left_to_the_process_that_trains(capfd):
     assert capfd.readouterr().err == ""
 
 
+STOPPED_AT_BIRTH = """
+import os, signal, torch
+from flowercli.training.loading import PhotoLoader
+os.register_at_fork(after_in_child=lambda: [os.kill(os.getpid(), each) for each in (signal.SIGTERM, signal.SIGINT)])
+numbers = [(torch.tensor(number), 0) for number in range(8)]
+print([batch.tolist() for batch, _ in PhotoLoader(numbers, 4, workers=1)])
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_worker_that_has_just_been_started_leaves_signals_too():
+    done = subprocess.run([sys.executable, "-c", STOPPED_AT_BIRTH], capture_output=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (b"[[0, 1, 2, 3], [4, 5, 6, 7]]\n", b"")
+    assert done.returncode == -signal.SIGTERM  # The process that trains receives them as before.
+
+
 LEFT_BEHIND = """
 from torch.utils.data import DataLoader
 from flowercli.training.data_workers import start_data_worker

@@ -6,12 +6,30 @@ import atexit
 import multiprocessing
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowercli.training.interrupt import SIGNALS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
+
+
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """Hold back what stops a run until the end of the block: a process started in it never receives it.
+
+    A data worker inherits what is held back, and could be stopped before ``start_data_worker`` runs otherwise.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where such signals go to one process alone.
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_data_worker(_worker: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from flowercli.errors import UnreadablePhotoError
-from flowercli.training.data_workers import start_data_worker
+from flowercli.training.data_workers import start_data_worker, stop_signals_held
 from flowercli.training.dataset import Unreadable
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class PhotoLoader:
         Raises:
             UnreadablePhotoError: one cannot be read.
         """
-        for batch in self._loader:
+        with stop_signals_held():
+            batches = iter(self._loader)
+        for batch in batches:
             if isinstance(batch, Unreadable):
                 hint = "Put it back as it was, or split again: flowers split DIR"
                 raise UnreadablePhotoError(batch.path, batch.why, hint=hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import http.client
 import os
 import re
@@ -181,24 +180,3 @@ def test_what_is_too_much_is_refused_and_the_rest_is_answered(tmp_path):
         assert server.classify(PICTURE).status == 200
         figures = server.ask("GET", "/metrics").body.decode()
         assert f'flowers_shed_total{{status="429"}} {len(refused)}.0' in figures
-
-
-def answer_beside(server, data: bytes):
-    """Ask while four connections have sent so much, and nothing more."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(4):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            connection.sendall(data)
-        return server.ask("GET", "/v2")
-
-
-def test_too_many_connections(tmp_path):
-    with serving(tmp_path, "--max-connections", 4) as server:
-        # On a busy machine they may have waited long enough to give way.
-        replies = [answer_beside(server, b"GET /v2 ") for _ in range(5)]
-        full = next(reply for reply in replies if reply.status != 200)
-        assert full.problem() == (503, "too_many_connections")
-        assert full.headers["Retry-After"] == "1"
-        assert answer_beside(server, b"").status == 200
-        time.sleep(0.2)
-        assert server.ask("GET", "/v2").status == 200

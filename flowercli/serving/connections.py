@@ -1,13 +1,14 @@
 """The HTTP protocol of uvicorn, with an end to what strangers may leave open: half-sent requests and unread answers.
 
 A connection waits for its client in one of three ways: for the headers of a request, for its body, or for an answer to
-be read. Each has limits, in bytes or seconds. Where all connections are taken, the one that has waited longest gives
-way.
+be read. Each has limits, in bytes or seconds. Where all connections are taken, one that waits for its client gives way
+to a new one: first those that have sent nothing, last those that send a body, of each kind the one that waited longest.
 """
 
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,8 +26,6 @@ ANSWER_SECONDS = 10.0
 # Requests that a client may send before it has read an answer.
 MOST_WAITING = 16
 MAX_CONNECTIONS = 512
-# How long a connection may wait for its client before another may have its place.
-PATIENCE_SECONDS = 1.0
 TICK_SECONDS = 1.0
 
 LATE = Problem(408, "too_slow", "The headers took too long to arrive.")
@@ -120,12 +119,13 @@ class LimitedProtocol(HttpToolsProtocol):
         del msg
         self._end(BAD_REQUEST)
 
-    def waits_since(self) -> float | None:
-        """Return since when the connection waits for its client; ``None`` where the client waits for us."""
+    def gives_way(self) -> tuple[bool, bool, float] | None:
+        """Return its place in the order in which connections give way; ``None`` where the client waits for us."""
         if self._unread_since is not None:
-            return self._unread_since
-        waits = self.cycle is None or self.cycle.response_complete or self.cycle.more_body
-        return self._since if waits else None
+            return True, False, self._unread_since
+        between = self._in_headers or self.cycle.response_complete
+        sends_body = not between and self.cycle.more_body
+        return (self.has_sent, sends_body, self._since) if between or sends_body else None
 
     def abort(self) -> None:
         """End the connection at once; what answers on it finds its client gone."""
@@ -134,22 +134,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _make_room(self) -> bool:
-        """Take the place of the connection that has waited longest, if that is long enough."""
+        """Take the place of a connection that waits for its client, if there is one."""
         waiting = [
-            (since, each)
+            (place, each)
             for each in self.connections
             if isinstance(each, LimitedProtocol) and each is not self and not each.transport.is_closing()
-            if (since := each.waits_since()) is not None
+            if (place := each.gives_way()) is not None
         ]
-        if not waiting:
-            return False
-        since, longest = min(waiting, key=lambda pair: (pair[1].has_sent, pair[0]))
-        # One that has sent nothing yet loses nothing.
-        patience = PATIENCE_SECONDS if longest.has_sent else 0.0
-        if self.loop.time() - since < patience:
-            return False
-        longest.abort()
-        return True
+        if waiting:
+            min(waiting, key=itemgetter(0))[1].abort()
+        return bool(waiting)
 
     def _look(self) -> None:
         """Look every second whether the client lets this connection wait for too long."""

@@ -155,6 +155,12 @@ def large(target: Target) -> Callable[[], None]:
     return asking(target, *map(target.about, kinds))
 
 
+def webp(target: Target) -> Callable[[], None]:
+    """Ask about the largest pictures of the format that takes most memory a pixel."""
+    picture = gradient(2000, 1500).resize((5600, 4200), Image.Resampling.NEAREST)
+    return asking(target, target.about(saved(picture, "WEBP", lossless=True, method=0)))
+
+
 def bombs(target: Target) -> Callable[[], None]:
     """Ask about kilobytes that unpack to much: pixels, a profile of colours, a request."""
     packer = zlib.compressobj()
@@ -199,7 +205,9 @@ ATTACKS = {
     "512 never read the model": Attack(1, lambda t: partial(crowd, t, 512, MODEL * 2), anywhere=False),
     "512 idle connections": Attack(1, lambda t: partial(crowd, t, 512)),
     "8 announce 32 MiB": Attack(1, lambda t: partial(crowd, t, 8, t.head(LENGTH) + b"x")),
+    "512 announce 32 MiB": Attack(1, lambda t: partial(crowd, t, 512, t.head(LENGTH) + b"x")),
     "16 stop at 31 of 32 MiB": Attack(16, lambda t: partial(stall, t, t.head(LENGTH) + bytes(31 * MEBI))),
+    "16 stop before the last byte": Attack(16, lambda t: partial(stall, t, t.head(LENGTH) + bytes(32 * MEBI - 1))),
     "extensions without end": Attack(4, lambda t: partial(pour, t, t.head(CHUNKED) + b"1;x=", b"x" * 65536)),
     "trailers without end": Attack(
         4, lambda t: partial(pour, t, t.head(CHUNKED) + b"1\r\nx\r\n0\r\n", b"X: y\r\n" * 10_000)
@@ -209,6 +217,7 @@ ATTACKS = {
         4, lambda t: asking(t, *(t.about(make()) for make in (*EXPENSIVE.values(), postscript)))
     ),
     "40 megapixels": Attack(4, large),
+    "24 megapixels of WebP": Attack(4, webp),
     "bombs": Attack(4, bombs),
     "a million empty texts": Attack(4, lambda t: asking(t, listed(t, MANY))),
     "deep JSON": Attack(4, deep),

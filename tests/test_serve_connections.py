@@ -102,6 +102,14 @@ def test_announced_bytes_take_no_room(server, strangers):
     assert server.memory() < before + 30
 
 
+def test_bodies_that_stop_give_way_to_those_that_hold_less(server, strangers):
+    head = HEAD + f"Content-Length: {32 * MEBI}\r\n\r\n".encode()
+    # One byte less than there is room for.
+    kept = [strangers(head + bytes(32 * MEBI - missing)) for missing in (1, 2)]
+    assert worst_seconds(server, 1) < 1
+    assert sorted(received(connection)[9:12] for connection in kept) == [b"408", b"503"]
+
+
 def test_a_body_that_stops_is_ended_before_its_time(strangers):
     started = time.monotonic()
     assert received(strangers(HEAD + b"Content-Length: 2000\r\n\r\n" + bytes(1000))).startswith(b"HTTP/1.1 408 ")

@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -19,9 +19,11 @@ from flowercli.errors import ImageError
 from flowercli.inference.colour import narrowed, to_srgb, with_least_black
 from flowercli.inference.ending import is_cut_off
 from flowercli.inference.heif import is_heif, register_heif
+from flowercli.inference.memory import DECODERS, MOST_A_PICTURE, NoRoomError
 from flowercli.inference.structure import check_structure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 # A phone takes 200-megapixel pictures today, and a JPEG of that size is decoded here at an eighth of it.
@@ -34,8 +36,6 @@ PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
-# What decoding may take, whatever the format: 97 megapixels of RGB, 24 of a WebP.
-MAX_DECODED_BYTES = 390_000_000
 # At the peak, a pixel, measured: what the decoder holds with Pillow's picture, by format or decoder where that says it,
 # and by mode; and what a copy in grey or RGB takes where one is made.
 DECODER_BYTES = {"WEBP": 16, "AVIF": 10, "HEIF": 7.8, "JPEG2000": 20, "libtiff": 8}
@@ -85,8 +85,13 @@ def from_base64(text: object) -> bytes:
     raise ImageError("not_base64", "It is not the base64 text of a file.")
 
 
-def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int = MAX_PIXELS) -> Draft:
+@contextmanager
+def open_draft(
+    source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int = MAX_PIXELS
+) -> Iterator[Draft]:
     """Decode to grey, RGB or CMYK, JPEGs at the smallest scale that still has the shorter side.
+
+    The memory that it takes counts, where that is limited, until the end of the block.
 
     Args:
         source: a path, or the bytes of a file.
@@ -95,22 +100,30 @@ def open_draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_p
 
     Raises:
         ImageError: the picture cannot be read; its ``code`` says why.
+        NoRoomError: in a service, others take the memory that it needs.
     """
+    with ExitStack() as memory:
+        yield _draft(source, shorter_side, most_pixels, memory)
+
+
+def _draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int, memory: ExitStack) -> Draft:
     try:
-        with _open(source) as file, _identify(file) as image:
-            size = image.size
-            _check_stored_size(size, most_pixels)
-            drafted = image.draft("RGB", _draft_size(size, shorter_side))
-            _check_cost(image, file)
-            image.load()
-            # Only now: Pillow turns some formats itself when it loads them.
-            orientation = _orientation(image)
-            profile = image.info.get("icc_profile")
-            profile = profile if isinstance(profile, bytes) else None
-            unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
-            shown_size = size if drafted else image.size
-            return Draft(narrowed(image), orientation, shown_size, profile, unmarked)
-    except ImageError:
+        with _open(source) as file:
+            kept = check_structure(file)
+            with _identify(file) as image:
+                size = image.size
+                _check_stored_size(size, most_pixels)
+                drafted = image.draft("RGB", _draft_size(size, shorter_side))
+                memory.enter_context(DECODERS.taken(kept + _checked_cost(image, file)))
+                image.load()
+                # Only now: Pillow turns some formats itself when it loads them.
+                orientation = _orientation(image)
+                profile = image.info.get("icc_profile")
+                profile = profile if isinstance(profile, bytes) else None
+                unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
+                shown_size = size if drafted else image.size
+                return Draft(narrowed(image), orientation, shown_size, profile, unmarked)
+    except (ImageError, NoRoomError):
         raise
     except FileNotFoundError as error:
         raise ImageError("not_found", "There is no such file.") from error
@@ -155,7 +168,6 @@ def _open(source: str | os.PathLike[str] | bytes) -> BinaryIO:
 
 def _identify(file: BinaryIO) -> Image.Image:
     """Open a picture in one of the formats that are read."""
-    check_structure(file)
     try:
         return Image.open(file, formats=COMMON_FORMATS)
     except UnidentifiedImageError:
@@ -195,15 +207,15 @@ def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
-def _check_cost(image: Image.Image, file: BinaryIO) -> None:
-    """Refuse what would take too much memory, or too long; the size is the one after ``draft``."""
+def _checked_cost(image: Image.Image, file: BinaryIO) -> int:
+    """Refuse what would take too much memory, or too long; return its bytes. The size is the one after ``draft``."""
     pixels = image.width * image.height
     decoder = next((tile[0] for tile in getattr(image, "tile", ())), "")
     decoded = max(DECODER_BYTES.get(name or "", 0) for name in (image.format, decoder))
     copied = 4 if image.has_transparency_data else COPY_BYTES.get(image.mode, 4)
     cost = max(decoded, MODE_BYTES.get(image.mode, 4)) + copied
-    if pixels * cost > MAX_DECODED_BYTES:
-        limit = MAX_DECODED_BYTES / cost / 1e6
+    if pixels * cost > MOST_A_PICTURE:
+        limit = MOST_A_PICTURE / cost / 1e6
         raise ImageError("too_large", f"It has {pixels / 1e6:.0f} megapixels; the limit for its kind is {limit:.0f}.")
     if decoder in Image.DECODERS:
         there = file.tell()
@@ -211,6 +223,7 @@ def _check_cost(image: Image.Image, file: BinaryIO) -> None:
         file.seek(there)
         if pixels > MAX_PYTHON_PIXELS or size > MAX_PYTHON_BYTES:
             raise ImageError("too_large", "Pictures of its kind of coding are read up to half a megapixel.")
+    return math.ceil(pixels * cost)
 
 
 def _decoding_error(error: Exception, source: str | os.PathLike[str] | bytes) -> ImageError:

@@ -113,9 +113,9 @@ def load_picture(
     Raises:
         ImageError: the picture cannot be read, or has more pixels than are wanted; its ``code`` says why.
     """
-    draft = open_draft(source, min(spec.resize_to), most_pixels)
-    width, height = draft.size
-    pixels = np.asarray(crop_and_resize(draft, spec))
+    with open_draft(source, min(spec.resize_to), most_pixels) as draft:
+        width, height = draft.size
+        pixels = np.asarray(crop_and_resize(draft, spec))
     return Picture(pixels, *((height, width) if draft.orientation in SIDEWAYS else (width, height)))
 
 
@@ -137,8 +137,8 @@ def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> I
     Raises:
         ImageError: the picture cannot be read.
     """
-    draft = open_draft(source, shorter_side)
-    return _upright(draft.in_srgb(draft.image), draft.orientation)
+    with open_draft(source, shorter_side) as draft:
+        return _upright(draft.in_srgb(draft.image), draft.orientation)
 
 
 def crop_and_resize(draft: Draft, spec: PreprocessSpec) -> Image.Image:

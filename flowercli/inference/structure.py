@@ -45,16 +45,20 @@ FAXES = frozenset({2, 3, 4, 32771})
 MOST_FAX_ROWS: Final = 10_000
 
 
-def check_structure(file: BinaryIO) -> None:
+def check_structure(file: BinaryIO) -> int:
     """Look at the parts of a picture file, from its start, and leave it there.
+
+    Returns:
+        the bytes that libjpeg keeps beside the pixels: of a JPEG in several scans.
 
     Raises:
         ImageError: ``too_large``, it would take too long or too much memory. Damage is left to the decoder to tell.
     """
     head = file.read(16)
     file.seek(0)
+    kept = 0
     if head.startswith(b"\xff\xd8"):
-        _check_jpeg(file)
+        kept = _check_jpeg(file)
     elif head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         _check_tiff(file)
     elif PORTABLE.match(head):
@@ -63,16 +67,17 @@ def check_structure(file: BinaryIO) -> None:
         if head.startswith(magic, start) and any(number >= MOST_PARTS for number, _ in enumerate(parts(file))):
             raise _too_many(what)
     file.seek(0)
+    return kept
 
 
-def _check_jpeg(file: BinaryIO) -> None:
+def _check_jpeg(file: BinaryIO) -> int:
     file.seek(2)
     filler, sizes, frame = 0, [0], 0
     for _ in range(MOST_PARTS):
         marker, skipped = _next_marker(file, MOST_FILLER - filler)
         filler += skipped
         if marker is None:
-            return
+            return 0
         if marker in BARE or marker in {SOI, EOI}:  # An end before the first scan is of tables only.
             continue
         body = file.read(max(_number(file.read(2)) - 2, 0))
@@ -80,9 +85,8 @@ def _check_jpeg(file: BinaryIO) -> None:
             frame, sizes = marker, _component_sizes(body)
         if marker == SOS:
             # A picture in one scan is decoded row by row, whatever follows.
-            if frame in PROGRESSIVE or body[:1] != bytes([len(sizes)]):
-                _check_scans(file.read(), sizes)
-            return
+            in_scans = frame in PROGRESSIVE or body[:1] != bytes([len(sizes)])
+            return _check_scans(file.read(), sizes) if in_scans else 0
     raise _too_many("segments")
 
 
@@ -110,8 +114,9 @@ def _component_sizes(frame: bytes) -> list[int]:
     return [height * width * factor // max(*factors, 1) for factor in factors] or [0]
 
 
-def _check_scans(data: bytes, sizes: list[int]) -> None:
-    if sum(sizes) * 2 > MOST_COEFFICIENT_BYTES:
+def _check_scans(data: bytes, sizes: list[int]) -> int:
+    kept = 2 * sum(sizes)
+    if kept > MOST_COEFFICIENT_BYTES:
         raise ImageError("too_large", "It is a JPEG of many scans, which takes too much memory at this size.")
     scans, place, parts = 1, 0, 0
     while (found := NEXT_MARKER.search(data, place)) and found[1][0] != EOI:
@@ -122,6 +127,7 @@ def _check_scans(data: bytes, sizes: list[int]) -> None:
         # libjpeg skips no more than the marker where it is of none of the kinds that have a length.
         if found[1][0] >= FIRST_WITH_LENGTH and found[1][0] != SOI:
             place += max(_number(data[place : place + 2]), 2)
+    return kept
 
 
 def _check_portable(file: BinaryIO) -> None:

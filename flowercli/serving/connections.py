@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -38,6 +38,25 @@ class TooManyError(Exception):
     """More requests wait on one connection than may; the parser makes of it what is no HTTP."""
 
 
+class WhileOpen:
+    """A transport that is written to while it is open: a client may go away in the midst of an answer.
+
+    uvicorn does not know so at once, and uvloop's own raises then.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, or throw them away where nobody takes them."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the transport in all else."""
+        return getattr(self._transport, name)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Closes a connection that waits for its client for too long, or that is one too many."""
 
@@ -57,7 +76,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection, or say that there are too many."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", WhileOpen(transport)))
         self._since = self.loop.time()
         self._tick = self.loop.call_later(TICK_SECONDS, self._look)
         if len(self.connections) > self.max_connections and not self._make_room():
@@ -129,8 +148,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """End the connection at once; what answers on it finds its client gone."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
         self.transport.abort()
 
     def _make_room(self) -> bool:

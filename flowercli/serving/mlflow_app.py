@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.config import STARTUP_FAILURE
 
-from flowercli.allocator import give_large_pieces_back
+from flowercli.allocator import give_freed_memory_back
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.hosts import Hosts
 from flowercli.serving.mlflow_gate import Gate
@@ -28,7 +28,7 @@ HOSTS_VARIABLE = "FLOWERS_MLFLOW_HOSTS"
 def create() -> Gate:
     """Return the application. A worker that cannot load its model ends with the code that ends the server."""
     end_with_parent()
-    give_large_pieces_back()
+    give_freed_memory_back()
     try:
         return _create(Path(os.environ[MODEL_VARIABLE]))
     except Exception as error:  # noqa: BLE001  (the code of a model raises anything)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from flowercli.serving.arriving import arrival_deadline
+from starlette.requests import ClientDisconnect
+
+from flowercli.serving.arriving import Arrivals
+from flowercli.serving.http.problems import Problem
 from flowercli.serving.mlflow_request import RefusedError, rewritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from flowercli.serving.hosts import Hosts
 
@@ -53,105 +56,76 @@ class Gate:
         self._hosts = hosts
         self._most_pictures = most_pictures
         self._requests = 0
-        self._held = 0
+        self._arrivals = Arrivals(most=MAX_BODY, held=MAX_HELD, seconds=RECEIVE_SECONDS)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or an event of the server's life."""
         problem = self._hosts.problem(scope) if scope["type"] == "http" else None
         if problem is not None:
             await _refuse(send, RefusedError(problem.status, problem.detail))
-            return
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        elif scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
-            return
-        upload = Upload(scope, receive)
-        with self._room(upload):
-            try:
-                await self._receive(upload)
-                body = b"".join(upload.chunks)
-                upload.chunks.clear()
+        else:
+            await self._invoke(scope, Upload(scope, receive), send)
+
+    async def _invoke(self, scope: Message, upload: Upload, send: Send) -> None:
+        try:
+            async with self._received(upload) as body:
                 request = await _rewritten(body, self._most_pictures)
                 del body
-            except RefusedError as refusal:
-                await upload.drain()
-                await _refuse(send, refusal)
-                return
-            await self._app(_with_length(scope, len(request)), _replay(request, receive), _shortened(send))
+                replayed = _replay(request, upload.receive)
+                await self._app(_with_length(scope, len(request)), replayed, _shortened(send))
+        except ClientDisconnect:
+            return
+        except Problem as problem:
+            await upload.drain()
+            await _refuse(send, RefusedError(problem.status, problem.detail))
+        except RefusedError as refusal:
+            await upload.drain()
+            await _refuse(send, refusal)
 
-    @contextmanager
-    def _room(self, upload: Upload) -> Iterator[None]:
-        """Count a request as being in work, and what it has brought as held, until it is answered."""
+    @asynccontextmanager
+    async def _received(self, upload: Upload) -> AsyncIterator[bytes]:
+        """Yield the body of a request. It counts as in work, and what it brought as held, until it is answered."""
+        upload.check_kind()
+        body = await self._arrivals.read(upload.receive, upload.announced())
         self._requests += 1
         try:
-            yield
+            if self._requests > MAX_REQUESTS:
+                raise RefusedError(503, "Too many requests are in work.")
+            yield body.hand_over()
         finally:
             self._requests -= 1
-            self._held -= upload.length
-
-    async def _receive(self, upload: Upload) -> None:
-        """Receive a whole request.
-
-        Raises:
-            RefusedError: it is no JSON, too long, too slow, or more than there is room for now.
-        """
-        upload.check_headers()
-        if self._requests > MAX_REQUESTS:
-            raise RefusedError(503, "Too many requests are in work.")
-        try:
-            async with asyncio.timeout(None) as clock:
-                now = asyncio.get_running_loop().time
-                started = now()
-                while not upload.complete:
-                    clock.reschedule(arrival_deadline(started, now(), upload.length, RECEIVE_SECONDS))
-                    if self._held > MAX_HELD:
-                        raise RefusedError(503, "Too much is in work.")
-                    # Others go on meanwhile: what is held is read after it.
-                    size = await upload.receive()
-                    self._held += size
-        except TimeoutError:
-            message = f"The request stopped arriving, or took longer than {RECEIVE_SECONDS:.0f} seconds."
-            raise RefusedError(408, message) from None
+            body.release()
 
 
 class Upload:
-    """The body of a request on its way in: its chunks so far, and whether they are all."""
+    """The body of a request on its way in, and whether all of it has come."""
 
     def __init__(self, scope: Message, receive: Receive) -> None:
         self._scope = scope
         self._receive = receive
-        self.chunks: list[bytes] = []
-        self.length = 0
-        self.complete = False
+        self._complete = False
 
-    def check_headers(self) -> None:
+    def check_kind(self) -> None:
         """Look at what the request says about itself.
 
         Raises:
-            RefusedError: it is no JSON, or too long.
+            RefusedError: it is no JSON.
         """
         kind, _, parameter = (self._header(b"content-type") or "").lower().replace(" ", "").partition(";")
         if kind != JSON or parameter not in {"", "charset=utf-8"}:
             raise RefusedError(415, f"The content type has to be {JSON}.")
-        if int(self._header(b"content-length") or 0) > MAX_BODY:
-            raise _too_long()
 
-    async def receive(self) -> int:
-        """Wait for the next chunk and return its length.
+    def announced(self) -> int:
+        """Return the bytes that it says it has."""
+        return int(self._header(b"content-length") or 0)
 
-        Raises:
-            RefusedError: it makes the request too long, or the client has gone.
-        """
+    async def receive(self) -> Message:
+        """Pass the next piece on."""
         message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self.complete = True
-            raise RefusedError(400, "The request is not complete.")
-        self.complete = not message.get("more_body", False)
-        chunk = message.get("body", b"")
-        if self.length + len(chunk) > MAX_BODY:
-            raise _too_long()
-        self.chunks.append(chunk)
-        self.length += len(chunk)
-        return len(chunk)
+        self._complete = self._complete or not message.get("more_body", False)
+        return message
 
     async def drain(self) -> None:
         """Throw away what is still to come; a client that asks before it sends is told at once."""
@@ -159,8 +133,8 @@ class Upload:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while not self.complete:
-                    self.complete = not (await self._receive()).get("more_body", False)
+                while not self._complete:
+                    await self.receive()
 
     def _header(self, name: bytes) -> str | None:
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
@@ -171,10 +145,6 @@ async def _rewritten(body: bytes, most: int) -> bytes:
     if len(body) <= INLINE_BYTES:
         return rewritten(body, most)
     return await asyncio.to_thread(rewritten, body, most)
-
-
-def _too_long() -> RefusedError:
-    return RefusedError(413, f"A request has at most {MAX_BODY // 2**20} MiB.")
 
 
 def _with_length(scope: Message, length: int) -> Message:

@@ -7,7 +7,7 @@ loaded by another version of Python tomorrow.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.decode import from_base64
+from flowercli.inference.memory import DECODERS, NoRoomError, limit_decoders
 from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
         """Open the bundle, a lone ``.onnx``, and start a thread a core."""
         self.classifier = Classifier.open(Bundle.load(Path(context.artifacts["bundle"])))
         self.threads = ThreadPoolExecutor(available_cores())
+        limit_decoders(available_cores())
 
     def predict(
         self,
@@ -61,7 +63,18 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
         top_k = _top_k(params or {})
         if len(model_input) > MAX_PICTURES:
             raise _bad_request(f"{len(model_input)} pictures in one request: at most {MAX_PICTURES}.")
-        return list(self.threads.map(lambda text: self._answer(text, top_k), model_input[COLUMN]))
+        answers: list[Future[dict[str, Any]]] = [Future() for _ in model_input[COLUMN]]
+        for text, answer in zip(model_input[COLUMN], answers, strict=True):
+            self.threads.submit(self._work, text, top_k, answer)
+        return [answer.result() for answer in answers]
+
+    def _work(self, text: object, top_k: int, answer: Future[dict[str, Any]]) -> None:
+        try:
+            answer.set_result(self._answer(text, top_k))
+        except NoRoomError:
+            DECODERS.tell_when_freed(lambda: self.threads.submit(self._work, text, top_k, answer))
+        except BaseException as error:  # noqa: BLE001  (whoever waits for the answer raises it)
+            answer.set_exception(error)
 
     def _answer(self, text: object, top_k: int) -> dict[str, Any]:
         try:

@@ -26,8 +26,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH",
 SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 SHED = frozenset({429, 503})
 GONE = 499
-# What uvloop says of a write to a client that went away a moment before.
-CLOSED = "the handler is closed"
 # What a client still sends after it was refused is taken and thrown away, or it would not read the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 2**20
@@ -77,10 +75,6 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = GONE
-        except RuntimeError as error:
-            exchange.status = GONE
-            if CLOSED not in str(error):
-                logger.exception("A request failed: %s", exchange.id)
         except Exception:
             logger.exception("A request failed: %s", exchange.id)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from flowercli.allocator import give_large_pieces_back
+from flowercli.allocator import give_freed_memory_back
 from flowercli.serving.connections import limited_protocol
 from flowercli.serving.http.access_log import AccessLog, set_up_logging
 from flowercli.serving.http.app import create_app
@@ -90,7 +90,7 @@ def serve(settings: Settings, listener: socket.socket, on_ready: Callable[[Servi
         FlowersError: the model or the device cannot be had.
     """
     set_up_logging()
-    give_large_pieces_back()
+    give_freed_memory_back()
     service = Service(open_classifier(settings), settings)
     log = AccessLog() if settings.access_log else None
     page = settings.page(service.classifier) if settings.page else None

@@ -11,11 +11,13 @@ import numpy as np
 from PIL import Image
 
 from flowercli.inference.classifier import Classifier
+from flowercli.inference.memory import limit_decoders
 from flowercli.inference.preprocess import load_pixels
 from flowercli.models import load_model
-from flowercli.serving.http.bodies import Bodies
+from flowercli.serving.arriving import Arrivals
 from flowercli.serving.http.metrics import Metrics
 from flowercli.serving.http.observers import Observers
+from flowercli.serving.http.problems import Problem
 from flowercli.serving.http.work import Workers
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class Service:
         self._drained_by = 0.0
         self.metrics = Metrics(classifier.bundle.class_names)
         self.metrics.describe(classifier.bundle, classifier.runtime)
-        self.bodies = Bodies(settings.limits)
+        limits = settings.limits
+        self.arrivals = Arrivals(most=limits.body, held=limits.held, seconds=limits.upload)
         self.observers = Observers([make(classifier) for make in settings.observers])
         self.workers = Workers(
             classifier,
@@ -72,22 +75,26 @@ class Service:
             pixels = load_pixels(buffer.getvalue(), self.classifier.spec)
             outputs = self.classifier.run(pixels[np.newaxis])
         self.embedding_size = outputs.embedding.shape[1]
+        limit_decoders(self.settings.threads)
         self.workers.start()
         self.ready = True
 
     @asynccontextmanager
     async def receiving(self, request: Request) -> AsyncIterator[bytes]:
-        """Yield the body of a request for pictures, which is held as long as the block runs.
+        """Yield the body of a request for pictures, which counts as held as long as the block runs.
 
         Raises:
-            Problem: there is no room for pictures, or the body is not taken.
+            Problem: 415, it is compressed; 429, there is no room for pictures; or the body is not taken.
             ClientDisconnect: the client has gone.
         """
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Problem(415, "unsupported_encoding", "Compressed requests are not taken: send it as it is.")
         self.workers.check_room()
-        body = await self.bodies.read(request)
+        length = request.headers.get("content-length", "")
+        body = await self.arrivals.read(request.receive, int(length) if length.isdecimal() else 0)
         request.state.bytes_in = body.size
         try:
-            yield body.content
+            yield body.hand_over()
         finally:
             body.release()
 

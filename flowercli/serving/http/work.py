@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from time import perf_counter
@@ -15,6 +16,7 @@ import numpy as np
 
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K
+from flowercli.inference.memory import DECODERS, NoRoomError
 from flowercli.inference.preprocess import Picture, load_picture
 from flowercli.monitoring.features import Observation
 from flowercli.serving.http.problems import Problem, busy
@@ -99,6 +101,8 @@ class Worker(Thread):
 class Workers:
     """Threads that answer about pictures, one picture a batch, in the order in which they came.
 
+    One for which others have taken the memory now waits until they give some back, and comes in again then.
+
     A decoder cannot be interrupted: a thread that a picture holds for too long gets a successor, and ends when it is
     done.
     """
@@ -138,7 +142,7 @@ class Workers:
         Raises:
             Problem: 429, with the seconds after which there is room.
         """
-        waiting = self._queue.qsize()
+        waiting = self._queue.qsize() + DECODERS.waiting
         # What one request may hold is always taken when nothing waits.
         if waiting and waiting + pictures > self._limits.queue:
             seconds = math.ceil(waiting * self._mean_seconds / len(self._threads))
@@ -211,20 +215,27 @@ class Workers:
             # Nobody may wait any more: the job was given up, or the event loop has ended.
             if not job.future.done():
                 thread.busy_since = job.begun[place] = perf_counter()
-                outcome = self._outcome(job, picture, thread.busy_since)
+                try:
+                    outcome = self._outcome(job, picture, thread.busy_since)
+                except NoRoomError:
+                    job.begun[place] = None
+                    DECODERS.tell_when_freed(partial(self._queue.put, (job, place, picture)))
+                else:
+                    self._metrics.queue.observe(thread.busy_since - job.since)
+                    if not job.loop.is_closed():
+                        job.loop.call_soon_threadsafe(job.done, place, outcome)
+                    del outcome
                 thread.busy_since = None
-                if not job.loop.is_closed():
-                    job.loop.call_soon_threadsafe(job.done, place, outcome)
-                del outcome
             del job, picture
 
     def _outcome(self, job: Job, picture: Input, started: float) -> Outcome:
-        self._metrics.queue.observe(started - job.since)
         try:
             outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job, started)
         except ImageError as error:
             # The error itself holds, by its traceback, all that was decoded of the picture.
             outcome = ImageError(error.code, error.message)
+        except NoRoomError:
+            raise
         except Exception:
             logger.exception("A picture could not be answered.")
             self._metrics.bad_picture()

@@ -155,6 +155,12 @@ def large(target: Target) -> Callable[[], None]:
     return asking(target, *map(target.about, kinds))
 
 
+def batches(target: Target) -> Callable[[], None]:
+    """Ask about as many pictures at once as a request may have."""
+    texts = b",".join([b'"%s"' % base64.b64encode(PICTURE)] * 64)
+    return asking(target, listed(target, b"[%s]" % texts))
+
+
 def webp(target: Target) -> Callable[[], None]:
     """Ask about the largest pictures of the format that takes most memory a pixel."""
     picture = gradient(2000, 1500).resize((5600, 4200), Image.Resampling.NEAREST)
@@ -216,6 +222,7 @@ ATTACKS = {
     "hostile pictures": Attack(
         4, lambda t: asking(t, *(t.about(make()) for make in (*EXPENSIVE.values(), postscript)))
     ),
+    "64 pictures a request": Attack(4, batches),
     "40 megapixels": Attack(4, large),
     "24 megapixels of WebP": Attack(4, webp),
     "bombs": Attack(4, bombs),

@@ -7,6 +7,7 @@ loaded by another version of Python tomorrow.
 from __future__ import annotations
 
 import re
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    # The base64 text of a picture, and where its answer goes.
+    Waiting = tuple[object, Future[dict[str, Any]]]
 
 COLUMN = "image"
 # Of one request; the pixels of a picture are limited where it is decoded.
@@ -64,17 +68,25 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
         if len(model_input) > MAX_PICTURES:
             raise _bad_request(f"{len(model_input)} pictures in one request: at most {MAX_PICTURES}.")
         answers: list[Future[dict[str, Any]]] = [Future() for _ in model_input[COLUMN]]
-        for text, answer in zip(model_input[COLUMN], answers, strict=True):
-            self.threads.submit(self._work, text, top_k, answer)
+        waiting = deque(zip(model_input[COLUMN], answers, strict=True))
+        for _ in range(min(len(waiting), available_cores())):
+            self.threads.submit(self._work, waiting, top_k)
         return [answer.result() for answer in answers]
 
-    def _work(self, text: object, top_k: int, answer: Future[dict[str, Any]]) -> None:
+    def _work(self, waiting: deque[Waiting], top_k: int) -> None:
+        """Answer about the next picture of a request, and then let other requests take their turn."""
+        try:
+            text, answer = waiting.popleft()
+        except IndexError:  # Another thread has taken the last.
+            return
         try:
             answer.set_result(self._answer(text, top_k))
         except NoRoomError:
-            DECODERS.tell_when_freed(lambda: self.threads.submit(self._work, text, top_k, answer))
+            DECODERS.tell_when_freed(lambda: self.threads.submit(self._work, deque([(text, answer)]), top_k))
         except BaseException as error:  # noqa: BLE001  (whoever waits for the answer raises it)
             answer.set_exception(error)
+        if waiting:
+            self.threads.submit(self._work, waiting, top_k)
 
     def _answer(self, text: object, top_k: int) -> dict[str, Any]:
         try:

@@ -1,10 +1,13 @@
-"""The work itself: pictures wait in one queue, and threads that share one session decode and answer them."""
+"""The work itself: requests wait in one queue, and threads that share one session answer about a picture of each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+import sys
+from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -22,7 +25,7 @@ from flowercli.monitoring.features import Observation
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -57,15 +60,17 @@ Outcome = Answered | ImageError | Problem
 class Job:
     """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
 
-    __slots__ = ("begun", "classifier", "future", "left", "loop", "request", "results", "since", "top_k")
+    __slots__ = ("begun", "classifier", "future", "left", "loop", "pictures", "request", "results", "since", "top_k")
 
-    def __init__(self, count: int, classifier: Classifier, top_k: int, request: str | None) -> None:
+    def __init__(self, pictures: Sequence[Input], classifier: Classifier, top_k: int, request: str | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
-        self.results: list[Outcome | None] = [None] * count
+        # With their places, those that no thread has taken.
+        self.pictures = deque(enumerate(pictures))
+        self.results: list[Outcome | None] = [None] * len(pictures)
         # When a thread took each picture; written by that thread.
-        self.begun: list[float | None] = [None] * count
-        self.left = count
+        self.begun: list[float | None] = [None] * len(pictures)
+        self.left = len(pictures)
         self.classifier = classifier
         self.top_k = top_k
         self.request = request
@@ -99,9 +104,10 @@ class Worker(Thread):
 
 
 class Workers:
-    """Threads that answer about pictures, one picture a batch, in the order in which they came.
+    """Threads that answer about pictures, one picture a batch.
 
-    One for which others have taken the memory now waits until they give some back, and comes in again then.
+    Requests take turns: those of many pictures keep none waiting that have few. A picture for which others have taken
+    the memory now waits until they give some back, and comes in again then.
 
     A decoder cannot be interrupted: a thread that a picture holds for too long gets a successor, and ends when it is
     done.
@@ -114,7 +120,9 @@ class Workers:
         self._limits = limits
         self._metrics = metrics
         self._observers = observers
-        self._queue: SimpleQueue[tuple[Job, int, Input] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        # Those that wait for their answer; for the event loop.
+        self._jobs: set[Job] = set()
         self._mean_seconds = FIRST_GUESS
         self._threads = [Worker(self._work) for _ in range(threads)]
         self._left_behind: list[Worker] = []
@@ -142,11 +150,15 @@ class Workers:
         Raises:
             Problem: 429, with the seconds after which there is room.
         """
-        waiting = self._queue.qsize() + DECODERS.waiting
         # What one request may hold is always taken when nothing waits.
-        if waiting and waiting + pictures > self._limits.queue:
+        if (turns := self._waiting(pictures)) and turns + pictures > self._limits.queue:
+            waiting = self._waiting()
             seconds = math.ceil(waiting * self._mean_seconds / len(self._threads))
             raise busy(429, "too_busy", f"{waiting} pictures are waiting already.", seconds)
+
+    def _waiting(self, pictures: int = sys.maxsize) -> int:
+        """Return how many pictures wait for a thread; of each request as many as have their turn before so many."""
+        return max(0, sum(min(job.left, pictures) for job in self._jobs) - len(self._threads))
 
     async def answer(
         self,
@@ -167,18 +179,26 @@ class Workers:
             Problem: 429, there is no room; 503, they waited or took for too long.
         """
         self.check_room(len(pictures))
-        job = Job(len(pictures), classifier, top_k, request)
-        for place, picture in enumerate(pictures):
-            self._queue.put((job, place, picture))
-        self._metrics.waiting.set(self._queue.qsize())
-        await self._wait(job)
-        results = job.future.result()
-        self._metrics.waiting.set(self._queue.qsize())
-        outcomes = [outcome for outcome in results if outcome is not None]
+        job = Job(pictures, classifier, top_k, request)
+        with self._counted(job):
+            self._queue.put(job)
+            await self._wait(job)
+        outcomes = [outcome for outcome in job.future.result() if outcome is not None]
         for outcome in outcomes:
             if isinstance(outcome, Problem):
                 raise outcome
         return outcomes
+
+    @contextmanager
+    def _counted(self, job: Job) -> Iterator[None]:
+        """Count a job as long as somebody waits for its answers."""
+        self._jobs.add(job)
+        self._metrics.waiting.set(self._waiting())
+        try:
+            yield
+        finally:
+            self._jobs.remove(job)
+            self._metrics.waiting.set(self._waiting())
 
     async def _wait(self, job: Job) -> None:
         """Wait for a job; for no longer, where all threads are busy, than its pictures may wait and one may take.
@@ -209,24 +229,37 @@ class Workers:
                 self._threads[place].start()
 
     def _work(self, thread: Worker) -> None:
-        while not thread.replaced and (task := self._queue.get()) is not None:
-            job, place, picture = task
-            del task
+        while not thread.replaced and (job := self._queue.get()) is not None:
             # Nobody may wait any more: the job was given up, or the event loop has ended.
             if not job.future.done():
-                thread.busy_since = job.begun[place] = perf_counter()
-                try:
-                    outcome = self._outcome(job, picture, thread.busy_since)
-                except NoRoomError:
-                    job.begun[place] = None
-                    DECODERS.tell_when_freed(partial(self._queue.put, (job, place, picture)))
-                else:
-                    self._metrics.queue.observe(thread.busy_since - job.since)
-                    if not job.loop.is_closed():
-                        job.loop.call_soon_threadsafe(job.done, place, outcome)
-                    del outcome
-                thread.busy_since = None
-            del job, picture
+                self._take_turn(thread, job)
+            del job
+
+    def _take_turn(self, thread: Worker, job: Job) -> None:
+        try:
+            place, picture = job.pictures.popleft()
+        except IndexError:  # A picture that was put back was taken in a turn before.
+            return
+        if job.pictures:
+            self._queue.put(job)
+        thread.busy_since = job.begun[place] = perf_counter()
+        self._take(job, place, picture, thread.busy_since)
+        thread.busy_since = None
+
+    def _take(self, job: Job, place: int, picture: Input, started: float) -> None:
+        try:
+            outcome = self._outcome(job, picture, started)
+        except NoRoomError:
+            job.begun[place] = None
+            DECODERS.tell_when_freed(partial(self._put_back, job, place, picture))
+            return
+        self._metrics.queue.observe(started - job.since)
+        if not job.loop.is_closed():
+            job.loop.call_soon_threadsafe(job.done, place, outcome)
+
+    def _put_back(self, job: Job, place: int, picture: Input) -> None:
+        job.pictures.appendleft((place, picture))
+        self._queue.put(job)
 
     def _outcome(self, job: Job, picture: Input, started: float) -> Outcome:
         try:

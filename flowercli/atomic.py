@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
@@ -17,11 +18,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 PARTIAL_PREFIX = ".partial-"
 # A file system has room for 255 bytes.
 LONGEST_NAME = 48
 OWNER = re.compile(r"(\d+)-")
+# What a process has open, by a path: /dev/stdout leads to /proc/self/fd/1.
+DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,36 +51,70 @@ def new_file(path: Path) -> Iterator[Path]:
 
     It lies in a folder of its own beside ``path``, whose name starts with ``.partial-``: another process may be writing
     the same file. What a killed process leaves there, the next one for this path deletes.
+
+    A link stays, and what it leads to is replaced. A device, a pipe or ``/dev/stdout`` stays too: what was written goes
+    into it at the end of the block.
     """
-    sweep(path)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-    temporary = folder / path.name
-    try:
+    if (stream := _stream(path)) is not None:
+        with stream, tempfile.TemporaryDirectory(prefix="flowers-") as elsewhere:
+            temporary = Path(elsewhere) / path.name
+            yield temporary
+            with temporary.open("rb") as source:
+                shutil.copyfileobj(source, stream)
+        return
+    path = Path(os.path.realpath(path))
+    with _beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
-        temporary.chmod(0o644)
+        with suppress(FileNotFoundError):  # A file that is replaced keeps who may read it.
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         with temporary.open("r+b") as file:  # Windows syncs none that is only read.
             os.fsync(file.fileno())
         temporary.replace(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` that becomes ``path`` if the block succeeds.
+    """Yield a temporary folder that becomes ``path`` if the block succeeds.
 
-    Its name starts with ``.partial-``; what a killed process leaves under it, the next one for this path deletes.
+    It lies beside ``path``, as in ``new_file``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-    try:
+    with _beside(path) as folder:
+        temporary = folder / path.name
+        temporary.mkdir()
         yield temporary
-        temporary.chmod(0o755)
         temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` for as long as the block runs."""
+    sweep(path)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stream(path: Path) -> BinaryIO | None:
+    """Open what a path names if it is no place for a file of its own: a device, a pipe, or what this process has open.
+
+    ``None`` where it is one.
+    """
+    hops = [path.absolute()]
+    with suppress(OSError):
+        hops.append(path.parent.absolute() / path.readlink())
+    for hop in hops:
+        if found := DESCRIPTOR.fullmatch(str(hop)):
+            # Opened anew, a file would be written from its start.
+            return os.fdopen(os.dup(int(found[1])), "wb")
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            return path.open("wb")
+    return None
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +67,65 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert target.read_bytes() == b"before"
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
+
+
+@posix
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    link, target = tmp_path / "link", folder / "target"
+    link.symlink_to(target)
+    for content in (b"new", b"newer"):  # At first it leads to nothing.
+        write_bytes(link, content)
+        assert (link.is_symlink(), target.is_symlink(), target.read_bytes()) == (True, False, content)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link", "target"]
+
+
+@posix
+def test_devices_and_pipes_are_written_into(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        write_bytes(pipe, b"through")
+        assert reader.communicate()[0] == b"through"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    write_bytes(Path(os.devnull), b"gone")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@posix
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("to_file", [True, False])
+def test_an_open_stream_gets_its_part_in_order(tmp_path, place, to_file):
+    code = f"""
+import sys; from pathlib import Path; from flowercli.atomic import write_text
+print("before", flush=True); write_text(Path({place!r}), "written\\n"); print("after")
+"""
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdout=file if to_file else subprocess.PIPE, check=True)
+    said = output.read_bytes() if to_file else done.stdout
+    assert said.split() == [b"before", b"written", b"after"]
+
+
+@posix
+def test_who_may_read_it_is_up_to_the_user(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"")
+        with new_folder(tmp_path / "folder"):
+            pass
+        kept = tmp_path / "kept"
+        kept.touch()
+        kept.chmod(0o600)
+        write_bytes(kept, b"")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"file": 0o640, "folder": 0o750, "kept": 0o600}
 
 
 def write_often(target, byte):

@@ -31,11 +31,14 @@ OS_ERROR_HINTS = {
     errno.EROFS: "Choose a folder that is not read-only.",
     errno.EDQUOT: "Free some of your quota and run the command again.",
 }
+OTHER_HINT = f"Where it happened: {DEBUG_VARIABLE}=1 flowers …"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    # Python processes that this one starts take no module from the working folder, whoever put it there.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         ahead = open_ahead(arguments)
         # Of its own sys.argv, the application expands the globs where no shell does.
@@ -55,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        if os.environ.get(DEBUG_VARIABLE) or error.errno not in OS_ERROR_HINTS:
+        if os.environ.get(DEBUG_VARIABLE):
             raise
-        _tell(f"{error.filename or 'Writing'}: {error.strerror}.", OS_ERROR_HINTS[error.errno])
+        what = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _tell(f"{what}{error.strerror or error}.", OS_ERROR_HINTS.get(error.errno or 0, OTHER_HINT))
         return EXIT_FAILED
     return EXIT_OK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,8 @@ def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, read
         raise ServingError(f"{store.shown} is a tracking server already.", hint=f"Open it: {store.shown}")
     address, (host, port) = url(taken), taken.getsockname()[:2]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store.uri]
+    # Or uvicorn would take modules from the working folder.
+    command += ["--backend-store-uri", store.uri, "--uvicorn-opts", shlex.join(["--app-dir", sys.prefix])]
     if store.artifacts:
         command += ["--artifacts-destination", store.artifacts]
     if hosts is not None:

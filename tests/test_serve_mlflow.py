@@ -157,7 +157,7 @@ def test_bad_requests_get_short_answers(server):
     split = {"columns": ["image"], "data": [[MARKED]]}
     requests = [
         (400, b"{" + MARK.encode(), JSON),
-        (400, b"[" * 100_000, JSON),
+        (413, b"[" * 100_000, JSON),
         (400, MARK.encode() + b"\xff\xfe", JSON),
         (400, b"", JSON),
         (400, [MARKED], JSON),

@@ -62,7 +62,7 @@ def serve_mlflow(
     hosts = Hosts.of(host, allow_host or ())
     with stopping_cleanly(), take_port(host, port) as taken:
         if tracking:
-            _serve_runs(store, taken, hosts if allow_host else None)
+            _serve_runs(store, taken, hosts)
         else:
             _serve_model(model, store, taken, workers, hosts)
 
@@ -80,7 +80,7 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
     note("Stopped.")
 
 
-def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts | None) -> None:
+def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts) -> None:
     from flowercli.cli.output import note
     from flowercli.serving.mlflow_server import url
     from flowercli.tracking.server import serve_tracking

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from flowercli.errors import ImageError
+from flowercli.inference import jpeg2000
 from flowercli.inference.colour import narrowed, to_srgb, with_least_black
 from flowercli.inference.ending import is_cut_off
 from flowercli.inference.heif import is_heif, register_heif
@@ -113,15 +114,15 @@ def _draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixel
             with _identify(file) as image:
                 size = image.size
                 _check_stored_size(size, most_pixels)
-                drafted = image.draft("RGB", _draft_size(size, shorter_side))
-                memory.enter_context(DECODERS.taken(kept + _checked_cost(image, file)))
+                reduced, halvings = _reduce(image, file, shorter_side)
+                memory.enter_context(DECODERS.taken(kept + _checked_cost(image, file, halvings)))
                 image.load()
                 # Only now: Pillow turns some formats itself when it loads them.
                 orientation = _orientation(image)
                 profile = image.info.get("icc_profile")
                 profile = profile if isinstance(profile, bytes) else None
                 unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
-                shown_size = size if drafted else image.size
+                shown_size = size if reduced else image.size
                 return Draft(narrowed(image), orientation, shown_size, profile, unmarked)
     except (ImageError, NoRoomError):
         raise
@@ -202,14 +203,27 @@ def _check_stored_size(size: tuple[int, int], most_pixels: int) -> None:
         raise ImageError("too_large", message)
 
 
+def _reduce(image: Image.Image, file: BinaryIO, shorter_side: int) -> tuple[bool, int]:
+    """Have a picture decoded at the smallest scale that has the shorter side, if its format has scales.
+
+    Returns:
+        whether it will be at another scale, and how often it will be halved after its size was told.
+    """
+    if image.format != jpeg2000.FORMAT:
+        return image.draft("RGB", _draft_size(image.size, shorter_side)) is not None, 0
+    halvings = jpeg2000.reduction(file, image.size, shorter_side)
+    image.reduce = halvings  # type: ignore[method-assign, assignment]  # an attribute, of this format
+    return halvings > 0, halvings
+
+
 def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     scale = shorter_side / min(size)
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
-def _checked_cost(image: Image.Image, file: BinaryIO) -> int:
+def _checked_cost(image: Image.Image, file: BinaryIO, halvings: int) -> int:
     """Refuse what would take too much memory, or too long; return its bytes. The size is the one after ``draft``."""
-    pixels = image.width * image.height
+    pixels = image.width * image.height >> 2 * halvings
     decoder = next((tile[0] for tile in getattr(image, "tile", ())), "")
     decoded = max(DECODER_BYTES.get(name or "", 0) for name in (image.format, decoder))
     copied = 4 if image.has_transparency_data else COPY_BYTES.get(image.mode, 4)

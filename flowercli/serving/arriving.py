@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -18,13 +19,17 @@ STALL_SECONDS = 5.0
 BYTES_A_SECOND = 4096
 GRACE_SECONDS = 5.0
 RETRY_SECONDS = 1
+# So many bytes are not little; those whose clients send less in this time give way to others that hold less.
+PIECE = 16 * 2**10
+SLOW_SECONDS = 1.0
 
 
 class Arrivals:
     """The bodies that are on their way or held. For one event loop: nothing here needs a lock.
 
-    Where there is no room, one that is still on its way gives way to those that hold less: of those that hold more,
-    the one whose client has sent nothing for longest. Strangers who stop in the midst of theirs keep nobody out so.
+    Where there is no room, one that is still on its way gives way: the one whose client has sent little for longest, of
+    those that hold more than the one that needs room, or that have sent little for a second. Strangers who stop in the
+    midst of theirs keep nobody out so.
 
     Args:
         most: bytes of one request.
@@ -37,7 +42,7 @@ class Arrivals:
         self._limit = held
         self._seconds = seconds
         self._held = 0
-        # The one that has waited longest first.
+        # The one that has sent little for longest first.
         self._arriving: dict[Body, None] = {}
 
     async def read(self, receive: Receive, announced: int = 0) -> Body:
@@ -99,16 +104,24 @@ class Arrivals:
     def _take(self, body: Body, size: int) -> None:
         """Set room for some more bytes of a body aside."""
         self._check(body.size + size)
-        self._arriving.pop(body, None)
+        now = asyncio.get_running_loop().time()
         while not body.gave_way and self._held + size > self._limit:
-            other = next((each for each in self._arriving if each.size > body.size), body)
+            other = self._next_to_give_way(body, now)
             other.give_way()
             self._arriving.pop(other, None)
         if body.gave_way:
             raise _no_room()
-        self._arriving[body] = None
         self._held += size
         body.size += size
+        if body.has_gone_on(now):
+            self._arriving.pop(body, None)
+        self._arriving[body] = None
+
+    def _next_to_give_way(self, body: Body, now: float) -> Body:
+        for other in self._arriving:
+            if other is not body and (other.size > body.size or now - other.went_on_at > SLOW_SECONDS):
+                return other
+        return body
 
     def give_back(self, size: int) -> None:
         """Give room back."""
@@ -127,7 +140,16 @@ class Body:
         self.content = b""
         self.size = 0
         self.gave_way = False
+        self.went_on_at = -math.inf
+        self._went_on = 0
         self._arrivals = arrivals
+
+    def has_gone_on(self, now: float) -> bool:
+        """Whether much has come since this was so the last time, or nothing had come before."""
+        if self._went_on and self.size - self._went_on < PIECE:
+            return False
+        self.went_on_at, self._went_on = now, self.size
+        return True
 
     def hand_over(self) -> bytes:
         """Return the bytes, and hold only their room from now on."""

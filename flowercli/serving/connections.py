@@ -8,6 +8,7 @@ to a new one: first those that have sent nothing, last those that send a body, o
 from __future__ import annotations
 
 import json
+import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,7 @@ MOST_WAITING = 16
 MAX_CONNECTIONS = 512
 TICK_SECONDS = 1.0
 
+UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 LATE = Problem(408, "too_slow", "The headers took too long to arrive.")
 LARGE = Problem(431, "headers_too_large", f"The headers are larger than {HEADER_BYTES // 2**10} KiB.")
 FULL = busy(503, "too_many_connections", "Too many connections are open.", 1)
@@ -89,6 +91,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._in_headers, self._since = True, self.loop.time()
             self._around = self._content = 0
         self.has_sent = True
+        if self._in_headers:
+            data = _without_upgrade(data)
         self._around += len(data)
         super().data_received(data)
         if self.cycle is not before:
@@ -186,6 +190,12 @@ def limited_protocol(connections: int, seconds: float) -> type[asyncio.Protocol]
     """Return the protocol class for at most so many connections and seconds for the headers of a request."""
     limits = {"max_connections": connections, "header_seconds": min(HEADER_SECONDS, seconds)}
     return type("Protocol", (LimitedProtocol,), limits)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Rename the header by which a client offers another protocol: none is here, and the parser drops its body."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
 def _plain_response(problem: Problem) -> bytes:

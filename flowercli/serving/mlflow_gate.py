@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or an event of the server's life."""
+        if scope["type"] == "lifespan":
+            # MLflow has each request wait on a thread of these for its pictures; there would be four beside the cores.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_REQUESTS, "flowers-request"))
         problem = self._hosts.problem(scope) if scope["type"] == "http" else None
         if problem is not None:
             await _refuse(send, RefusedError(problem.status, problem.detail))

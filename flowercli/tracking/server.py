@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -25,17 +26,25 @@ if TYPE_CHECKING:
 # Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
 QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 STOP_SECONDS = 10
-# Addresses that MLflow answers to by itself.
-PRIVATE = ("192.168.*", "10.*", *(f"172.{second}.*" for second in range(16, 32)), "[fc00:*", "[fd00:*")
+# What MLflow takes instead of our names, if the user says so.
+HOSTS_VARIABLE = "MLFLOW_SERVER_ALLOWED_HOSTS"
+OCTETS = ("[0-9]", "[0-9][0-9]", "[0-9][0-9][0-9]")
+NETWORKS = ("10", "192.168", *(f"172.{second}" for second in range(16, 32)))
+# Private addresses, and no name that begins like one, as a stranger's may that points at this machine.
+PRIVATE = (
+    *(".".join((net, *rest)) for net in NETWORKS for rest in itertools.product(OCTETS, repeat=3 - net.count("."))),
+    "[fc00:*",
+    "[fd00:*",
+)
 
 
-def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, ready: Callable[[], None]) -> None:
+def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts, ready: Callable[[], None]) -> None:
     """Run the server until it ends or an exception, which is what a signal is, ends this function.
 
     Args:
         store: a database; not a server.
         taken: the bound socket of the address to serve at; closed before the server takes it over.
-        hosts: the names that it answers to; ``None`` for MLflow's choice, which are loopback and private addresses.
+        hosts: the names that it answers to; and private addresses, if it listens to all.
         ready: called when it answers.
 
     Raises:
@@ -49,7 +58,7 @@ def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts | None, read
     command += ["--backend-store-uri", store.uri, "--uvicorn-opts", shlex.join(["--app-dir", sys.prefix])]
     if store.artifacts:
         command += ["--artifacts-destination", store.artifacts]
-    if hosts is not None:
+    if HOSTS_VARIABLE not in os.environ:
         # MLflow's patterns are of the whole header, with the port; of addresses it knows those with brackets.
         names = [name if ":" not in name else f"[{name}]" for name in hosts.names]
         patterns = [*names, *(PRIVATE if hosts.any_address else ())]

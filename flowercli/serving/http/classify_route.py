@@ -10,17 +10,17 @@ from starlette.responses import Response
 
 from flowercli.errors import ImageError
 from flowercli.inference.pipeline import as_dict
+from flowercli.serving.http.jobs import Answered
 from flowercli.serving.http.multipart import File, parse_form
 from flowercli.serving.http.problems import Problem, bad_picture, too_many_images
 from flowercli.serving.http.query import read_query
 from flowercli.serving.http.strict_json import INLINE_BYTES, check_fields, decode_base64, read_json
-from flowercli.serving.http.work import Answered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from flowercli.serving.http.jobs import Input, Outcome
     from flowercli.serving.http.service import Service
-    from flowercli.serving.http.work import Input, Outcome
 
 IMAGES = "images"
 FORM = "multipart/form-data"
@@ -67,7 +67,7 @@ async def _inputs(service: Service, kind: str, content_type: str, body: bytes) -
 
 
 async def _from_json(body: bytes, limit: int) -> tuple[list[str | None], list[Input]]:
-    value = await read_json(body, limit + JSON_OVERHEAD)
+    value = await read_json(body, limit + JSON_OVERHEAD, limit)
     check_fields(value, {IMAGES}, "The JSON object")
     texts = value.get(IMAGES)
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect
 
 from flowercli.serving.http.access_log import MAX_TEXT
+from flowercli.serving.http.problems import busy
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -65,6 +66,8 @@ class Guard:
         try:
             await self._handle(exchange)
             await exchange.finish()
+        except asyncio.CancelledError:  # uvicorn's, when the seconds for the end are over.
+            await exchange.give_up()
         finally:
             metrics.in_progress.dec()
             self._account(exchange)
@@ -163,6 +166,15 @@ class Exchange:
         except TimeoutError:
             pass
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def give_up(self) -> None:
+        """End an answer, or give one where none was begun: there is no more time."""
+        self._more = False
+        if not self.status:
+            problem = busy(503, "shutting_down", "The service ends.", 1)
+            await problem.response()(self.scope, self.receive, self.send)
+        elif self._ended:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _throw_away(self) -> None:
         left = LINGER_BYTES

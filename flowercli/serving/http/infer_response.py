@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.serving.http.infer_request import InferRequest, Wanted
-    from flowercli.serving.http.work import Answered
+    from flowercli.serving.http.jobs import Answered
 
 VERSION = "1"
 DATATYPES = {

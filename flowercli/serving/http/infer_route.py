@@ -13,10 +13,10 @@ from flowercli.serving.http.infer_request import DATATYPES as INPUT_DATATYPES
 from flowercli.serving.http.infer_request import HEADER_LENGTH, IMAGE, PIXELS, read_request
 from flowercli.serving.http.infer_response import DATATYPES as OUTPUT_DATATYPES
 from flowercli.serving.http.infer_response import VERSION, infer_response
+from flowercli.serving.http.jobs import Answered
 from flowercli.serving.http.problems import Problem, bad_picture
 from flowercli.serving.http.query import refuse_query
 from flowercli.serving.http.settings import MODEL
-from flowercli.serving.http.work import Answered
 
 if TYPE_CHECKING:
     from starlette.requests import Request

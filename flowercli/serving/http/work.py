@@ -6,9 +6,7 @@ import asyncio
 import logging
 import math
 import sys
-from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -22,6 +20,7 @@ from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.inference.memory import DECODERS, NoRoomError
 from flowercli.inference.preprocess import Picture, load_picture
 from flowercli.monitoring.features import Observation
+from flowercli.serving.http.jobs import Answered, Job
 from flowercli.serving.http.problems import Problem, busy
 
 if TYPE_CHECKING:
@@ -29,13 +28,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from flowercli.inference.classifier import Classifier, Prediction
+    from flowercli.inference.classifier import Classifier
+    from flowercli.serving.http.jobs import Input, Outcome
     from flowercli.serving.http.metrics import Metrics
     from flowercli.serving.http.observers import Observers
     from flowercli.serving.http.settings import Limits
 
-    # The bytes of a file; pixels as the model takes them; or what is known to be wrong already.
-    Input = bytes | npt.NDArray[np.uint8] | ImageError
 
 logger = logging.getLogger(__name__)
 # The weight of the latest picture in the mean that says how long a queue takes.
@@ -43,45 +41,6 @@ LATEST = 0.05
 FIRST_GUESS = 0.02
 # Threads that pictures hold, beside those that work: each may hold the memory of its picture.
 MOST_LEFT_BEHIND = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The answer for one picture, in words and as the model gave it: ``float32`` ``[C]`` and ``[D]``."""
-
-    prediction: Prediction
-    probabilities: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float32]
-
-
-Outcome = Answered | ImageError | Problem
-
-
-class Job:
-    """The pictures of one request. Its results are put together in the event loop, so nothing here needs a lock."""
-
-    __slots__ = ("begun", "classifier", "future", "left", "loop", "pictures", "request", "results", "since", "top_k")
-
-    def __init__(self, pictures: Sequence[Input], classifier: Classifier, top_k: int, request: str | None) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[list[Outcome | None]] = self.loop.create_future()
-        # With their places, those that no thread has taken.
-        self.pictures = deque(enumerate(pictures))
-        self.results: list[Outcome | None] = [None] * len(pictures)
-        # When a thread took each picture; written by that thread.
-        self.begun: list[float | None] = [None] * len(pictures)
-        self.left = len(pictures)
-        self.classifier = classifier
-        self.top_k = top_k
-        self.request = request
-        self.since = perf_counter()
-
-    def done(self, place: int, outcome: Outcome) -> None:
-        """Take the result of one picture."""
-        self.results[place] = outcome
-        self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result(self.results)
 
 
 class Worker(Thread):
@@ -207,12 +166,13 @@ class Workers:
             Problem: 503.
         """
         await asyncio.wait({job.future}, timeout=self._limits.wait)
-        if not job.future.done() and None not in job.begun:
-            left = self._limits.picture - (perf_counter() - max(since for since in job.begun if since is not None))
+        begun = [since for since in job.begun if since is not None]
+        if not job.future.done() and len(begun) == len(job.begun):
+            left = self._limits.picture - (perf_counter() - max(begun))
             await asyncio.wait({job.future}, timeout=max(0.0, left))
         if job.future.done():
             return
-        job.future.cancel()
+        job.give_up()
         self._replace_stuck()
         seconds = perf_counter() - job.since
         raise busy(503, "too_slow", f"The pictures were not answered in {seconds:.1f} seconds.", seconds)
@@ -251,15 +211,17 @@ class Workers:
             outcome = self._outcome(job, picture, started)
         except NoRoomError:
             job.begun[place] = None
-            DECODERS.tell_when_freed(partial(self._put_back, job, place, picture))
+            job.aside.append((place, picture))
+            DECODERS.tell_when_freed(partial(self._put_back, job))
             return
         self._metrics.queue.observe(started - job.since)
         if not job.loop.is_closed():
             job.loop.call_soon_threadsafe(job.done, place, outcome)
 
-    def _put_back(self, job: Job, place: int, picture: Input) -> None:
-        job.pictures.appendleft((place, picture))
-        self._queue.put(job)
+    def _put_back(self, job: Job) -> None:
+        with suppress(IndexError):  # It was given up.
+            job.pictures.appendleft(job.aside.popleft())
+            self._queue.put(job)
 
     def _outcome(self, job: Job, picture: Input, started: float) -> Outcome:
         try:

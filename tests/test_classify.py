@@ -8,7 +8,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -315,6 +317,45 @@ def deep_folder(tmp_path):
 
 def test_folders_deeper_than_calls_are_walked(deep_folder, run):
     assert lines(run("classify", deep_folder, "--json").out)[-1]["predicted_class"] == "tulip"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_globs_follow_no_links_and_go_as_deep_as_folders(deep_folder, run, monkeypatch):
+    monkeypatch.chdir(deep_folder)
+    for number in range(3):
+        (deep_folder / f"loop{number}").symlink_to(".")
+    for pattern in ("**/*.jpg", "**", "z/**", "**/z/*.jpg", "**/**/*.jpg"):
+        assert [line["path"] for line in lines(run("classify", pattern, "--json").out)] == [f"z/{PICTURES[4].name}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_does_not_wait_gets_every_answer(unbuffered):
+    import fcntl
+
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    line, environment = (
+        command("classify", *[PICTURES[0]] * 40, "--json"),
+        {**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    with subprocess.Popen(line, stdout=writer, env=environment) as process, os.fdopen(reader, "rb") as stream:
+        os.close(writer)
+        time.sleep(1.5)
+        assert len(stream.read().splitlines()) == 40
+    assert process.returncode == 0
+
+
+def test_an_interrupt_does_not_wait_for_a_server():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/rose.jpg"
+        with subprocess.Popen(command("classify", url), preexec_fn=default_interrupt) as process:  # noqa: PLW1509
+            asking, _ = silent.accept()
+            with asking:
+                time.sleep(0.3)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(5) == 130
 
 
 def test_order_is_kept_and_memory_bounded():

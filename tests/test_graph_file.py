@@ -11,6 +11,7 @@ from flowercli.models import load_model
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 
+from colour_model import write_colours, write_graph
 from onnx import TensorProto, helper, numpy_helper
 
 FLOATS = TensorProto.FLOAT
@@ -110,3 +111,40 @@ def test_graphs_of_ours_are_plain(name, tmp_path):
     copy = tmp_path / "model.onnx"
     copy.write_bytes(load_model(name).file("model.int8.onnx").read_bytes())
     check_file(copy)
+
+
+def answered(path, change):
+    """Return the graph of colours with another last node: of what is known it gives what this constant makes of it."""
+    write_graph(path, known=True)
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "before"
+    change(model.graph)
+    onnx.save(model, path)
+    return path
+
+
+def times(value):
+    def change(graph):
+        graph.initializer.append(numpy_helper.from_array(np.float32(value), "factor"))
+        graph.node.append(helper.make_node("Mul", ["before", "factor"], ["known"]))
+
+    return change
+
+
+def failing(graph):
+    graph.initializer.append(numpy_helper.from_array(np.array([7, 1]), "shape"))
+    # Another size only with pixels: onnxruntime would find out before. Its messages have the name as it is.
+    graph.node.append(helper.make_node("Reshape", ["before", "shape"], ["known"], name="\x1b]0;evil\x07"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(times(np.nan), "no probabilities"), (times(np.inf), "no probabilities"), (times(7), "no probabilities"),
+     (times(-1), "no probabilities"), (failing, "cannot be run")],
+)  # fmt: skip
+def test_what_a_graph_gives_is_a_probability_or_refused(change, words, tmp_path, run):
+    pictures = write_colours(tmp_path)
+    result = run("classify", pictures[0], "--json", "--model", answered(tmp_path / "model.onnx", change))
+    assert (result.code, result.out) == (1, "")
+    assert words in result.err
+    assert not {"\x1b", "\x07"} & set(result.err)

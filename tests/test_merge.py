@@ -87,6 +87,25 @@ def test_names_that_meet_are_told_apart(tmp_path, run):
     assert sorted(os.listdir(tmp_path / "new" / "blue")) == ["data-a-b-2.jpg", "data-a-b.jpg"]
 
 
+def test_a_manifest_leads_to_no_other_file(two, tmp_path, run):
+    first, _ = two
+    assert run("split", first).code == 0
+    secret = tmp_path / "secret.jpg"
+    write_picture(secret, (1, 2, 3), 5)
+    victim = first / read(first).photos[0].path
+    victim.unlink()
+    for target in (secret, tmp_path / "text"):
+        (tmp_path / "text").write_text("secret")
+        victim.symlink_to(target)
+        done = run("merge", first, "-o", tmp_path / "both")
+        assert done.code == 1
+        assert "not what the split manifest says" in done.err
+        assert not (tmp_path / "both").exists()
+        victim.unlink()
+    os.mkfifo(victim)
+    assert "there is no such file" in run("merge", first, "-o", tmp_path / "both").err
+
+
 def test_what_cannot_be_merged_leaves_nothing(two, tmp_path, run):
     first, second = two
     assert run("split", first).code == 0

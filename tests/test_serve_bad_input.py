@@ -148,6 +148,35 @@ def test_other_types_methods_paths_and_queries(server):
         assert server.classify(PICTURE, query=f"?only={only}").problem()[0] == 422
 
 
+PIXELS = b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [%s], "data": [%s]}], "outputs": [%s]}'
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "outputs"),
+    [
+        # In an array of numpy each text would take the room of the longest.
+        (b"1, 224, 192, 3", b'"' + b"a" * 1_000_000 + b'", ' + b", ".join([b'""'] * 300), b""),
+        (b"1, 224, 192, 3", b", ".join([b'""'] * 100_000), b""),
+        (b"1, 224, 192, 3", b", ".join([b"{}"] * 100_000), b""),
+        (b", ".join([b"1"] * 1_000_000), b"1", b""),
+        (b"1, 224, 192, 3", b"1", b", ".join([b'{"name": "known"}'] * 100_000)),
+        (b"1, 224, 192, 3", b"[" * 500 + b"]" * 500, b""),
+        (b"1, 224, 192, 3", b", ".join([b"1.5"] * 1_000_000), b""),
+    ],
+    ids=["one long text", "texts", "objects", "shape", "outputs", "depth", "fractions"],
+)
+def test_json_of_other_kinds_than_numbers_costs_little(server, shape, data, outputs):
+    before = server.memory()
+    reply = server.ask("POST", "/v2/models/flowers/infer", PIXELS % (shape, data, outputs), JSON)
+    assert reply.status == 422
+    assert server.memory() < before + 100
+
+
+def test_a_length_of_many_digits_is_refused(server):
+    headers = JSON | {"Inference-Header-Content-Length": "1" * 5000}
+    assert server.ask("POST", "/v2/models/flowers/infer", b"{}", headers).problem() == (400, "bad_request")
+
+
 def test_names_that_look_like_paths_are_only_names(server):
     names = {"../../etc/passwd": "passwd", r"C:\pictures\rose.jpg": "rose.jpg", "/": "", "a\x00b": "a\x00b"}
     for given, shown in names.items():

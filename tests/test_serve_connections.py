@@ -139,6 +139,16 @@ def test_headers_have_a_limit(server, strangers, before):
     assert server.classify(PICTURE).status == 200
 
 
+def test_a_client_that_offers_another_protocol_keeps_its_body(strangers):
+    head = HEAD + f"Connection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: {len(PICTURE)}\r\n\r\n".encode()
+    for pieces in ((head, PICTURE), (head + PICTURE,)):
+        connection = strangers(pieces[0])
+        for piece in pieces[1:]:
+            time.sleep(0.1)
+            connection.sendall(piece)
+        assert received(connection).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_large_body_leaves_no_room_for_headers(server, strangers):
     connection = strangers(HEAD + b"Origin: x\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000))
     assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
@@ -257,11 +267,16 @@ def test_the_end_does_not_wait_for_pictures(tmp_path, slow_picture):
     # More than ten seconds of work.
     pictures = form(*(("slow.webp", slow_picture) for _ in range(64)))
     options = ("--drain-seconds", 0.5, "--max-body", 96)
-    with serving(tmp_path, *options) as server, asks_about(server, pictures):
+    with serving(tmp_path, *options) as server, asks_about(server, pictures) as connection:
         time.sleep(0.5)
         started = time.monotonic()
         assert server.end() == 0
         assert time.monotonic() - started < 6
+        # Whoever waits is told, and the log has nothing that looks like a fault.
+        answer = received(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"application/problem+json" in answer
+        assert "Traceback" not in server.text
 
 
 def test_many_connections_at_once(server):

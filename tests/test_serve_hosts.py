@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import socket
 
 import pytest
@@ -85,3 +86,18 @@ def test_what_a_service_on_all_addresses_answers_to():
     assert status(Hosts.of("fe80::1%eth0", ()), "[fe80:0:0::1]:80") == 200
     assert status(Hosts.of("localhost", ()), "127.0.0.1:80") == 200
     assert status(Hosts.of("fe80::1%eth0", ()), "[fe80::2]:80") == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("10.0.0.7", True), ("192.168.1.20:5000", True), ("172.31.255.1", True), ("[fd00::1]:5000", True),
+        ("10.evil.com", False), ("10.evil.com:5000", False), ("192.168.1.evil.com", False), ("172.32.0.1", False),
+        ("10.1.2.3.evil.com", False),
+    ],
+)  # fmt: skip
+def test_mlflows_patterns_of_private_addresses_fit_no_name(host, answered):
+    from flowercli.tracking.server import PRIVATE
+
+    patterns = [form for pattern in PRIVATE for form in (pattern, f"{pattern}:*")]
+    assert any(fnmatch.fnmatch(host, pattern) for pattern in patterns) is answered

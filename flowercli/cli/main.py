@@ -96,6 +96,8 @@ def run() -> None:
     code = main()
     if _first(sys.argv[1:]) in ENDED_AT_ONCE:
         codes.append(code)
+        if code == EXIT_INTERRUPTED:  # Python would first wait for threads, one of which may wait for a server.
+            _end_at_once(codes)
     gc.freeze()  # As Python ends, it looks through every object for cycles, for nothing.
     sys.exit(code)
 

@@ -108,10 +108,15 @@ def _is_open(number: int) -> bool:
 
 
 def encode_all() -> None:
-    """Let stdout and stderr print every character, as an escape where their encoding has none for it."""
+    """Let stdout and stderr print every character, as an escape where their encoding has none for it.
+
+    And all of it: Python drops what a pipe that another program made non-blocking does not take at once.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError, AttributeError):  # Windows has none such.
+                os.set_blocking(stream.fileno(), True)
 
 
 @contextmanager

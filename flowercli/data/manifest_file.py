@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
-from flowercli.data.inside import leads_outside
+from flowercli.data.inside import MAX_NAME_BYTES, leads_outside
 from flowercli.data.split import SPLITS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _bad_name(name: Any) -> str | None:
     """Return what is wrong with the name of a class or kind, which is that of a folder."""
     if not isinstance(name, str):
         return f" is {_shown(name)}"
-    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+    if name in {"", ".", ".."} or "/" in name or "\0" in name or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
         return f" is no name of a folder: {_shown(name)}"
     return None
 

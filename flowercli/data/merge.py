@@ -85,6 +85,7 @@ def merge(
     repeated: list[str] = []
     sides: dict[str, str] = {}
     origins: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     with new_folder(output) as folder:
         seen: set[tuple[str, str]] = set()
         for source in sources:
@@ -97,15 +98,25 @@ def merge(
                 seen.add((photo.class_name, photo.sha256))
                 path = _free_name(source.name, photo, sides)
                 _link(source.root / photo.path, folder / path)
-                sides[path], origins[path] = photo.split, source.name
+                sides[path], origins[path], hashes[path] = photo.split, source.name, photo.sha256
         first = sources[0].manifest
         how: dict[str, Any] = {"sides": sides, "outliers": outliers, "start": start, "progress": progress}
         result = make_split(folder, _shares(sides), first.seed, **how)
+        _check_contents(result.manifest, hashes)
         photos = tuple(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)
         manifest = replace(result.manifest, photos=photos)
         result = replace(result, manifest=manifest, scan=replace(result.scan, root=output))
         result.manifest.write(manifest_path(folder))
     return MergeResult(result, output, repeated)
+
+
+def _check_contents(merged: Manifest, hashes: dict[str, str]) -> None:
+    """Refuse files that are not what the manifests say: edited since, or reached by a link that somebody put there."""
+    found = {photo.path: photo.sha256 for photo in merged.photos}
+    others = [path for path, sha256 in hashes.items() if found.get(path) != sha256]
+    if others:
+        message = f"{len(others)} photographs are not what the split manifest says ({others[0]}, …)."
+        raise DataError(message, hint="Split what is there now: flowers split DIR")
 
 
 def _check_class_names(sources: Sequence[Source], class_names: Collection[str]) -> None:
@@ -130,11 +141,11 @@ def _free_name(source: str, photo: Entry, taken: Collection[str]) -> str:
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     real = source.resolve()  # A hard link to a symbolic link would lead nowhere from its new place.
+    if not real.is_file():
+        message = f"{source} is in the split manifest, but there is no such file."
+        raise DataError(message, hint="Split what is there now: flowers split DIR")
     try:
         os.link(real, target)
-    except FileNotFoundError:
-        message = f"{source} is in the split manifest, but it is no longer there."
-        raise DataError(message, hint="Split what is there now: flowers split DIR") from None
     except OSError:
         shutil.copy2(real, target)
 

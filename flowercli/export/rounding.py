@@ -18,7 +18,7 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from flowercli.inference.preprocess import INPUT
-from flowercli.inference.session import CPU_PROVIDER, LOG_ERRORS
+from flowercli.inference.session import CPU_PROVIDER, LOG_NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,5 +179,5 @@ def _observing(source: onnx.ModelProto, names: Sequence[str]) -> ort.InferenceSe
     for name in names:
         observed.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     options = ort.SessionOptions()
-    options.log_severity_level = LOG_ERRORS
+    options.log_severity_level = LOG_NOTHING
     return ort.InferenceSession(observed.SerializeToString(), options, providers=[CPU_PROVIDER])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("probabilities", "embedding", "known")
 DIGITS = 6
+# How far half precision may be from a probability.
+ROUNDED = 0.01
 # Why an answer is rejected: more likely one of the flowers than not, but not surely enough; or more likely none.
 UNSURE, UNKNOWN = "unsure", "not_a_known_flower"
 MORE_LIKELY_THAN_NOT = 0.5
@@ -153,12 +155,20 @@ class Classifier:
         Of a graph without the output ``known`` the largest probability stands in for it.
 
         Raises:
-            BundleError: what it gives does not fit the model's classes, or is no number.
+            BundleError: it cannot be run, or what it gives are no probabilities of the model's classes.
         """
-        probabilities, embedding, *known = self._session.run(self._outputs, {INPUT: pixels})
-        if probabilities.shape != (len(pixels), len(self._class_names)) or not np.isfinite(probabilities.sum()):
+        try:
+            probabilities, embedding, *known = self._session.run(self._outputs, {INPUT: pixels})
+        except Exception as error:  # onnxruntime's exceptions have no other common base
+            from flowercli.shown import one_line
+
+            why = one_line((str(error).splitlines() or [type(error).__name__])[0])
+            raise BundleError(f"The graph of {self.bundle.path} cannot be run: {why}", hint=EXPORT) from error
+        sure = known[0] if known else probabilities.max(axis=1, keepdims=True)
+        shapes = (len(pixels), len(self._class_names)), (len(pixels), 1)
+        if (probabilities.shape, sure.shape) != shapes or not (_are_shares(probabilities) and _are_shares(sure)):
             raise BundleError(f"The graph of {self.bundle.path} gives no probabilities of its classes.", hint=EXPORT)
-        return Outputs(probabilities, embedding, known[0][:, 0] if known else probabilities.max(axis=1))
+        return Outputs(probabilities, embedding, sure[:, 0])
 
     def prediction(
         self, probabilities: npt.NDArray[np.float32], known: float | np.float32, top_k: int = DEFAULT_TOP_K
@@ -187,6 +197,11 @@ class Classifier:
             rejected=rejected,
             reason=(UNSURE if sure >= MORE_LIKELY_THAN_NOT else UNKNOWN) if rejected else None,
         )
+
+
+def _are_shares(values: npt.NDArray[np.float32]) -> bool:
+    """Whether all are numbers from 0 to 1, as nearly as half precision gives them."""
+    return bool(values.min() >= -ROUNDED and values.max() <= 1 + ROUNDED)
 
 
 def check_top_k(top_k: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import glob
 import io
 import os
+from contextlib import suppress
+from itertools import chain, dropwhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 STDIN = "-"
+ANY_DEPTH = "**"
 NUL = "\0"
 # How pictures begin that can be told from the name of a file by that.
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"RIFF", b"\0\0\0")
@@ -82,11 +85,10 @@ def walk(folder: str) -> Iterator[str]:
     while waiting:  # Not recursive: folders may lie deeper than calls.
         folder = waiting.pop()
         try:
-            entries = os.scandir(folder)
+            pictures, folders = _listing(os.scandir(folder))
         except OSError:
             yield folder  # Passed on, so that it is reported like a picture that cannot be read.
             continue
-        pictures, folders = _listing(entries)
         for name in pictures:
             yield os.path.join(folder, name)
         waiting += [os.path.join(folder, name) for name in reversed(folders)]
@@ -115,7 +117,7 @@ def _brings_a_picture(stdin: TextIO) -> bool:
 
 
 def _expand_glob(pattern: str) -> Iterator[str]:
-    matches = sorted(glob.iglob(pattern, recursive=True))
+    matches = sorted(set(_matches(pattern)))
     if not matches:
         yield pattern
     for match in matches:
@@ -123,6 +125,28 @@ def _expand_glob(pattern: str) -> Iterator[str]:
             yield from walk(match)
         else:
             yield match
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a glob matches. A ``**`` leads through all folders below, hidden ones and links to others excepted.
+
+    The library's own follows links, in a loop of them for ever, and fails in folders deeper than calls may be.
+    """
+    parts = pattern.split(os.sep)  # noqa: PTH206  (a path would lose what a pattern has)
+    if ANY_DEPTH not in parts:
+        yield from glob.iglob(pattern)
+        return
+    place = parts.index(ANY_DEPTH)
+    rest = os.sep.join(dropwhile(ANY_DEPTH.__eq__, parts[place:]))
+    waiting = list(glob.iglob(os.sep.join([*parts[:place], ""]))) if place else [""]
+    if not rest:  # All of these folders, then: they are walked.
+        yield from waiting if place else chain(*_listing(os.scandir(os.curdir)))
+        return
+    while waiting:
+        folder = waiting.pop()
+        yield from _matches(os.path.join(glob.escape(folder), rest))
+        with suppress(OSError):
+            waiting += [os.path.join(folder, name) for name in _listing(os.scandir(folder or os.curdir))[1]]
 
 
 def _lines(stdin: TextIO) -> Iterator[str]:

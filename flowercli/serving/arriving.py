@@ -106,7 +106,7 @@ class Arrivals:
         self._check(body.size + size)
         now = asyncio.get_running_loop().time()
         while not body.gave_way and self._held + size > self._limit:
-            other = self._next_to_give_way(body, now)
+            other = self._next_to_give_way(body, body.size + size, now)
             other.give_way()
             self._arriving.pop(other, None)
         if body.gave_way:
@@ -117,9 +117,9 @@ class Arrivals:
             self._arriving.pop(body, None)
         self._arriving[body] = None
 
-    def _next_to_give_way(self, body: Body, now: float) -> Body:
+    def _next_to_give_way(self, body: Body, size: int, now: float) -> Body:
         for other in self._arriving:
-            if other is not body and (other.size > body.size or now - other.went_on_at > SLOW_SECONDS):
+            if other is not body and (other.size > size or now - other.went_on_at > SLOW_SECONDS):
                 return other
         return body
 

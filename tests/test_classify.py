@@ -257,9 +257,12 @@ class Crooked(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "ftp://127.0.0.1/tulip.jpg")
             self.end_headers()
             return
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
+        self.send_response(206 if self.path == "/part" else 200)
+        self.send_header("Content-Length", "-5" if self.path == "/length" else "1000")
         self.end_headers()
+        if self.path in {"/part", "/length"}:
+            self.wfile.write(bytes(1000))
+            return
         if self.path == "/early":
             self.wfile.write(b"half")
             return
@@ -277,10 +280,11 @@ def test_a_crooked_address_costs_its_place_only(run, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crooked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
-        result = run("classify", f"{base}/other", f"{base}/early", f"{base}/drips", "http://[", PICTURES[4], "--json")
+        odd = [f"{base}/{name}" for name in ("other", "early", "drips", "part", "length")]
+        result = run("classify", *odd, "http://[", PICTURES[4], "--json")
         server.shutdown()
     *errors, tulip = lines(result.out)
-    said = ("less safe, ftp://", "ended early, after 4 of 1000", "not come in 1 seconds", "cannot be fetched")
+    said = ("less safe, ftp://", "ended early, after 4 of 1000", "not come in 1 seconds", *["not send the whole"] * 2, "be fetched")
     for error, words in zip(errors, said, strict=True):
         assert error["error"]["code"] == "download_failed"
         assert words in error["error"]["message"]

@@ -8,7 +8,7 @@ import unicodedata
 
 DRIVE = re.compile(r"[A-Za-z]:")
 # Windows' devices, whatever the ending: opening NUL.txt opens none of these files.
-DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+DEVICE = re.compile(r"(?i)(con|conin\$|conout\$|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
 # They make a name read differently from what it is.
 TURNS_TEXT = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029\ufeff")
 SEPARATORS = re.compile(r"[/\\]" if os.name == "nt" else "/")

@@ -75,7 +75,9 @@ class WebOnly(urllib.request.HTTPRedirectHandler):
 
 
 def _body(response: Any, ends: float) -> bytes:
-    announced = response.length  # None without a Content-Length.
+    announced = response.length  # None without a Content-Length, or with one that is no length.
+    if response.status != http.client.OK or (announced is None and "Content-Length" in response.headers):
+        raise ImageError("download_failed", "The server does not send the whole of it, or says so in a way of its own.")
     body = bytearray()
     while piece := response.read1(CHUNK):
         body += piece

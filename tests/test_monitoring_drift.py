@@ -10,6 +10,8 @@ import signal
 import subprocess
 import time
 import urllib.request
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +25,8 @@ from flowercli.models import load_model, shipped_names
 from flowercli.monitoring.drift import DRIFTING, STABLE, compare
 from flowercli.monitoring.features import Sample, identity
 from flowercli.monitoring.history import Verdict, Window
-from flowercli.monitoring.log_file import LoggedModel, append, models_in, open_to_write, read, to_rows
+from flowercli.monitoring.log_file import append, models_in, open_to_write, read, to_rows
+from flowercli.monitoring.log_rows import LoggedModel
 from flowercli.monitoring.reference import VERSION, Reference
 from flowercli.monitoring.sampling import add_reference, choose
 
@@ -250,6 +253,62 @@ def test_damaged_references_are_refused(run, usual, copy, reference, damage):
     assert said in done.err
     assert ("pip install --upgrade" if damage == "newer" else f"flowers reference {copy}") in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("confidence", lambda old: np.full(len(old), -5.0)),
+        ("known", lambda old: old + 1),
+        ("known", lambda old: old > 0),
+        ("brightness", lambda old: old * -1e30),
+        ("brightness", lambda old: np.full(len(old), np.finfo(np.longdouble).max)),
+        ("width", lambda old: np.full(len(old), 1e300)),
+        ("width", lambda old: np.full(len(old), np.inf)),
+        ("width", lambda old: old.astype(complex)),
+        ("width", lambda old: np.full(len(old), "2020-01-01", "M8[s]")),
+        ("height", lambda old: old.astype(str)),
+        ("class_index", lambda old: old * 0.5 + 0.25),
+        ("class_index", lambda old: np.full(len(old), 1e300)),
+        ("class_index", lambda old: old[0]),
+        ("version", lambda _: np.array([2, 2])),
+        ("version", lambda _: np.array("2")),
+        ("graph", lambda _: np.array(["a", "b"])),
+        ("graph", lambda _: np.array(5)),
+        ("graph", lambda _: np.array("g" * 10_000)),
+    ],
+)
+def test_what_no_answer_is_in_a_reference_is_damage(run, usual, copy, name, change):
+    path = copy / REFERENCE
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez_compressed(path, **(arrays | {name: change(arrays[name])}))
+    list_again(copy)
+    done = run("drift", usual, "--reference", copy)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"Error: The reference {path} is damaged: ")
+    assert f"flowers reference {copy}" in done.err
+
+
+def test_names_in_a_log_are_shown_in_one_line(run, tmp_path, bundle, another, reference):
+    log = write_log(tmp_path / "log.db", bundle, drawn(reference, 20), graph="model\nError: \x1b[2J.onnx")
+    done = run("drift", log, "--reference", bundle.path)
+    assert r"The answers are of model\nError: \x1b[2J.onnx, the reference is of model.int8.onnx" in done.err
+    named = replace(LoggedModel.of(bundle, "g"), name="a; b\nc")
+    with closing(open_to_write(tmp_path / "named.db")) as connection:
+        append(connection, named, to_rows([NOW], [None], [False], drawn(reference, 1)), 10)
+    done = run("drift", tmp_path / "named.db", "--reference", another.path)
+    assert r"of another model (a; b\nc)" in done.err
+    assert r"--reference 'a; b\nc'" in done.err
+
+
+def test_a_log_with_other_classes_than_its_model_is_damaged(run, tmp_path, bundle, reference):
+    more = replace(LoggedModel.of(bundle, "g"), class_names=tuple(map(str, range(65_536))))
+    sample = drawn(reference, 20, class_index=lambda old: old + 65_000)
+    with closing(open_to_write(tmp_path / "log.db")) as connection:
+        append(connection, more, to_rows([NOW] * 20, [None] * 20, [False] * 20, sample), 100)
+    done = run("drift", tmp_path / "log.db", "--reference", bundle.path)
+    assert (done.code, "is damaged: it has other class names than its model" in done.err) == (1, True)
 
 
 def list_again(folder):

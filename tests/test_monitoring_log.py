@@ -22,7 +22,7 @@ from flowercli.inference.classifier import Classifier
 from flowercli.models import load_model
 from flowercli.monitoring import request_log
 from flowercli.monitoring.features import Observation, identity
-from flowercli.monitoring.log_file import models_in, read
+from flowercli.monitoring.log_file import models_in, open_to_write, read
 from flowercli.monitoring.request_log import RequestLog
 from flowercli.monitoring.sampling import observe
 
@@ -221,20 +221,109 @@ def test_logs_of_other_formats_are_refused(run, tmp_path, version, hint):
         "UPDATE answers SET confidence = 41 WHERE id = 2",
         "UPDATE answers SET class_index = 9000000000000000000 WHERE id = 2",
         "UPDATE answers SET class_index = -1 WHERE id = 2",
+        "UPDATE answers SET class_index = 106 WHERE id = 2",
+        "UPDATE answers SET class_index = 0.5 WHERE id = 2",
         "UPDATE answers SET time = 1e300 WHERE id = 2",
+        "UPDATE answers SET brightness = -1e300 WHERE id = 2",
+        "UPDATE answers SET brightness = 1e308 WHERE id = 2",
+        "UPDATE answers SET width = 4611686018427387904 WHERE id = 2",
+        "UPDATE answers SET width = 1e308 WHERE id = 2",
+        "UPDATE answers SET height = x'00' WHERE id = 2",
+        "UPDATE answers SET rejected = 2 WHERE id = 2",
+        "UPDATE answers SET request = x'ff' WHERE id = 2",
+        "UPDATE answers SET request = hex(zeroblob(1000000)) WHERE id = 2",
+        "UPDATE models SET graph = x'fffe'",
+        "UPDATE models SET graph = hex(zeroblob(1000000))",
+        "UPDATE models SET name = x'00'",
+        "UPDATE models SET class_names = '5'",
+        "UPDATE models SET class_names = replace(hex(zeroblob(50000)), '0', '[')",
         "UPDATE models SET class_names = '[[[['",
         "UPDATE models SET class_names = '{\"a\": 1}'",
     ],
 )
 def test_what_no_answer_is_in_a_log_is_damage(run, tmp_path, change):
-    log = tmp_path / "log.db"
+    log, target = tmp_path / "log.db", tmp_path / "log.parquet"
     run("classify", SAMPLES, "--log", log)
-    with sqlite3.connect(log) as connection:
-        connection.execute(change)
+    changed(log, change)
+    for arguments in (("--json",), ("--export-parquet", target)):
+        done = run("drift", log, *arguments)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"Error: The log {log} is damaged: ")
+        assert len(done.err.splitlines()) == 1
+    assert not target.exists()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n"
+# What earlier versions of this program have executed, to the letter.
+FORMAT_2 = """
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, identity TEXT NOT NULL, name TEXT NOT NULL, graph TEXT NOT NULL, class_names TEXT NOT NULL,
+    UNIQUE (identity, graph)
+);
+CREATE TABLE answers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, request TEXT, model INTEGER NOT NULL REFERENCES models,
+    class_index INTEGER NOT NULL, confidence REAL NOT NULL, known REAL NOT NULL, rejected INTEGER NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, brightness REAL NOT NULL
+);
+"""
+COMPUTED = FORMAT_2.split(";")[1].replace(
+    "confidence REAL NOT NULL", "confidence REAL AS (0.5 + 0 * length(hex(zeroblob(400000000 + id))))"
+)
+
+
+def changed(log, change):
+    """Change a log as its owner could, who is a stranger."""
+    connection = sqlite3.connect(log, isolation_level=None)
+    connection.executescript(change)
     connection.close()
-    done = run("drift", log, "--json")
-    assert (done.code, done.out) == (1, "")
-    assert f"The log {log} is damaged" in done.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"CREATE TRIGGER t AFTER INSERT ON answers BEGIN INSERT INTO answers (id) SELECT id FROM ({ENDLESS}); END",  # noqa: S608
+        f"CREATE VIEW more AS {ENDLESS}",
+        "CREATE INDEX more ON answers (length(hex(zeroblob(id))))",
+        "CREATE TABLE more (id INTEGER)",
+        "ALTER TABLE answers ADD COLUMN more INTEGER",
+        "ALTER TABLE answers ADD COLUMN more AS (length(hex(zeroblob(400000000 + id))))",
+        f"DROP TABLE answers; {COMPUTED}",
+        "DROP TABLE models",
+    ],
+)
+def test_a_log_with_anything_else_in_it_is_refused_and_left_alone(run, tmp_path, change):
+    log, target = tmp_path / "log.db", tmp_path / "log.parquet"
+    run("classify", SAMPLES / "rose.jpg", "--log", log)
+    changed(log, f"{change}; PRAGMA journal_mode = DELETE")
+    before = log.read_bytes()
+    for arguments in (
+        ("classify", SAMPLES / "rose.jpg", "--log", log), ("drift", log), ("drift", log, "--export-parquet", target),
+    ):  # fmt: skip
+        done = run(*arguments)
+        assert (done.code, done.out) == (1, "")
+        assert "is no log of answers" in done.err
+    assert log.read_bytes() == before
+    assert not target.exists()
+
+
+def test_sql_in_a_log_makes_nothing_huge(tmp_path):
+    with open_to_write(tmp_path / "log.db") as connection, pytest.raises(sqlite3.DataError, match="too big"):
+        connection.execute("SELECT hex(zeroblob(400000000))")
+    connection.close()
+
+
+def test_logs_of_earlier_versions_and_analysed_ones_are_read_and_written(run, tmp_path):
+    log = tmp_path / "log.db"
+    connection = sqlite3.connect(log)
+    for statement in FORMAT_2.split(";"):
+        connection.execute(statement)
+    connection.executescript(f"PRAGMA application_id = {0x666C6F77}; PRAGMA user_version = 2")
+    connection.close()
+    assert run("classify", SAMPLES, "--log", log).err == ""
+    changed(log, "ANALYZE; VACUUM")
+    assert run("classify", SAMPLES / "rose.jpg", "--log", log).err == ""
+    assert run("drift", log).code == 0
+    assert len(rows(log)) == PICTURES + 1
 
 
 def test_a_log_that_is_a_program_is_not_run(run, tmp_path):
@@ -242,8 +331,7 @@ def test_a_log_that_is_a_program_is_not_run(run, tmp_path):
     run("classify", SAMPLES / "rose.jpg", "--log", log)
     with sqlite3.connect(log) as connection:
         connection.execute("ALTER TABLE answers RENAME TO kept")
-        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n"
-        connection.execute(f"CREATE VIEW answers AS {endless}")
+        connection.execute(f"CREATE VIEW answers AS {ENDLESS}")
     connection.close()
     done = run("drift", log)
     assert (done.code, "is no log of answers" in done.err) == (1, True)

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 # What decides a model's answers, and is the same in its folder and in its lone .onnx.
 IDENTITY = ("temperature", "rejection_threshold", "known", "history")
 IDENTITY_OUTSIDE = ("architecture", "label_names", "pretrained_cfg")
+# The least and the most that a feature can be. Sides as 32 bits hold them, which no picture needs.
+RANGES = {
+    "confidence": (0, 1),
+    "known": (0, 1),
+    "brightness": (0, 255),
+    "width": (0, 2**31 - 1),
+    "height": (0, 2**31 - 1),
+}
+FEATURES = ("class_index", *RANGES)
+NUMBERS = "iuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +65,30 @@ class Sample:
 
     @classmethod
     def of(cls, columns: Mapping[str, npt.ArrayLike]) -> Self:
-        """Make one of columns by name, whatever their types.
+        """Make one of columns by name, whatever types of numbers they hold.
 
         Raises:
-            ValueError: one holds what is no number.
+            ValueError: one holds what is no number, or is no number of a class.
         """
-        arrays: dict[str, Any] = {
-            name: np.asarray(values, np.float64).round(DIGITS) for name, values in columns.items()
-        }
-        if not all(np.isfinite(values).all() for values in arrays.values()):
-            raise ValueError("not all of it is numbers")
-        return cls(**arrays | {"class_index": arrays["class_index"].astype(np.int64)})
+        arrays: dict[str, Any] = {name: _rounded(values) for name, values in columns.items()}
+        index = arrays["class_index"]
+        # What an integer of 64 bits does not hold is as little the number of a class as a half is.
+        if (index % 1).any() or (np.abs(index) >= 2**63).any():
+            raise ValueError("class_index is no whole number")
+        return cls(**arrays | {"class_index": index.astype(np.int64)})
+
+    def check(self, classes: int | npt.NDArray[np.int64]) -> None:
+        """Refuse what no answer of a model with so many classes, or each of its own model's, can be.
+
+        Raises:
+            ValueError: there is such a number.
+        """
+        if not ((self.class_index >= 0) & (self.class_index < classes)).all():
+            raise ValueError("it has classes that the model does not have")
+        for name, (least, most) in RANGES.items():
+            values = getattr(self, name)
+            if not ((values >= least) & (values <= most)).all():
+                raise ValueError("it has numbers that no answer has")
 
     def __len__(self) -> int:
         return len(self.class_index)
@@ -78,6 +101,17 @@ class Sample:
     def take(self, which: Any) -> Self:
         """Return the answers that an index, a slice or a mask selects."""
         return type(self)(**{name: values[which] for name, values in vars(self).items()})
+
+
+def _rounded(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    found = np.asarray(values)
+    if found.dtype.kind in NUMBERS:
+        # Rounding multiplies: the largest numbers become infinite, and are refused as such.
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = found.astype(np.float64).round(DIGITS)
+        if np.isfinite(rounded).all():
+            return rounded
+    raise ValueError("not all of it is numbers")
 
 
 def describe(observed: Sequence[Observation]) -> Sample:

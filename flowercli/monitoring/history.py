@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from flowercli.monitoring.drift import FEWEST, Comparison, compare
 from flowercli.monitoring.features import identity
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.reference import Reference
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +61,7 @@ def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None 
         window: judge the latest so many answers, and those before them in windows of the same size.
 
     Raises:
-        LogError: there is no such log, or it has no answers of this model.
+        LogError: there is no such log, it is damaged, or it has no answers of this model.
         BundleError: the bundle has no reference.
         UsageError: the window is too small to judge.
     """
@@ -71,8 +73,8 @@ def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None 
         raise LogError(f"{path} has no answers since then.", hint="Give an earlier --since, or none.")
     reference = Reference.read(bundle)
     if logged.graphs != (reference.graph,):
-        graphs = " and ".join(logged.graphs)
-        notes.append(f"The answers are of {graphs}, the reference is of {reference.graph}: they differ by a little.")
+        graphs, known = one_line(" and ".join(logged.graphs)), one_line(reference.graph)
+        notes.append(f"The answers are of {graphs}, the reference is of {known}: they differ by a little.")
     size = len(logged.times) if window is None else window
     ends = [end for end in range(len(logged.times), 0, -size) if end >= size or end == len(logged.times)]
     windows = []
@@ -106,13 +108,16 @@ def _check_model(path: Path, bundle: Bundle) -> list[str]:
     found = models_in(path)
     if not found:
         raise LogError(f"{path} has no answers yet.")
-    others = [model for model in found if model.identity != identity(bundle)]
+    ours = identity(bundle)
+    if any(model.class_names != tuple(bundle.class_names) for model in found if model.identity == ours):
+        raise LogError(f"The log {path} is damaged: it has other class names than its model.")
+    others = [model for model in found if model.identity != ours]
     if len(others) == len(found):
-        names = ", ".join(sorted({model.name for model in others}))
+        names = one_line(", ".join(sorted({model.name for model in others})))
         message = f"The answers in {path} are of another model ({names}) than the reference ({bundle.path.name})."
-        raise LogError(
-            message, hint=f"Name the model that answered: flowers drift {path} --reference {others[-1].name}"
-        )
+        # A stranger's name in a command that is to be copied.
+        name = shlex.quote(one_line(others[-1].name))
+        raise LogError(message, hint=f"Name the model that answered: flowers drift {path} --reference {name}")
     count = sum(model.answers for model in others)
     return [f"{count} answers of other models are left out."] if count else []
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from flowercli import json_text
 from flowercli.errors import LogError
-from flowercli.monitoring.features import Sample, identity
+from flowercli.monitoring.features import FEATURES, Sample
+from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel
+from flowercli.monitoring.log_schema import check, create
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,54 +25,19 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from flowercli.bundle import Bundle
+    from flowercli.monitoring.log_rows import Row
 
-# "flow": says whose file it is, also to the program `file`.
-APPLICATION = 0x666C6F77
-VERSION = 2
-# The last second that Python has a date for, some years early.
-END_OF_TIMES = 250e9
-MOST_CLASSES = 2**16
 WAIT_FOR_OTHERS = 5.0
-SCHEMA = """
-CREATE TABLE models (
-    id INTEGER PRIMARY KEY, identity TEXT NOT NULL, name TEXT NOT NULL, graph TEXT NOT NULL, class_names TEXT NOT NULL,
-    UNIQUE (identity, graph)
-);
-CREATE TABLE answers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, request TEXT, model INTEGER NOT NULL REFERENCES models,
-    class_index INTEGER NOT NULL, confidence REAL NOT NULL, known REAL NOT NULL, rejected INTEGER NOT NULL,
-    width INTEGER NOT NULL, height INTEGER NOT NULL, brightness REAL NOT NULL
-);
-"""
-INSERT = (
-    "INSERT INTO answers (time, request, model, class_index, confidence, known, rejected, width, height, brightness)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Bytes of a text, and of a row. The longest is the list of class names; a program in a file could make more.
+MOST_BYTES = 16 * 2**20
+ROWS = 20_000
+INSERT = f"INSERT INTO answers ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608  (ours)
+ANSWERS = f"SELECT {', '.join(COLUMNS)} FROM answers"  # noqa: S608  (ours)
+OF_MODEL = "WHERE model IN (SELECT id FROM models WHERE identity = ?) AND time >= ?"
+MODELS = (
+    "SELECT models.id, identity, name, graph, class_names, count(*) FROM models JOIN answers"
+    " ON answers.model = models.id GROUP BY models.id ORDER BY max(answers.id)"
 )
-COLUMNS = ("time", "class_index", "confidence", "known", "brightness", "width", "height", "graph")
-Row = tuple[Any, ...]
-OWN_TABLES = 2
-TABLES = (
-    "SELECT count(*) FROM sqlite_master WHERE name IN ('models', 'answers') AND type = 'table'"
-    " AND sql NOT LIKE 'CREATE VIRTUAL%'"
-)
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model that answers in a log are of."""
-
-    identity: str
-    name: str
-    graph: str
-    class_names: tuple[str, ...]
-    answers: int
-
-    @classmethod
-    def of(cls, bundle: Bundle, graph: str) -> Self:
-        """Return what a log says of a bundle; ``graph`` is the file name of what answers."""
-        name = bundle.path.name
-        return cls(identity(bundle), name, graph, tuple(bundle.class_names), 0)
 
 
 @dataclass(frozen=True)
@@ -88,17 +56,15 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         LogError: the file is something else, or of another version.
         sqlite3.Error: it cannot be written, now.
     """
-    connection = sqlite3.connect(path, timeout=WAIT_FOR_OTHERS, isolation_level=None, check_same_thread=False)
+    connection = _connect(path, check_same_thread=False)
     try:
-        _check(connection, path)
+        check(connection, path)
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection):
-            if _is_empty(connection):
-                for statement in SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            # Another writer may have made it since.
+            if check(connection, path):
+                create(connection)
     except BaseException:
         connection.close()
         raise
@@ -153,28 +119,10 @@ def models_in(path: Path) -> list[LoggedModel]:
     """Return the models of the answers in a log, the one of the latest answer last.
 
     Raises:
-        LogError: there is no such log.
+        LogError: there is no such log, or it is damaged.
     """
-    query = (
-        "SELECT identity, name, graph, class_names, count(*) FROM models JOIN answers ON answers.model = models.id"
-        " GROUP BY models.id ORDER BY max(answers.id)"
-    )
     with open_to_read(path) as connection:
-        rows = connection.execute(query).fetchall()
-    try:
-        return [
-            LoggedModel(str(key), str(name), str(graph), _names(names), count)
-            for key, name, graph, names, count in rows
-        ]
-    except (TypeError, ValueError) as error:
-        raise LogError(f"The log {path} is damaged: {error}.") from error
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = json_text.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError("class_names is no list of names")
-    return tuple(names)
+        return list(_models(connection).values())
 
 
 def read(path: Path, model: str, since: float = 0.0) -> Logged:
@@ -183,103 +131,77 @@ def read(path: Path, model: str, since: float = 0.0) -> Logged:
     Raises:
         LogError: there is no such log, or it is damaged.
     """
-    query = (
-        f"SELECT {', '.join(COLUMNS)} FROM answers JOIN models ON models.id = answers.model"  # noqa: S608  (ours)
-        " WHERE identity = ? AND time >= ? ORDER BY time, answers.id"
-    )
     with open_to_read(path) as connection:
-        rows = connection.execute(query, (model, since)).fetchall()
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * len(COLUMNS), strict=True))
-    times, graphs = columns.pop("time"), columns.pop("graph")
-    try:
-        sample = Sample.of(columns)
-        logged = Logged(np.array(times, dtype=np.float64), sample, tuple(sorted(set(graphs))))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise LogError(f"The log {path} is damaged: {error}.") from error
-    _check_values(logged, path)
-    return logged
+        found = list(_batches(connection, f"{ANSWERS} {OF_MODEL} ORDER BY time, id", (model, since)))
+    columns = {name: [value for batch in found for value in batch.columns[name]] for name in COLUMNS}
+    graphs = {batch.models[number].graph for batch in found for number in set(batch.columns["model"])}
+    sample = Sample.of({name: columns[name] for name in FEATURES})
+    return Logged(np.array(columns["time"], dtype=np.float64), sample, tuple(sorted(graphs)))
 
 
-def _check_values(logged: Logged, path: Path) -> None:
-    """Refuse numbers that no answer has.
+def read_all(path: Path) -> Iterator[Batch]:
+    """Yield all answers of a log, of every model, in the order in which they were written.
 
     Raises:
-        LogError: there are some.
+        LogError: there is no such log, or it is damaged.
     """
-    sample = logged.sample
-    finite = [logged.times, *vars(sample).values()]
-    shares = [sample.confidence, sample.known]
-    counts = [sample.class_index, sample.width, sample.height]
-    if not (
-        all(np.isfinite(values).all() for values in finite)
-        and all(((values >= 0) & (values <= 1)).all() for values in shares)
-        and all((values >= 0).all() for values in counts)
-        and (sample.class_index < MOST_CLASSES).all()
-        and (np.abs(logged.times) < END_OF_TIMES).all()
-    ):
-        raise LogError(f"The log {path} is damaged: it has numbers that no answer has.")
+    with open_to_read(path) as connection:
+        yield from _batches(connection, f"{ANSWERS} ORDER BY id")
+
+
+def _models(connection: sqlite3.Connection) -> dict[int, LoggedModel]:
+    rows = connection.execute(MODELS).fetchall()
+    return {number: LoggedModel.checked(*described) for number, *described in rows}
+
+
+def _batches(connection: sqlite3.Connection, query: str, values: Row = ()) -> Iterator[Batch]:
+    models = _models(connection)
+    cursor = connection.execute(query, values)
+    while rows := cursor.fetchmany(ROWS):
+        yield Batch.checked(rows, models)
 
 
 @contextmanager
 def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection that only reads, while others write.
+    """Yield a connection that only reads, all of it as of one moment, while others write.
 
     Raises:
-        LogError: there is no such log, or it cannot be read.
+        LogError: there is no such log, it cannot be read, or the block finds it damaged.
     """
     if not path.is_file():
         hint = f"Make one: flowers classify PICTURES --log {path}"
         raise LogError(f"There is no log at {path}.", hint=hint)
     try:
         with closing(_connect_to_read(path)) as connection:
-            if _check(connection, path):
+            connection.execute("BEGIN")
+            if check(connection, path):
                 raise LogError(f"{path} is empty: nothing was logged yet.")
             yield connection
     except (sqlite3.Error, UnicodeDecodeError) as error:  # Damage, and what SQLite quotes of it, may be no text.
-        raise LogError(f"The log {path} cannot be read: {error}.") from error
+        raise LogError(f"The log {path} cannot be read: {one_line(str(error))}.") from error
+    except ValueError as error:
+        raise LogError(f"The log {path} is damaged: {one_line(str(error))}.") from error
+
+
+def _connect(path: Path | str, **options: Any) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlite3.connect(path, timeout=WAIT_FOR_OTHERS, isolation_level=None, **options)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    return connection
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path.resolve()))}?mode=ro"
-    connection = sqlite3.connect(address, uri=True, timeout=WAIT_FOR_OTHERS)
+    address = f"file:{quote(os.fsencode(path.resolve()))}?mode=ro"
+    connection = _connect(address, uri=True)
     try:
         connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:
         # A folder that may not be written to, where the file of the write-ahead log's index is to be.
         connection.close()
-        return sqlite3.connect(f"{address}&immutable=1", uri=True)
+        return _connect(f"{address}&immutable=1", uri=True)
     except sqlite3.DatabaseError:
         connection.close()
         raise
     return connection
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> bool:
-    """Refuse what is no log of ours; return whether it has nothing in it yet."""
-    try:
-        if _is_empty(connection):
-            return True
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-    except sqlite3.OperationalError:
-        raise
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise LogError(f"{path} is no log of answers: {error}.", hint="Choose another file.") from error
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute(TABLES).fetchone()
-    if application != APPLICATION:
-        raise LogError(f"{path} is the database of another program.", hint="Choose another file.")
-    if version != VERSION:
-        message = f"{path} has log format {version}; this version knows format {VERSION}."
-        new = f"Start a new log: flowers classify PICTURES --log {path.with_stem(path.stem + '-new')}"
-        raise LogError(message, hint=new if version < VERSION else "pip install --upgrade flowercli, or log elsewhere.")
-    if tables != OWN_TABLES:  # A view of that name is a program: it may run for ever.
-        raise LogError(f"{path} is no log of answers.", hint="Choose another file.")
-    return False
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return bool(count == 0)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

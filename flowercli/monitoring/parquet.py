@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowercli.atomic import new_file
-from flowercli.monitoring.log_file import open_to_read
+from flowercli.monitoring.log_file import read_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = 20_000
-QUERY = (
-    "SELECT time, request, identity, name, graph, class_index, class_names, confidence, known, rejected, width, height,"
-    " brightness FROM answers JOIN models ON models.id = answers.model ORDER BY answers.id"
-)
+    from flowercli.monitoring.log_rows import Batch
+
 SCHEMA = pa.schema(
     [
         ("time", pa.timestamp("us", tz="UTC")),
@@ -42,23 +38,26 @@ def write_parquet(log: Path, target: Path) -> int:
     """Write all answers of a log, of every model, into a Parquet file, and return their number.
 
     Raises:
-        LogError: there is no such log.
+        LogError: there is no such log, or it is damaged.
     """
     written = 0
-    with (
-        new_file(target) as whole,
-        open_to_read(log) as connection,
-        pq.ParquetWriter(whole, SCHEMA, compression="zstd") as writer,
-    ):
-        cursor = connection.execute(QUERY)
-        while rows := cursor.fetchmany(ROWS):
-            writer.write_table(pa.Table.from_pylist([_named(row) for row in rows], SCHEMA))
-            written += len(rows)
+    with new_file(target) as whole, pq.ParquetWriter(whole, SCHEMA, compression="zstd") as writer:
+        for batch in read_all(log):
+            table = _table(batch)
+            writer.write_table(table)
+            written += table.num_rows
     return written
 
 
-def _named(row: tuple[Any, ...]) -> dict[str, Any]:
-    time, request, identity, name, graph, index, names, confidence, known, rejected, *picture = row
-    about = (round(time * 1e6), request, identity, name, graph, index, json.loads(names)[index])
-    values = (*about, confidence, known, bool(rejected), *picture)
-    return dict(zip(SCHEMA.names, values, strict=True))
+def _table(batch: Batch) -> pa.Table:
+    columns = batch.columns
+    models = [batch.models[number] for number in columns["model"]]
+    named = {
+        "time": [round(time * 1e6) for time in columns["time"]],
+        "model_identity": [model.identity for model in models],
+        "model_name": [model.name for model in models],
+        "graph": [model.graph for model in models],
+        "class_name": [model.class_names[index] for model, index in zip(models, columns["class_index"], strict=True)],
+        "rejected": list(map(bool, columns["rejected"])),
+    }
+    return pa.Table.from_pydict({**columns, **named}, SCHEMA)

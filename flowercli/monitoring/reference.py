@@ -30,6 +30,7 @@ VERSION = 2
 PHOTOS = 1000
 # A file of a stranger's bundle is read whole: 1,000 photographs take 20 kB.
 MOST_BYTES = 4 * 2**20
+MOST_NAME = 1024
 STORED = {
     "class_index": np.dtype("<u2"),
     "confidence": np.dtype("<f4"),
@@ -102,14 +103,24 @@ class Reference:
 
     @classmethod
     def _checked(cls, arrays: dict[str, npt.NDArray[Any]], bundle: Bundle) -> Self:
-        if (version := int(arrays["version"])) != VERSION:
+        if (version := _version(arrays["version"])) != VERSION:
             message = f"The reference of {bundle.path} has format {version}; this version reads {VERSION}."
             older = f"flowers reference {bundle.path}"
             raise BundleError(message, hint=older if version < VERSION else "pip install --upgrade flowercli")
         sample = Sample.of({name: arrays[name] for name in STORED})
         index = sample.class_index
-        if {values.shape for values in vars(sample).values()} != {(len(index),)}:
+        if {values.shape for values in vars(sample).values()} != {(index.size,)}:
             raise ValueError("its columns differ in length")
-        if not len(index) or index.min() < 0 or index.max() >= len(bundle.class_names):
-            raise ValueError("it does not fit the model")
-        return cls(sample, str(arrays["graph"]))
+        if not index.size:
+            raise ValueError("it has no photographs")
+        sample.check(len(bundle.class_names))
+        graph = arrays["graph"]
+        if graph.shape or graph.dtype.kind != "U" or len(str(graph)) > MOST_NAME:
+            raise ValueError("graph is no name")
+        return cls(sample, str(graph))
+
+
+def _version(array: npt.NDArray[Any]) -> int:
+    if array.shape or array.dtype.kind not in "iu":
+        raise ValueError("version is no whole number")
+    return int(array)

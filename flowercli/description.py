@@ -5,6 +5,7 @@ A bundle may come from anywhere: what is missing, damaged or of another format i
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
+# Ten thousand classes with the metrics of six variants fit; what a stranger can have us parse is bounded.
+MOST_BYTES = 64 * 2**20
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -29,13 +32,30 @@ def read_config(path: Path) -> dict[str, Any]:
         BundleError: it is not there, cannot be read, or is no JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain_file(path)
     except FileNotFoundError:
         message = f"{path.parent} is not a model bundle: it has no {path.name}."
         raise BundleError(message, hint="flowers train --data DIR makes one.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}.") from error
     return parse(text, path)
+
+
+def read_plain_file(path: Path, most: int = MOST_BYTES) -> str:
+    """Read the text of a file that may be somebody else's: a pipe would never end, a device neither.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no plain file, has more than ``most`` bytes, or is not UTF-8.
+    """
+    # Before it is opened: that alone waits for ever at a pipe.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is not a plain file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most / 2**20:g} MiB")
+    return content.decode("utf-8")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -72,6 +72,23 @@ def _wrong_in_section(section: dict[str, Any], count: int) -> Iterator[str]:
     for name in ("exports", "known", "provenance", "metrics"):
         if not isinstance(section.get(name, {}), dict):
             yield f"{name} is no object"
+            return
+    yield from _wrong_metrics(section.get("metrics", {}))
+
+
+def _wrong_metrics(metrics: dict[str, Any]) -> Iterator[str]:
+    for split, variants in metrics.items():
+        if not isinstance(variants, dict):
+            yield f"the metrics of {split!a} are no object"
+            return
+        for variant, values in variants.items():
+            if not _has_accuracy(values):
+                yield f"the metrics of {split!a} say no accuracy of {variant!a}"
+
+
+def _has_accuracy(values: Any) -> bool:
+    accuracy = values.get("accuracy") if isinstance(values, dict) else None
+    return isinstance(accuracy, dict) and is_number(accuracy.get("value")) and is_count(values.get("photos"))
 
 
 def _wrong_files(files: Any) -> Iterator[str]:

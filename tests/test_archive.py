@@ -75,6 +75,8 @@ def damaged_between(archive):
 
 GOOD = (("daisy", None), ("daisy/1.jpg", PHOTO), ("./rose/2.jpg", PHOTO))
 TWO = (("daisy/1.jpg", PHOTO), ("daisy/2.jpg", PHOTO))
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.size": "x"}
+SPARSE_MAP = SPARSE | {"GNU.sparse.map": "0,x"}
 LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
 HOSTILE = {
     "absolute path": (tar_of(("/evil.jpg", PHOTO)), "absolute path"),
@@ -85,6 +87,7 @@ HOSTILE = {
     "parent folder": (tar_of(("../evil", None)), "leads out"),
     "stream": (tar_of(("daisy/1.jpg:evil", PHOTO)), "Windows does not allow"),
     "device": (tar_of(("daisy/NUL.jpg", PHOTO)), "name of a device"),
+    "console": (tar_of(("daisy/CONOUT$.jpg", PHOTO)), "name of a device"),
     "trailing dot": (tar_of(("daisy./1.jpg", PHOTO)), "ends in a dot or a space"),
     "text turned round": (tar_of(("daisy/\u202egpj.exe", PHOTO)), "turns or breaks the text"),
     "line separator": (tar_of(("daisy/a\u2028b.jpg", PHOTO)), "turns or breaks the text"),
@@ -126,6 +129,8 @@ HOSTILE = {
     "bomb after the last member": (gzip.compress(tar_of(*TWO) + bytes(2**22)), "unpacks to more"),
     "long head": (with_long_head(2**31), "unlikely head"),
     "sparse file": (tar_of(("x", b"", {"pax_headers": {"GNU.sparse.map": "0,0", "GNU.sparse.size": "99"}})), None),
+    "sparse file with a damaged map": (tar_of(("x", b"", {"pax_headers": SPARSE_MAP})), "damaged"),
+    "sparse file of no size, further in": (tar_of(TWO[0], ("x", b"", {"pax_headers": SPARSE})), "damaged"),
     "encrypted zip": (with_flag(zip_of(("daisy/1.jpg", PHOTO))), "encrypted"),
     "wrong sum in a zip": (zip_of(("daisy/1.jpg", b"x" * 99)).replace(struct.pack("<I", 99), b"\0\0\0\0"), None),
     "truncated tar": (tar_of(*TWO)[:3000], "damaged"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
 from flowercli import bundle as bundles
 from flowercli.bundle import Bundle, add_files
+from flowercli.description import MOST_BYTES
 from flowercli.errors import BundleError, FlowersError
 from flowercli.inference.classifier import Classifier
+from flowercli.installed import Installed, folder_of, record
 from flowercli.models import load_model
 
 
@@ -80,6 +83,9 @@ def test_shipped_model_verifies(name, classes, size):
         (lambda c: c.update(label_names=["a", "a"]), "a name twice"),
         (lambda c: c.update(pretrained_cfg=None), "pretrained_cfg is no object"),
         (lambda c: c.update(architecture=["x"]), "architecture is no name"),
+        (lambda c: c["flowers"].update(metrics={"test": 5}), "metrics of 'test' are no object"),
+        (lambda c: c["flowers"].update(metrics={"test": {"onnx": 5}}), "say no accuracy of 'onnx'"),
+        (lambda c: c["flowers"].update(metrics={"val": {"onnx": {"accuracy": {"value": "1"}}}}), "say no accuracy"),
         (lambda c: c["flowers"].update(files={"../../x": {"sha256": "", "size": 0}}), "plain file name"),
     ],
 )
@@ -97,6 +103,9 @@ def test_unfit_descriptions_are_refused(tmp_path, change, words):
         ({"input_size": [3, float("inf"), 1]}, "NaN|Infinity"),
         ({"mean": [0, 0]}, "not supported"),
         ({"std": [1, 0, 1]}, "not supported"),
+        ({"std": [1e-300] * 3}, "not supported"),
+        ({"mean": [1e300] * 3}, "not supported"),
+        ({"crop_pct": 5e-324}, "not supported"),
         ({"std": "abc"}, "incomplete"),
         ({"interpolation": ["bicubic"]}, "not supported"),
         ({"input_size": [3, 96, 96]}, "does not fit its description: pixels"),
@@ -123,6 +132,42 @@ def test_damaged_description_is_refused(tmp_path, content):
     (tmp_path / "b" / "config.json").write_text(content)
     with pytest.raises(BundleError, match="damaged"):
         Bundle.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (os.mkfifo, "not a plain file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a plain file"),
+        (lambda path: path.mkdir(), "not a plain file"),
+        (lambda path: path.write_bytes(bytes(MOST_BYTES + 1)), "more than 64 MiB"),
+    ],
+)
+def test_description_that_never_ends_is_refused(tmp_path, put, words):
+    minimal(tmp_path / "b")
+    (tmp_path / "b" / "config.json").unlink()
+    put(tmp_path / "b" / "config.json")
+    with pytest.raises(BundleError, match=words):
+        Bundle.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config["flowers"].update(metrics={"test": {"onnx": 5}}),
+        lambda config: config.update(pretrained_cfg={}),
+        lambda config: config.clear(),
+    ],
+)
+def test_a_damaged_model_leaves_the_others_in_the_list(tmp_path, monkeypatch, run, change):
+    monkeypatch.setenv("FLOWERS_HOME", str(tmp_path))
+    shutil.copytree(load_model("flowers5").path, folder_of("model", "me/bad"))
+    edit(folder_of("model", "me/bad"), change)
+    record(Installed("model", "me/bad", "me/bad", "0" * 40, None, 1, "2026-01-01T00:00:00+00:00"))
+    result = run("models")
+    assert result.code == 0
+    assert "garden (default)" in result.out
+    assert "flowers download model me/bad" in " ".join(result.err.split())
 
 
 def test_altered_and_missing_files_are_named(tmp_path):

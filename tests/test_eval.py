@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -23,12 +25,14 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from flowercli.bundle import Bundle
+from flowercli.bundle import Bundle, describe
+from flowercli.errors import BundleError
 from flowercli.models import load_model
 from flowercli.training.bootstrap import resampled_sums
 from flowercli.training.card import model_card
 from flowercli.training.intervals import wilson
 from flowercli.training.metrics import evaluate
+from flowercli.training.model import load_bundle_model
 from flowercli.training.scores import f1_from_counts
 
 NAMES = ["a", "b", "c", "d"]
@@ -199,6 +203,52 @@ def test_missing_photographs_are_counted(own_bundle, own_dataset, run):
     assert result.code == 1
     assert "--data DIR" in result.err
     assert run("eval", own_bundle, "--data", own_dataset / "none").code == 1
+
+
+def set_file(bundle, name, content):
+    """Put content into a bundle, and into its list."""
+    (bundle / name).write_bytes(content)
+    change_config(bundle, lambda config: config["flowers"]["files"].update({name: describe(bundle / name)}))
+
+
+def change_config(bundle, change):
+    config = json.loads((bundle / "config.json").read_text())
+    change(config)
+    (bundle / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda config: config.update(architecture="hf-hub:evil/repo"), "none that timm"),
+        (lambda config: config.update(architecture="local-dir:/tmp"), "none that timm"),
+        (lambda config: config.update(architecture="resnet18.a1_in1k"), "none that timm"),
+        (lambda config: config.update(architecture="\x1b[2J\nx"), "x1b[2J"),
+        (lambda config: config.update(architecture="resnet18"), "cannot be loaded as resnet18"),
+        (lambda config: config["pretrained_cfg"].update(first_conv=5), "cannot be loaded as"),
+        (lambda config: config["pretrained_cfg"].update(std=[1e-300] * 3), "not supported"),
+        (lambda config: config["flowers"].pop("embedding_size"), "embedding_size missing"),
+        (lambda config: config["flowers"].update(embedding_size=7), "damaged"),
+        (lambda config: config["flowers"].update(known={"another": [10**400, 1], "none": None}), "known"),
+    ],
+)
+def test_a_network_that_cannot_be_meant_is_refused(own_bundle, change, words):
+    change_config(own_bundle, change)
+    bundle = Bundle.load(own_bundle)
+    with pytest.raises(BundleError) as caught:
+        load_bundle_model(bundle)
+    assert words in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "content", [b"junk", struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 2) + b"{}", pickle.dumps(print)]
+)
+def test_weights_of_strangers_are_told_as_damaged(own_bundle, run, content):
+    set_file(own_bundle, "model.safetensors", content)
+    result = run("eval", own_bundle)
+    assert result.code == 1
+    assert "cannot be loaded as" in result.err
 
 
 def test_wrong_split_and_bundle(own_bundle, run, tmp_path):

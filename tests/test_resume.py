@@ -11,15 +11,20 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import flowers, start_training
 
 from flowercli.bundle import Bundle
+from flowercli.errors import TrainingError
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
+from flowercli.training.learner import Learner
+from flowercli.training.loop import _resume
+from flowercli.training.model import PixelClassifier, create_backbone
 from flowercli.training.run_folder import LAST, RunFolder
 
 RECIPE = (
@@ -89,6 +94,15 @@ def unfinished(dataset, tmp_path_factory):
     return checkpoint(output).parent
 
 
+@pytest.fixture(scope="module")
+def learner(unfinished):
+    """Return a fresh learner for that run."""
+    run = RunFolder.open(unfinished)
+    backbone = create_backbone(replace(run.config.model, pretrained=False), len(run.manifest.class_names))
+    model = PixelClassifier(backbone, run.pretrained_cfg)
+    return Learner(run.config, model, [], list(run.manifest.counts("train").values()), 5, print)
+
+
 def test_unfinished_run_is_no_bundle_and_resumes_only_as_it_was(unfinished, run):
     assert run("classify", "x.jpg", "--model", unfinished).code == 1
     for more in (("--epochs", 5), ("optim.lr=1",), ("--model", "tiny")):
@@ -130,6 +144,85 @@ def test_damaged_checkpoint_is_told(unfinished, run, tmp_path):
     result = run("train", "--resume", copy)
     assert result.code == 1
     assert f"{copy / LAST} is damaged" in result.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity": 5}, {"identity": "/../.."}, {"identity": "0" * 33}, {"versions": []}, {"versions": {"torch": 2}},
+        {"pretrained_cfg": 5}, {"pretrained_cfg": {"mean": "x"}}, {"config": [1]}, {"config": 5},
+    ],
+)  # fmt: skip
+def test_damaged_record_of_a_run_is_told(unfinished, tmp_path, change):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    recorded = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(recorded | change))
+    with pytest.raises(TrainingError, match=r"run\.json is damaged"):
+        RunFolder.open(copy)
+
+
+def test_a_pipe_as_manifest_of_a_run_is_told(unfinished, tmp_path):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    (copy / "split.json").unlink()
+    os.mkfifo(copy / "split.json")
+    with pytest.raises(TrainingError, match="not a plain file"):
+        RunFolder.open(copy)
+
+
+def test_a_run_goes_on_where_it_is_now(unfinished, tmp_path):
+    """Nothing is written where it once was, or where a stranger's says."""
+    copy = shutil.copytree(unfinished, tmp_path / "moved.unfinished")
+    recorded = json.loads((copy / "run.json").read_text())
+    recorded["config"]["output"] = str(tmp_path / "elsewhere")
+    (copy / "run.json").write_text(json.dumps(recorded))
+    opened = RunFolder.open(copy)
+    assert Path(opened.config.output) == opened.target.parent == tmp_path
+
+
+def changed(part, *keys, value):
+    """Return what puts a value deep into a state."""
+
+    def change(state):
+        place = state[part]
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(learner="x"),
+        lambda state: state.update(progress=[1]),
+        lambda state: state.pop("progress"),
+        changed("learner", "model", value="x"),
+        changed("learner", "average", value=None),
+        changed("learner", "schedule", "optimizer", value="x"),
+        changed("learner", "optimizer", "param_groups", 0, "lr", value="x"),
+        changed("learner", "optimizer", "state", 0, value={"exp_avg": torch.zeros(1, 2, 3, 4, 5)}),
+        changed("learner", "micro_batch", value=0),
+        changed("progress", "best_accuracy", value="x"),
+        changed("progress", "steps_done", value=-1),
+        changed("progress", "history", value=[{"epoch": 10**9}]),
+    ],
+)
+def test_checkpoint_of_another_form_is_told(unfinished, tmp_path, learner, change):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    state = torch.load(copy / LAST, weights_only=True)
+    change(state)
+    torch.save(state, copy / LAST)
+    with pytest.raises(TrainingError, match=r"last\.pt is damaged"):
+        _resume(learner, RunFolder.open(copy))
+
+
+@pytest.mark.parametrize("state", [[1], print, {"a": 1}])
+def test_what_is_no_checkpoint_is_told(unfinished, tmp_path, learner, state):
+    copy = shutil.copytree(unfinished, tmp_path / unfinished.name)
+    torch.save(state, copy / LAST)
+    with pytest.raises(TrainingError, match=r"last\.pt is damaged"):
+        _resume(learner, RunFolder.open(copy))
 
 
 def test_other_versions_are_told(unfinished, tmp_path):

@@ -72,14 +72,16 @@ def _print_models(*, json_output: bool) -> None:
 
 
 def _describe(name: str, bundle: Bundle, origin: Installed | None, *, default: bool = False) -> dict[str, Any]:
-    _, height, width = bundle.pretrained_cfg["input_size"]
+    from flowercli.inference.preprocess import PreprocessSpec
+
+    spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     return {
         "name": name,
         "default": default,
         "source": None if origin is None else origin.source,
         "commit": None if origin is None else origin.revision,
         "architecture": bundle.config["architecture"],
-        "input_size": [height, width],
+        "input_size": [spec.height, spec.width],
         "files": {file: entry["size"] for file, entry in bundle.section["files"].items() if file.endswith(".onnx")},
         "class_names": bundle.class_names,
         "accuracy": _accuracy(bundle),

@@ -20,12 +20,14 @@ from flowercli.errors import ArchiveError
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 COPY_SIZE = 2**18
 ENCRYPTED = 0x1
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+# What tarfile lets through of its numbers, as those of sparse files in PAX heads.
+BAD_HEAD, WRONG_HEAD = (ValueError, IndexError, OverflowError), "the head of a file makes no sense"
 # What macOS adds to its archives.
 JUNK = "__MACOSX"
 
@@ -139,8 +141,10 @@ def _extract_tar(extraction: _Extraction) -> None:
         except tarfile.TarError as error:
             message = f"{extraction.archive.name} is neither a tar nor a zip archive."
             raise ArchiveError(message, hint="Known: .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .zip") from error
+        except BAD_HEAD as error:
+            raise _damaged(extraction.archive, WRONG_HEAD) from error
         with tar:
-            for member in tar:
+            for member in _members(extraction.archive, tar):
                 _extract_tar_member(extraction, tar, member)
                 # A list of all members, which tarfile keeps for those who ask by name.
                 cast("Any", tar).members.clear()
@@ -148,6 +152,14 @@ def _extract_tar(extraction: _Extraction) -> None:
         if stream.last_read.strip(b"\0") or len(stream.last_read) != tarfile.BLOCKSIZE:
             raise _damaged(extraction.archive, "it ends too early")
         stream.exhaust()
+
+
+def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members; what is wrong with those of the disk passes by, as it is not raised in here."""
+    try:
+        yield from tar
+    except BAD_HEAD as error:
+        raise _damaged(archive, WRONG_HEAD) from error
 
 
 def _extract_tar_member(extraction: _Extraction, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:

@@ -32,6 +32,10 @@ INPUT = "pixels"
 MAX_BYTES = 32 * 2**20
 # What a model may take, in pixels: a side of this size is 50 MB a picture.
 MAX_SIDE = 4096
+# Less of the resized picture would make of a model's side one that nobody means.
+MIN_CROP_PCT = 0.01
+# What a mean or a standard deviation of values in 0…1 may be at most, and the latter at least, as its inverse.
+MAX_STATISTIC = 1e6
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,10 +85,16 @@ class PreprocessSpec(NamedTuple):
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BundleError(f"The preprocess spec of the model is incomplete: {error!r}.") from error
         wanted = (channels, spec.interpolation in RESAMPLING, cfg.get("crop_mode", "center"), len(mean), len(std))
-        sizes = 0 < spec.height <= MAX_SIDE and 0 < spec.width <= MAX_SIDE and 0 < spec.crop_pct <= 1
-        if wanted != (3, True, "center", 3, 3) or not sizes or not all(map(math.isfinite, mean + std)) or 0 in std:
-            raise BundleError(f"The preprocess spec of the model is not supported: {cfg}.")
+        sides = 0 < spec.height <= MAX_SIDE and 0 < spec.width <= MAX_SIDE
+        if wanted != (3, True, "center", 3, 3) or not (sides and MIN_CROP_PCT <= spec.crop_pct <= 1 and spec.is_usable):
+            raise BundleError(f"The preprocess spec of the model is not supported: {str(cfg)[:500]}.")
         return spec
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether pixels are still numbers once mean and standard deviation have been applied to them."""
+        means = all(abs(value) <= MAX_STATISTIC for value in self.mean)
+        return means and all(1 / MAX_STATISTIC <= value <= MAX_STATISTIC for value in self.std)
 
     @property
     def resize_to(self) -> tuple[int, int]:

@@ -54,10 +54,12 @@ def _front_matter() -> str:
 def _about(description: Mapping[str, Any], usage: str) -> str:
     names = ", ".join(map(in_words, description["label_names"]))
     size = "×".join(str(side) for side in description["pretrained_cfg"]["input_size"][1:])
+    # A stranger's may not say it.
+    values = description["flowers"].get("embedding_size")
+    embedding = f", embedding of {values} values" if values else ""
     return (
         f"# {description['architecture']} for {description['num_classes']} classes\n\n"
-        f"Names the flower in a photograph: {names}. Input {size} pixels, embedding of "
-        f"{description['flowers']['embedding_size']} values.\n\n"
+        f"Names the flower in a photograph: {names}. Input {size} pixels{embedding}.\n\n"
         f"{usage}\n"
         "The ONNX graphs take `uint8` RGB pixels `[N, H, W, 3]` and return calibrated probabilities, the embedding, "
         "and as `known` how sure the model is that the picture shows one of its flowers; normalisation and softmax "

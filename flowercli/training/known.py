@@ -134,7 +134,7 @@ class Known:
             weight = np.frombuffer(base64.b64decode(value["none"]["weight"], validate=True), dtype=STORED_DTYPE)
             none = NoneLogit(weight.reshape(size).astype(np.float32), float(value["none"]["bias"]))
             return cls(another, none, _line(value["nothing"]), typical, share)
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
             raise BundleError(f"The description of the bundle is damaged: known: {error}.") from error
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from flowercli.errors import TrainingError
 from flowercli.training.depthwise import speed_up_depthwise
 from flowercli.training.device import make_accelerator
+from flowercli.training.learner_state import check_state
 from flowercli.training.losses import TrainingLoss, ask_teachers
 from flowercli.training.mixing import Mixer
 from flowercli.training.optim import make_optimizer, make_schedule
@@ -165,7 +166,12 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where ``state_dict`` was called."""
+        """Go back to where ``state_dict`` was called.
+
+        Raises:
+            Exception: of whatever type, where it is damaged or of another model.
+        """
+        check_state(self.state_dict(), state)
         modules: list[tuple[str, nn.Module]] = [("model", self.model), ("criterion", self.criterion)]
         if self.average is not None:
             modules.append(("average", self.average.module))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import psutil
 import torch
@@ -64,6 +64,24 @@ class Progress:
     best_loss: float = 0.0
     stale: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of_state(cls, state: Any) -> Self:
+        """Return what a checkpoint holds.
+
+        Raises:
+            TypeError, ValueError, AttributeError, KeyError: it is damaged.
+        """
+        progress = cls(**state)
+        for each in fields(cls):
+            value, wanted = getattr(progress, each.name), each.type
+            fits = isinstance(value, int | float) if wanted == "float" else str(wanted).startswith(type(value).__name__)
+            if not fits or (wanted == "int" and value < 0):
+                raise ValueError(f"{each.name} is no such value")
+        done = [entry["epoch"] for entry in progress.history]
+        if len(done) != progress.epoch - 1 or done != list(range(1, progress.epoch)):
+            raise ValueError("history is not that of the epochs before")
+        return progress
 
     def is_better(self, outputs: Outputs) -> bool:
         """Compare on accuracy, and on log loss where that is equal, as it often is on a small split."""
@@ -134,8 +152,9 @@ def _resume(learner: Learner, run: RunFolder) -> Progress:
         # From here on the run can be resumed without the pretrained weights it started from.
         _save(learner, Progress(), run)
         return Progress()
-    learner.load_state_dict(state["learner"])
-    return Progress(**state["progress"])
+    with run.telling_damage(LAST):
+        learner.load_state_dict(state["learner"])
+        return Progress.of_state(state["progress"])
 
 
 def _save(learner: Learner, progress: Progress, run: RunFolder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from flowercli.bundle import CONFIG, WEIGHTS, Bundle
-from flowercli.errors import WeightsError
-from flowercli.hub.client import log_nothing
-from flowercli.hub.snapshot import require_repository
+from flowercli.description import read_config
+from flowercli.errors import BundleError, WeightsError
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
 from flowercli.training.known import Known, Line, NoneLogit
+from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowercli.training.schema import ModelConfig
-
-CONFIG_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "first_conv", "classifier")
 
 
 class PixelClassifier(nn.Module):
@@ -39,15 +36,15 @@ class PixelClassifier(nn.Module):
         self.backbone: Any = backbone
         self.spec = PreprocessSpec.from_pretrained_cfg(dict(cfg))
         self.input_size = (self.spec.height, self.spec.width)
-        mean, std = cfg["mean"], cfg["std"]
         # Buffers in units of 0…255, so that one subtraction and one product normalise a pixel.
         self.mean: Tensor
         self.scale: Tensor
         self.none: nn.Linear | None = nn.Linear(self.embedding_size, 1) if refuses else None
         if self.none is not None:
             reset_head(self.none)
-        self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, 3, 1, 1), persistent=False)
+        mean, std = (torch.tensor(values).mul(255).view(1, 3, 1, 1) for values in (self.spec.mean, self.spec.std))
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("scale", std.reciprocal(), persistent=False)
 
     @property
     def num_classes(self) -> int:
@@ -168,22 +165,26 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
         message = f"timm has no model '{config.name}'."
         raise WeightsError(message, hint=f"Similar names: {', '.join(near)}" if near else None)
     if config.weights is not None:
-        backbone = _from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
+        backbone = from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
     elif config.pretrained and (weights := downloaded_weights(config.name)) is not None:
-        backbone = _from_path(weights, config.name, num_classes, drops)
+        backbone = from_path(weights, config.name, num_classes, drops)
     else:
-        backbone = _from_hub(config, num_classes, drops)
+        backbone = from_hub(config, num_classes, drops)
     reset_head(backbone.get_classifier())
     return backbone
 
 
 def trained_before(config: ModelConfig) -> Bundle | None:
-    """Return the bundle whose weights a new run starts from; ``None`` where they are no bundle's."""
+    """Return the bundle whose weights a new run starts from; ``None`` where they are no bundle's.
+
+    Raises:
+        BundleError: it is damaged.
+    """
     folder = Path(config.weights).expanduser() if config.weights is not None else None
     if folder is None or not (folder / CONFIG).exists():
         return None
     # timm's own folders have a file of that name too.
-    ours = "flowers" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    ours = "flowers" in read_config(folder / CONFIG)
     return Bundle.load(folder) if ours else None
 
 
@@ -203,47 +204,22 @@ def reset_head(head: nn.Module) -> None:
 def downloaded_weights(name: str) -> Path | None:
     """Return the weights of a timm model that ``flowers download backbone`` fetched, or ``None``."""
     # A name without a tag means timm's choice of weights, which its own address on the Hub spells out.
-    repo_id = _repository(name)
+    repo_id = repository(name)
     entry = find("backbone", repo_id) if repo_id else None
     return None if entry is None else entry.path / WEIGHTS
-
-
-def _repository(name: str) -> str | None:
-    """Return the repo id of a timm model's weights on the Hub."""
-    cfg = timm.models.get_pretrained_cfg(name)
-    return cfg.hf_hub_id if cfg is not None else None
-
-
-def _from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
-    log_nothing()
-    try:
-        if config.pretrained and (repo_id := _repository(config.name)):
-            require_repository(repo_id, unless_cached=("model.safetensors", "pytorch_model.bin"))
-        return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
-    except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
-        message = f"The ImageNet weights of {config.name} cannot be had: {_first_line(error)}"
-        hint = (
-            "With them in a folder: model.weights=PATH. Without them: model.pretrained=false. "
-            f"Or once, with a network: flowers download backbone {config.name}"
-        )
-        raise WeightsError(message, hint=hint) from error
 
 
 def load_bundle_model(bundle: Bundle) -> PixelClassifier:
     """Rebuild the trained model of a bundle, in evaluation mode.
 
     Raises:
-        BundleError: the weights are missing or altered.
+        BundleError: the weights are missing, altered or damaged, or do not fit what the bundle says of them.
     """
-    weights = bundle.file(WEIGHTS)
-    overlay = {"file": str(weights), **{k: v for k, v in bundle.pretrained_cfg.items() if k in CONFIG_FIELDS}}
-    backbone = timm.create_model(
-        bundle.config["architecture"],
-        pretrained=True,
-        num_classes=bundle.config["num_classes"],
-        pretrained_cfg_overlay=overlay | {"num_classes": bundle.config["num_classes"], "hf_hub_id": None},
-    )
+    PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)  # Refused before the network is built.
     none = known_of(bundle).none
+    backbone = from_bundle(bundle)
+    if getattr(backbone, "head_hidden_size", None) != _embedding_size(bundle):
+        raise BundleError(f"The description in {bundle.path} is damaged: embedding_size is not that of its network.")
     model = PixelClassifier(backbone, bundle.pretrained_cfg, refuses=none is not None)
     if none is not None:
         assert model.none is not None
@@ -258,7 +234,17 @@ def known_of(bundle: Bundle) -> Known:
         BundleError: what the bundle says of it is damaged.
     """
     stored = bundle.section.get("known")
-    return Known(Line(1.0, 0.0)) if stored is None else Known.from_json(stored, bundle.section["embedding_size"])
+    known = Known(Line(1.0, 0.0)) if stored is None else Known.from_json(stored, _embedding_size(bundle))
+    if known.typical is not None and len(known.typical.centre) != bundle.config["num_classes"]:
+        raise BundleError(f"The description in {bundle.path} is damaged: known is of another number of classes.")
+    return known
+
+
+def _embedding_size(bundle: Bundle) -> int:
+    size: int | None = bundle.section.get("embedding_size")
+    if size is None:
+        raise BundleError(f"The description in {bundle.path} is incomplete: embedding_size missing.")
+    return size
 
 
 def resolved_cfg(backbone: Any, config: ModelConfig, num_classes: int) -> dict[str, Any]:
@@ -272,32 +258,3 @@ def resolved_cfg(backbone: Any, config: ModelConfig, num_classes: int) -> dict[s
         cfg["crop_pct"] = config.crop_pct
     cfg = {key: list(value) if isinstance(value, tuple) else value for key, value in cfg.items()}
     return cfg | {"num_classes": num_classes}
-
-
-def _from_path(path: Path, name: str, num_classes: int, drops: dict[str, float]) -> Any:
-    if not path.exists():
-        raise WeightsError(f"There are no weights at {path}.", hint="model.weights takes a folder or a file.")
-    try:
-        if path.is_dir():
-            _check_architecture(path, name)
-            return timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=num_classes, **drops)
-        overlay = {"file": str(path), "hf_hub_id": None}
-        return timm.create_model(
-            name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **drops
-        )
-    except WeightsError:
-        raise
-    except Exception as error:  # Damaged files raise whatever their parser does.
-        message = f"The weights at {path} do not fit {name}: {_first_line(error)}"
-        raise WeightsError(message, hint="Choose the model they belong to: model=NAME or model.name=NAME") from error
-
-
-def _check_architecture(folder: Path, name: str) -> None:
-    architecture = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architecture"]
-    if architecture != name.partition(".")[0]:
-        message = f"The weights in {folder} are of {architecture}, not of {name}."
-        raise WeightsError(message, hint=f"flowers train model.name={architecture} model.weights={folder} …")
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

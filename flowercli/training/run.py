@@ -167,12 +167,14 @@ def _result(bundle: Bundle) -> TrainResult:
 
 
 def _best(run: RunFolder, setup: Setup, progress: Progress) -> Fitted:
-    best = run.load(BEST)
-    assert best is not None  # The last epoch is always validated, and patience counts validations.
     model = setup.learner.model
-    model.load_state_dict(best["model"])
-    val = Outputs(**{name: tensor.numpy() for name, tensor in best["val"].items()})
-    return Fitted(model, best["epoch"], val, progress.history)
+    with run.telling_damage(BEST):
+        best = run.load(BEST)
+        if best is None:  # The last epoch is always validated, and patience counts validations.
+            raise FileNotFoundError("it is not there")
+        model.load_state_dict(best["model"])
+        val = Outputs(**{name: tensor.numpy() for name, tensor in best["val"].items()})
+        return Fitted(model, best["epoch"], val, progress.history)
 
 
 def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:

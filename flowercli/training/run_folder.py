@@ -10,9 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import io
+import re
 import shutil
 import uuid
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,17 +24,23 @@ from flowercli import json_text
 from flowercli.atomic import write_bytes, write_text
 from flowercli.bundle import MANIFEST, to_json
 from flowercli.data.manifest import Manifest
-from flowercli.errors import TrainingError, UsageError
+from flowercli.description import read_plain_file
+from flowercli.errors import BundleError, TrainingError, UsageError
+from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.training.config import as_dict, config_from_dict
+from flowercli.training.weights import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from flowercli.training.schema import TrainConfig
 
 SUFFIX = ".unfinished"
 RUN_FILE = "run.json"
 LAST, BEST = "last.pt", "best.pt"
+IDENTITY = re.compile("[0-9a-f]{32}")
+# About a million photographs.
+MOST_OF_MANIFEST = 512 * 2**20
 # Another version of these may compute other numbers.
 PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
 
@@ -77,12 +85,17 @@ class RunFolder:
                 raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {path}")
             raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
         try:
-            recorded = json_text.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            recorded = json_text.loads(read_plain_file(folder / RUN_FILE))
             config = config_from_dict(recorded["config"])
             identity, cfg, then = (recorded[key] for key in ("identity", "pretrained_cfg", "versions"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{folder / RUN_FILE} is damaged: {error}.") from error
-        return cls(folder, identity, config, Manifest.read(folder / MANIFEST), cfg, then)
+            _check(identity, cfg, then)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TrainingError(f"{folder / RUN_FILE} is damaged: {first_line(error).rstrip('.:')}.") from error
+        except BundleError as error:
+            raise TrainingError(f"{folder / RUN_FILE} is damaged. {error.message}") from error
+        # Where the run is now: it may have been moved, and it may be somebody else's, who says where to write.
+        config = replace(config, output=str(folder.parent))
+        return cls(folder, identity, config, _read_manifest(folder / MANIFEST), cfg, then)
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint atomically; the one before stays until the new one is whole on disk."""
@@ -99,12 +112,23 @@ class RunFolder:
         path = self.path / name
         if not path.is_file():
             return None
+        with self.telling_damage(name):
+            return _loaded(path)
+
+    @contextmanager
+    def telling_damage(self, name: str) -> Iterator[None]:
+        """Tell whatever goes wrong with the content of a checkpoint, which may be somebody else's, as its damage.
+
+        Raises:
+            TrainingError: something went wrong.
+        """
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # Damaged files raise whatever their parser does.
-            message = f"The checkpoint {path} is damaged."
+            yield
+        except TrainingError:
+            raise
+        except Exception as error:  # Damaged files raise whatever their parser does, and so does what takes a state.
+            message = f"The checkpoint {self.path / name} is damaged: {first_line(error).rstrip('.:')}."
             raise TrainingError(message, hint="Start the run anew: flowers train …") from error
-        return state
 
     def changed_versions(self) -> list[str]:
         """Name the packages that are not of the version the run was started with."""
@@ -114,6 +138,40 @@ class RunFolder:
     def discard(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _check(identity: Any, cfg: Any, then: Any) -> None:
+    """Hold what a run records of itself to what is written.
+
+    Raises:
+        ValueError, BundleError: it is something else.
+    """
+    # It becomes part of the name of a folder.
+    if not isinstance(identity, str) or not IDENTITY.fullmatch(identity):
+        raise ValueError("identity is none")
+    if not isinstance(then, dict) or not all(isinstance(version, str) for version in then.values()):
+        raise ValueError("versions is no object of texts")
+    if not isinstance(cfg, dict):
+        raise ValueError("pretrained_cfg is no object")  # noqa: TRY004  (of a file, not of a call)
+    PreprocessSpec.from_pretrained_cfg(cfg)
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch recommends to load with code what it does not load without.
+        raise ValueError("it is not whole, or no checkpoint") from error
+    if not isinstance(state, dict):
+        raise TypeError("it is no checkpoint")
+    return state
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        text = read_plain_file(path, MOST_OF_MANIFEST)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}.", hint="Start the run anew: flowers train …") from error
+    return Manifest.from_json(text, path)
 
 
 def _make_folder(config: TrainConfig) -> Path:

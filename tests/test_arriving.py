@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+pytest.importorskip("starlette", reason="needs the extra 'serve'")
+
 from flowercli.serving import arriving
 from flowercli.serving.arriving import Arrivals
 from flowercli.serving.http.problems import Problem

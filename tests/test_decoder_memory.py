@@ -6,6 +6,8 @@ import pytest
 from hostile_pictures import saved
 from PIL import Image
 
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+
 from flowercli.inference.memory import DECODERS, MOST_A_PICTURE, SMALL, Memory, NoRoomError, limit_decoders
 from flowercli.inference.preprocess import load_picture
 from flowercli.serving.http.service import open_classifier

@@ -37,8 +37,6 @@ OTHER_HINT = f"Where it happened: {DEBUG_VARIABLE}=1 flowers …"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``flowers`` with these arguments (``sys.argv`` by default) and return its exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    # Python processes that this one starts take no module from the working folder, whoever put it there.
-    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         ahead = open_ahead(arguments)
         # Of its own sys.argv, the application expands the globs where no shell does.
@@ -89,6 +87,8 @@ def run() -> None:
     """Be the console script."""
     from flowercli.cli.output import encode_all, mend_streams
 
+    # Python processes that this one starts take no module from the working folder, whoever put it there.
+    os.environ["PYTHONSAFEPATH"] = "1"
     codes: list[int] = []
     atexit.register(_end_at_once, codes)  # Registered first, it is called last.
     mend_streams()

@@ -63,39 +63,46 @@ def new_file(path: Path) -> Iterator[Path]:
                 shutil.copyfileobj(source, stream)
         return
     path = Path(os.path.realpath(path))
-    with _beside(path) as folder:
-        temporary = folder / path.name
+    sweep(path)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    temporary = folder / path.name
+    try:
         yield temporary
         with suppress(FileNotFoundError):  # A file that is replaced keeps who may read it.
             temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         with temporary.open("r+b") as file:  # Windows syncs none that is only read.
             os.fsync(file.fileno())
         temporary.replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``path`` if the block succeeds.
+    """Yield a temporary folder beside ``path`` that becomes ``path`` if the block succeeds.
 
-    It lies beside ``path``, as in ``new_file``.
+    Its name starts with ``.partial-``; what a killed process leaves under it, the next one for this path deletes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as folder:
-        temporary = folder / path.name
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(path)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` for as long as the block runs."""
     sweep(path)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        mode = _mode_of_new_folders(temporary)
+        yield temporary
+        temporary.chmod(mode)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _mode_of_new_folders(folder: Path) -> int:
+    """Return who may enter a folder that is made in this one: asking for the user's umask would change it."""
+    probe = folder / "probe"
+    probe.mkdir()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.rmdir()
+    return mode
 
 
 def _stream(path: Path) -> BinaryIO | None:

@@ -66,7 +66,7 @@ class Gate:
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_REQUESTS, "flowers-request"))
         problem = self._hosts.problem(scope) if scope["type"] == "http" else None
         if problem is not None:
-            await _refuse(send, RefusedError(problem.status, problem.detail))
+            await _refuse(send, problem.status, problem.detail)
         elif scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
         else:
@@ -81,12 +81,9 @@ class Gate:
                 await self._app(_with_length(scope, len(request)), replayed, _shortened(send))
         except ClientDisconnect:
             return
-        except Problem as problem:
+        except (Problem, RefusedError) as error:
             await upload.drain()
-            await _refuse(send, RefusedError(problem.status, problem.detail))
-        except RefusedError as refusal:
-            await upload.drain()
-            await _refuse(send, refusal)
+            await _refuse(send, error.status, str(error))
 
     @asynccontextmanager
     async def _received(self, upload: Upload) -> AsyncIterator[bytes]:
@@ -175,21 +172,21 @@ def _shortened(send: Send) -> Send:
         nonlocal refused
         if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
             refused = True
-            await _refuse(send, RefusedError(message["status"], "The model did not answer."))
+            await _refuse(send, message["status"], "The model did not answer.")
         elif not refused:
             await send(message)
 
     return shortened
 
 
-async def _refuse(send: Send, refusal: RefusedError) -> None:
+async def _refuse(send: Send, status: int, message: str) -> None:
     """Answer with MLflow's form of an error."""
-    code = ERROR_CODES.get(refusal.status, "BAD_REQUEST" if refusal.status < 500 else "INTERNAL_ERROR")  # noqa: PLR2004
-    body = json.dumps({"error_code": code, "message": refusal.message}).encode()
+    code = ERROR_CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")  # noqa: PLR2004
+    body = json.dumps({"error_code": code, "message": message}).encode()
     headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode())]
-    if refusal.status == 503:  # noqa: PLR2004
+    if status == 503:  # noqa: PLR2004
         headers.append((b"retry-after", b"1"))
-    if refusal.status == 408:  # noqa: PLR2004
+    if status == 408:  # noqa: PLR2004
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

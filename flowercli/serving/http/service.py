@@ -55,8 +55,7 @@ class Service:
         self._drained_by = 0.0
         self.metrics = Metrics(classifier.bundle.class_names)
         self.metrics.describe(classifier.bundle, classifier.runtime)
-        limits = settings.limits
-        self.arrivals = Arrivals(most=limits.body, held=limits.held, seconds=limits.upload)
+        self.arrivals = Arrivals(most=self.limits.body, held=self.limits.held, seconds=self.limits.upload)
         self.observers = Observers([make(classifier) for make in settings.observers])
         self.workers = Workers(
             classifier,

@@ -29,6 +29,8 @@ def create() -> Gate:
     """Return the application. A worker that cannot load its model ends with the code that ends the server."""
     end_with_parent()
     give_freed_memory_back()
+    # pandas would keep texts in Arrow: 40 MiB of libraries a worker, and a pool that keeps what strangers sent.
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # how Python says that a module is not to be found
     try:
         return _create(Path(os.environ[MODEL_VARIABLE]))
     except Exception as error:  # noqa: BLE001  (the code of a model raises anything)

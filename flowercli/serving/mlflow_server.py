@@ -87,8 +87,6 @@ def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: 
     """
     os.environ[MODEL_VARIABLE] = str(model)
     os.environ[HOSTS_VARIABLE] = json.dumps(asdict(hosts))
-    # pandas keeps texts in Arrow, whose own pool would keep 70 MiB of what strangers sent.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault(THREADS_VARIABLE, str(max(1, available_cores() // workers)))
     config = Config(
         APPLICATION,

@@ -56,8 +56,8 @@ def new_file(path: Path) -> Iterator[Path]:
     into it at the end of the block.
     """
     if (stream := _stream(path)) is not None:
-        with stream, tempfile.TemporaryDirectory(prefix="flowers-") as elsewhere:
-            temporary = Path(elsewhere) / path.name
+        with stream, scratch_folder("output") as elsewhere:
+            temporary = elsewhere / path.name
             yield temporary
             with temporary.open("rb") as source:
                 shutil.copyfileobj(source, stream)
@@ -94,6 +94,18 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """Yield a folder for what is needed during the block only, where the machine keeps such (``TMPDIR``).
+
+    What a killed process leaves there, the next one with this purpose deletes.
+    """
+    start = Path(tempfile.gettempdir()) / f"flowers-{purpose}"
+    sweep(start)
+    with tempfile.TemporaryDirectory(prefix=_prefix(start)) as folder:
+        yield Path(folder)
 
 
 def _mode_of_new_folders(folder: Path) -> int:

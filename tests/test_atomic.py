@@ -54,6 +54,29 @@ def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"whole"
 
 
+SCRATCH = """
+import sys, time
+from flowercli.atomic import scratch_folder
+with scratch_folder("export") as folder:
+    (folder / "half").write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60 if len(sys.argv) > 1 else 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is swept where processes cannot be asked after")
+def test_a_scratch_folder_of_a_killed_process_goes_with_the_next(tmp_path):
+    own = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", SCRATCH, "stay"], env=own, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    subprocess.run([sys.executable, "-c", SCRATCH], env=own, check=True, capture_output=True)
+    assert len(list(tmp_path.iterdir())) == 1
+    process.kill()
+    process.communicate()
+    subprocess.run([sys.executable, "-c", SCRATCH], env=own, check=True, capture_output=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     target = tmp_path / "file"
     target.write_bytes(b"before")

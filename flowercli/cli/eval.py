@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.atomic import scratch_folder
 from flowercli.cli.options import Only, OutliersFolder
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def _evaluate(
     elif only:
         note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):
-        with tempfile.TemporaryDirectory(prefix="flowers-eval-") as scratch:
-            record(result, Path(scratch))
+        with scratch_folder("eval") as scratch:
+            record(result, scratch)
     else:
         note(f"The metrics are not written into {bundle.path}: it is shipped, a delivery, read-only or a single file.")
     if json_output:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
 from flowercli.cli.output import note, warn
 from flowercli.errors import needs_extra
@@ -58,7 +58,7 @@ def _save_servable(bundle: Bundle, folder: Path) -> None:
     from flowercli.export.graph import export_fp32
     from flowercli.serving.mlflow_save import save_mlflow_model
 
-    with tempfile.TemporaryDirectory(prefix="flowers-servable-") as temporary:
-        onnx = Path(temporary) / ONNX
+    with scratch_folder("servable") as temporary:
+        onnx = temporary / ONNX
         export_fp32(bundle, onnx)
         save_mlflow_model(onnx, folder)

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flowercli
+from flowercli.atomic import scratch_folder
 from flowercli.doctor.checks import Check, Status
 from flowercli.errors import FlowersError
 from flowercli.inference.probe import reinstall
@@ -33,8 +33,8 @@ ALONE_SECONDS, TOGETHER_SECONDS = 0.4, 1.2
 
 def classify_once() -> Iterator[Check]:
     """Run ``flowers classify`` on a generated picture, in a process of its own: what is broken can end it."""
-    with tempfile.TemporaryDirectory(prefix="flowers-doctor-") as scratch:
-        picture = Path(scratch) / "picture.jpg"
+    with scratch_folder("doctor") as scratch:
+        picture = scratch / "picture.jpg"
         picture.write_bytes(generated_picture())
         # -P: nothing that happens to lie in the current folder is imported. What runs here must still be found.
         paths = [os.environ.get("PYTHONPATH", ""), str(Path(flowercli.__file__).parent.parent)]
@@ -134,8 +134,8 @@ def _milliseconds(work: Callable[[], object]) -> float:
 def _rate(classifier: Classifier, picture: bytes, threads: int) -> float:
     from flowercli.inference.pipeline import classify_stream
 
-    with tempfile.TemporaryDirectory(prefix="flowers-doctor-") as scratch:
-        path = Path(scratch) / "picture.jpg"
+    with scratch_folder("doctor") as scratch:
+        path = scratch / "picture.jpg"
         path.write_bytes(picture)
         started = time.perf_counter()
         paths = iter(lambda: str(path) if time.perf_counter() - started < TOGETHER_SECONDS else "", "")

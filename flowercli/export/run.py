@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowercli.atomic import new_folder
+from flowercli.atomic import new_folder, scratch_folder
 from flowercli.bundle import (
     CONFIG,
     MACHINE_BOUND,
@@ -37,6 +35,7 @@ from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from flowercli.export.check import Check
     from flowercli.export.engine_process import Tick
@@ -85,8 +84,8 @@ def export(
         ExportError: an export differs too much from torch. Nothing is written.
         DataError: the photographs of the bundle cannot be found.
     """
-    with tempfile.TemporaryDirectory(prefix="flowers-export-") as temporary:
-        folder, found = Path(temporary), bundle_data(bundle, data)
+    with scratch_folder("export") as folder:
+        found = bundle_data(bundle, data)
         if TRT in formats and ONNX_FP16 not in bundle.section["files"]:
             formats = {*formats, "fp16"}
         checks, source = _make_files(bundle, formats, folder, found, max_drop, say)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercli.atomic import scratch_folder
 from flowercli.bundle import (
     CARD,
     CONFIG,
@@ -30,6 +29,8 @@ from flowercli.hub.reference import Reference
 from flowercli.hub.snapshot import look_up
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     from flowercli.hub.snapshot import Snapshot
@@ -140,8 +141,8 @@ def _check_is_ours(before: Snapshot, listener: FilesListener, patience: Patience
     if not held:
         return
     try:
-        with tempfile.TemporaryDirectory(prefix="flowers-publish-") as folder:
-            read_description(before, Path(folder), listener, patience)
+        with scratch_folder("publish") as folder:
+            read_description(before, folder, listener, patience)
     except (HubError, BundleError) as error:
         message = f"{before.source.repo_id} holds something else ({', '.join(held[:3])}): nothing was uploaded."
         raise HubError(message, hint="Choose another name, or delete what is there.") from error

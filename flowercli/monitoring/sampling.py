@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercli.atomic import scratch_folder
 from flowercli.bundle import REFERENCE, add_files
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K
@@ -16,6 +15,7 @@ from flowercli.monitoring.reference import PHOTOS, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry, Manifest
@@ -90,7 +90,7 @@ def add_reference(
 
 def put_into(bundle: Bundle, reference: Reference) -> Bundle:
     """Add a reference to a bundle folder, or replace the one there."""
-    with tempfile.TemporaryDirectory(prefix="flowers-reference-") as folder:
-        file = Path(folder) / REFERENCE
+    with scratch_folder("reference") as folder:
+        file = folder / REFERENCE
         reference.write(file)
         return add_files(bundle, {REFERENCE: file})

@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from uvicorn.config import STARTUP_FAILURE
 
 from flowercli.allocator import give_freed_memory_back
+from flowercli.atomic import scratch_folder
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.hosts import Hosts
 from flowercli.serving.mlflow_gate import Gate
@@ -58,7 +58,7 @@ def _load(path: Path) -> Any:
 
     if path.is_dir():
         return load_model_with_mlflow_config(str(path))
-    with tempfile.TemporaryDirectory(prefix="flowers-mlflow-") as temporary:
-        folder = Path(temporary) / "model"
+    with scratch_folder("mlflow") as temporary:
+        folder = temporary / "model"
         save_for_this_environment(path, folder)
         return load_model_with_mlflow_config(str(folder))

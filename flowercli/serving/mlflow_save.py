@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from flowercli.atomic import scratch_folder
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.mlflow_request import COLUMN
@@ -24,8 +24,8 @@ EXAMPLE_COLOUR = (220, 40, 60)
 def save_mlflow_model(onnx: Path, target: Path) -> None:
     """Write the MLflow model of a lone ``.onnx`` into the new folder ``target``."""
     mlflow = import_mlflow()
-    with tempfile.TemporaryDirectory(prefix="flowers-mlflow-") as temporary:
-        code = copy_code(Path(temporary))
+    with scratch_folder("mlflow") as temporary:
+        code = copy_code(temporary)
         with warnings.catch_warnings():
             # MLflow compares the columns of the example with a range, which pandas 3 warns of.
             warnings.filterwarnings("ignore", message="Operation with range is deprecated")

@@ -6,9 +6,9 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from flowercli.atomic import scratch_folder
 from flowercli.errors import ServingError
 from flowercli.inference.classifier import Classifier
 from flowercli.mlflow_quietly import import_mlflow
@@ -41,8 +41,8 @@ def served(model: str | None, tracking_uri: str) -> Iterator[tuple[Path, str]]:
         BundleError: there is no such bundle, or it has no graph.
     """
     if model is not None and is_uri(model):
-        with TemporaryDirectory(prefix="flowers-mlflow-") as folder:
-            yield _checked(_fetch(model, tracking_uri, Path(folder))), model
+        with scratch_folder("mlflow") as folder:
+            yield _checked(_fetch(model, tracking_uri, folder)), model
     elif model is not None and (Path(model) / DESCRIPTION).is_file():
         yield _checked(Path(model)), model
     else:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
+from flowercli.atomic import scratch_folder
 from flowercli.errors import FlowersError
 from flowercli.serving.parent import end_with_parent
 
@@ -46,12 +45,9 @@ def supervise(settings: Settings, listener: socket.socket, workers: int, on_read
         FlowersError: the workers die as soon as they start.
     """
     # Each worker keeps its numbers in files here, and each can add all of them up.
-    folder = tempfile.mkdtemp(prefix="flowers-serve-")
-    os.environ[FOLDER_VARIABLE] = folder
-    try:
+    with scratch_folder("serve") as folder:
+        os.environ[FOLDER_VARIABLE] = str(folder)
         Supervisor(settings, listener, workers, on_ready).run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Supervisor:

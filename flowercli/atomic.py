@@ -97,14 +97,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch_folder(purpose: str) -> Iterator[Path]:
-    """Yield a folder for what is needed during the block only, where the machine keeps such (``TMPDIR``).
+def scratch_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
+    """Yield a folder in ``place`` for what is needed during the block only; by default where the machine keeps such.
 
     What a killed process leaves there, the next one with this purpose deletes.
     """
-    start = Path(tempfile.gettempdir()) / f"flowers-{purpose}"
+    start = (place or Path(tempfile.gettempdir())) / f"flowers-{purpose}"
     sweep(start)
-    with tempfile.TemporaryDirectory(prefix=_prefix(start)) as folder:
+    with tempfile.TemporaryDirectory(prefix=_prefix(start), dir=start.parent) as folder:
         yield Path(folder)
 
 

@@ -18,7 +18,23 @@ if TYPE_CHECKING:
     from flowercli.inference.session import Runtime
 
 # What may stand beside the paths. Any other option may name another model or device, or be a mistake.
-HARMLESS = frozenset({"-", "--", "--json", "--only", "--top-k", "-k", "--verbose", "-v"})
+HARMLESS = frozenset(
+    {
+        "-",
+        "--",
+        "--copy-to",
+        "--format",
+        "--json",
+        "--move-to",
+        "--only",
+        "--output",
+        "--top-k",
+        "-k",
+        "-o",
+        "--verbose",
+        "-v",
+    }
+)
 # Python lets a thread wait 5 ms for its turn. This one has a turn to wait for whenever it has read a file, and later
 # those that decode pictures and run the graph, whose speed over many pictures stays the same.
 TURN_SECONDS = 0.0002

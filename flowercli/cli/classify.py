@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowercli.cli.ahead import Ahead
 from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
-from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Only
+from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Format, Only
 from flowercli.errors import EXIT_BAD_INPUT
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
+    from flowercli.cli.classify_output import Output
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
+
+    Sort = Callable[[Iterable[Result]], Iterable[Result]]
 
 
 def classify(
@@ -34,14 +40,38 @@ def classify(
         ),
     ],
     json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            show_default="a table on a terminal, plain lines in a pipe",
+            help="With a header; csv has the probability of every class.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the answers there; the ending says the format."),
+    ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", "-k", metavar="N", help="Classes to list for each picture; 0 for all.")
-    ] = DEFAULT_TOP_K,
+        int | None,
+        typer.Option(
+            "--top-k",
+            "-k",
+            metavar="N",
+            show_default=str(DEFAULT_TOP_K),
+            help="Classes to list for each picture; 0 for all.",
+        ),
+    ] = None,
     only: Only = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
     ] = None,
     device: Device = None,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy the pictures there, a folder a flower, rejected ones into _refused."),
+    ] = None,
+    move_to: Annotated[Path | None, typer.Option(metavar="DIR", help="Move them there. Both can be undone.")] = None,
     log: AnswerLog = None,
     log_max_rows: AnswerLogRows = MAX_ROWS,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
@@ -54,7 +84,7 @@ def classify(
     keep_numpy_to_one_thread()
     with uncollected():
         from flowercli.cli.answer_log import logged
-        from flowercli.cli.classify_output import load_printer
+        from flowercli.cli.classify_output import Output
         from flowercli.cli.output import note
         from flowercli.inference.classifier import Classifier, check_top_k, parse_only
         from flowercli.inference.cpu import available_cores
@@ -63,10 +93,10 @@ def classify(
         from flowercli.inference.sources import expand
         from flowercli.models import load_model
 
-        check_top_k(top_k)
+        wanted = Output.choose(form, top_k, output, json=json_lines)
+        check_top_k(wanted.classes)
         requested_device(device)
         workers = available_cores()
-        load_printer(json_lines=json_lines)
         ahead = context.obj.take() if isinstance(context.obj, Ahead) else None
         classifier = ahead or Classifier.open(load_model(model), device)
         if only is not None:
@@ -74,10 +104,19 @@ def classify(
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
-    with logged(classifier, log, log_max_rows) as answering:
-        results = classify_stream(answering, sources, workers=workers, top_k=top_k)
-        code = _print_all(results, classifier, json_lines=json_lines)
+    with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as sort:
+        results = classify_stream(answering, sources, workers=workers, top_k=wanted.classes)
+        code = _print_all(sort(results), classifier, wanted)
     raise typer.Exit(code)
+
+
+def _sorted(classifier: Classifier, copy_to: Path | None, move_to: Path | None) -> AbstractContextManager[Sort]:
+    """Return what puts the pictures into folders as their answers pass, if that is wanted."""
+    if copy_to is None and move_to is None:
+        return nullcontext(lambda results: results)
+    from flowercli.cli.classify_sorting import sorted_into
+
+    return sorted_into(classifier, copy_to, move_to)
 
 
 def _paths_on_stdin() -> TextIO:
@@ -87,13 +126,13 @@ def _paths_on_stdin() -> TextIO:
     return sys.stdin
 
 
-def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines: bool) -> int:
-    from flowercli.cli.classify_output import choose_printer, counter
+def _print_all(results: Iterable[Result], classifier: Classifier, output: Output) -> int:
+    from flowercli.cli.classify_output import counter, printing
     from flowercli.cli.output import warn
     from flowercli.inference.classifier import Prediction
 
     bad = total = 0
-    with choose_printer(classifier, json_lines=json_lines) as show, counter() as count:
+    with printing(classifier, output) as show, counter(output) as count:
         for result in results:
             show(result)
             count()
@@ -101,6 +140,6 @@ def _print_all(results: Iterable[Result], classifier: Classifier, *, json_lines:
             bad += not isinstance(result.outcome, Prediction)
     if total == 0:
         warn("No pictures found.")
-    elif bad and not json_lines:
+    elif bad and output.form is not Format.JSON:
         warn(f"{bad} of {total} could not be read.")
     return EXIT_BAD_INPUT if bad or total == 0 else 0

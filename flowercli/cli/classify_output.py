@@ -1,13 +1,16 @@
-"""How the answers of ``flowers classify`` look: JSON Lines, a table on a terminal, plain text in a pipe."""
+"""How the answers of ``flowers classify`` look: a table on a terminal, plain text in a pipe, or what is asked for."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from flowercli.cli.output import print_json, stderr_console
-from flowercli.inference.classifier import Prediction
+from flowercli.cli.options import Format
+from flowercli.cli.output import json_line, stderr_console
+from flowercli.errors import UsageError
+from flowercli.inference.classifier import DEFAULT_TOP_K, Prediction
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
@@ -19,29 +22,90 @@ if TYPE_CHECKING:
     Printer = Callable[[Result], None]
 
 
-def load_printer(*, json_lines: bool) -> None:
-    """Load what ``choose_printer`` will need."""
-    if not json_lines and sys.stdout.isatty():
-        import flowercli.cli.classify_table  # noqa: F401
+BY_SUFFIX = {".csv": Format.CSV, ".json": Format.JSON, ".jsonl": Format.JSON, ".ndjson": Format.JSON}
+
+
+class Output(NamedTuple):
+    """How answers are to be printed, and where to.
+
+    ``form`` is ``None`` for plain lines without a header; ``top_k`` is ``None`` where nothing was said of it.
+    """
+
+    form: Format | None
+    top_k: int | None
+    file: Path | None = None
+
+    @classmethod
+    def choose(cls, form: Format | None, top_k: int | None, file: Path | None, *, json: bool) -> Output:
+        """Return what these options of the command line mean.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        if json and form not in (None, Format.JSON):
+            raise UsageError(f"--json and --format {form} are two formats.", hint="Give one of them.")
+        if json:
+            form = Format.JSON
+        elif form is None and file is not None:
+            form = BY_SUFFIX.get(file.suffix.lower(), Format.TSV)
+        elif form is None and sys.stdout.isatty():
+            form = Format.TABLE
+        if form is Format.TABLE:  # Loaded while the model is.
+            import flowercli.cli.classify_table  # noqa: F401
+        return cls(form, top_k, file)
+
+    @property
+    def classes(self) -> int:
+        """How many classes an answer must list, 0 for all."""
+        if self.form is Format.CSV:
+            return 0
+        return DEFAULT_TOP_K if self.top_k is None else self.top_k
 
 
 @contextmanager
-def choose_printer(classifier: Classifier, *, json_lines: bool) -> Iterator[Printer]:
-    """Yield the function that prints one result."""
-    if json_lines:
-        yield _print_json_line
-    elif sys.stdout.isatty():
+def printing(classifier: Classifier, output: Output) -> Iterator[Printer]:
+    """Yield the function that prints one result; a file appears when all of them are in it."""
+    if output.file is None:
+        yield _flushing(_printer(classifier, output, sys.stdout))
+        return
+    from flowercli.atomic import new_file
+
+    with new_file(output.file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        yield _printer(classifier, output, stream)
+
+
+def _printer(classifier: Classifier, output: Output, stream: TextIO) -> Printer:
+    if output.form is Format.JSON:
+        return lambda result: _write(stream, json_line(result.as_dict()))
+    if output.form is Format.TABLE:
         from flowercli.cli.classify_table import TablePrinter
 
-        yield TablePrinter(classifier)
-    else:
-        yield _print_plain
+        return TablePrinter(classifier, output.top_k, None if stream is sys.stdout else stream)
+    if output.form is None:
+        return lambda result: _write(stream, "\t".join(map(one_line, _plain(result, output.top_k))) + "\n")
+    from flowercli.cli.classify_rows import RowPrinter
+
+    return RowPrinter(classifier, stream, output.top_k, tabs=output.form is Format.TSV)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text)
+
+
+def _flushing(show: Printer) -> Printer:
+    """Return a printer after each of whose lines whoever reads the pipe, and may wait for it, has it."""
+
+    def show_now(result: Result) -> None:
+        show(result)
+        sys.stdout.flush()
+
+    return show_now
 
 
 @contextmanager
-def counter() -> Iterator[Callable[[], None]]:
+def counter(output: Output) -> Iterator[Callable[[], None]]:
     """Count the pictures on stderr while the answers go elsewhere; silent where stderr is no terminal."""
-    if sys.stdout.isatty() or not sys.stderr.isatty():
+    if (output.file is None and sys.stdout.isatty()) or not sys.stderr.isatty():
         yield lambda: None
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -52,20 +116,16 @@ def counter() -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _print_json_line(result: Result) -> None:
-    print_json(result.as_dict())
-    # Whoever reads the pipe may wait for this very line.
-    sys.stdout.flush()
+def _plain(result: Result, top_k: int | None) -> list[str]:
+    """Return path, class, confidence, and why it is rejected or nothing; or path, 'error', code, message.
 
-
-def _print_plain(result: Result) -> None:
-    """Tab-separated: path, class, confidence, and why it is rejected or nothing; or path, 'error', code, message."""
+    Where a number of classes was asked for, the others follow with their probabilities.
+    """
     outcome = result.outcome
-    if isinstance(outcome, Prediction):
-        fields = [result.path, outcome.predicted_class, f"{outcome.confidence:.4f}"]
-        fields += [outcome.reason] if outcome.reason else []
-    else:
-        fields = [result.path, "error", outcome.code, outcome.message]
-    sys.stdout.write("\t".join(map(one_line, fields)) + "\n")
-    # Whoever reads the pipe may wait for this very line.
-    sys.stdout.flush()
+    if not isinstance(outcome, Prediction):
+        return [result.path, "error", outcome.code, outcome.message]
+    fields = [result.path, outcome.predicted_class, f"{outcome.confidence:.4f}"]
+    if top_k is None:
+        return fields + ([outcome.reason] if outcome.reason else [])
+    others = list(outcome.all_predictions.items())[1:]
+    return [*fields, outcome.reason or "", *(part for name, value in others for part in (name, f"{value:.4f}"))]

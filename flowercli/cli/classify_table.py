@@ -8,12 +8,14 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flowercli.cli.output import stdout_console
+from flowercli.cli.console import SafeConsole
+from flowercli.cli.output import WIDTH_IN_A_PIPE, stdout_console
 from flowercli.inference.classifier import UNSURE, Prediction, in_words
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
@@ -33,8 +35,16 @@ WORTH_SHOWING = 0.0005
 class TablePrinter:
     """Prints a table row by row, so that it streams; the widths are fixed by the terminal."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.console = stdout_console()
+    def __init__(self, classifier: Classifier, top_k: int | None = None, stream: TextIO | None = None) -> None:
+        """Choose the widths.
+
+        Args:
+            classifier: whose answers are printed.
+            top_k: as many classes are listed, on several lines where there is no room; ``None`` for one line.
+            stream: a file to print into; stdout without one.
+        """
+        self.console = stdout_console() if stream is None else SafeConsole(file=stream, width=WIDTH_IN_A_PIPE)
+        self.lists_all = top_k is not None
         self.flowers, self.is_restricted = len(classifier.answerable), classifier.is_restricted
         self.class_width = _widest([FLOWER, *map(in_words, classifier.answerable)])
         scientific = [name for name in classifier.bundle.scientific_names if name]
@@ -44,7 +54,8 @@ class TablePrinter:
         self.name_width = self.class_width + (self.scientific_width and self.scientific_width + GAP)
         left = self.console.width - self.name_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
         # Half of what is left for the path, half for the other classes; on a narrow terminal all for the path.
-        self.path_width = max(MIN_PATH_WIDTH, left // 2 if left >= 2 * MIN_PATH_WIDTH else left)
+        both = self.lists_all or left >= 2 * MIN_PATH_WIDTH
+        self.path_width = max(MIN_PATH_WIDTH, left // 2 if both else left)
         self.others_width = left - self.path_width
         self.answer_width = self.name_width + BAR_WIDTH + PERCENT_WIDTH + 2 * GAP
         names = self._names(Text(FLOWER, style="bold"), Text(SCIENTIFIC, style="bold"))
@@ -92,6 +103,9 @@ class TablePrinter:
 
     def _others(self, outcome: Prediction) -> Text:
         """Return as many of the next classes as there is room for; one of them always."""
+        if self.lists_all:
+            others = list(outcome.all_predictions.items())[1:]
+            return Text("\n".join(f"{in_words(name)} {value:.1%}" for name, value in others), style="dim")
         said = ""
         for name, value in list(outcome.all_predictions.items())[1:]:
             longer = f"{said}{', ' if said else ''}{in_words(name)} {value:.1%}"

@@ -25,6 +25,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "classify": Command(ANSWER, "Tell which flower is in each picture."),
+    "undo": Command(
+        ANSWER, "Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were."
+    ),
     "models": Command(
         ANSWER,
         "List the models that come with the package and those that were downloaded; `classify --model NAME` asks one.",

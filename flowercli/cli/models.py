@@ -55,9 +55,9 @@ def _print_flowers(name: str, *, json_output: bool) -> None:
 def _print_models(*, json_output: bool) -> None:
     from flowercli.cli.output import note, print_json, print_table, warn
     from flowercli.errors import BundleError
-    from flowercli.models import DEFAULT, downloaded, load_model, shipped_names
+    from flowercli.models import downloaded, load_model, shipped_names
 
-    entries = [_describe(name, load_model(name), None, default=name == DEFAULT) for name in shipped_names()]
+    entries = [_describe(name, load_model(name), None) for name in shipped_names()]
     for entry in downloaded():
         try:
             entries.append(_describe(entry.name, load_model(entry.name), entry))
@@ -71,13 +71,14 @@ def _print_models(*, json_output: bool) -> None:
     note("All flowers of one: flowers models NAME")
 
 
-def _describe(name: str, bundle: Bundle, origin: Installed | None, *, default: bool = False) -> dict[str, Any]:
+def _describe(name: str, bundle: Bundle, origin: Installed | None) -> dict[str, Any]:
     from flowercli.inference.preprocess import PreprocessSpec
+    from flowercli.models import default_name
 
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     return {
         "name": name,
-        "default": default,
+        "default": name == default_name(),
         "source": None if origin is None else origin.source,
         "commit": None if origin is None else origin.revision,
         "architecture": bundle.config["architecture"],

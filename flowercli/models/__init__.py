@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from flowercli.bundle import Bundle
@@ -10,12 +11,18 @@ from flowercli.hub.reference import Reference
 from flowercli.installed import Installed, find, installed
 
 DEFAULT = "garden"
+MODEL_VARIABLE = "FLOWERS_MODEL"
 FOLDER = Path(__file__).parent
 
 
 def shipped_names() -> list[str]:
     """Return the names of the shipped bundles."""
     return sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
+
+
+def default_name() -> str:
+    """Return the name or path of the model that answers where none is asked for: FLOWERS_MODEL's, if it says one."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT
 
 
 def downloaded() -> list[Installed]:
@@ -31,8 +38,9 @@ def load_model(name: str | None) -> Bundle:
     Raises:
         BundleError: there is none, or it cannot be read.
     """
-    if name is None or name in shipped_names():
-        return Bundle.load(FOLDER / (name or DEFAULT))
+    name = default_name() if name is None else name
+    if name in shipped_names():
+        return Bundle.load(FOLDER / name)
     reference = Reference.maybe(name)
     if reference is None:
         return Bundle.load(Path(name))

@@ -1,0 +1,80 @@
+"""The answers of ``flowers classify`` as rows under a header: CSV (RFC 4180) or TSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+from typing import TYPE_CHECKING, TextIO
+
+from flowercli.inference.classifier import Prediction
+from flowercli.shown import one_line
+
+if TYPE_CHECKING:
+    from flowercli.inference.classifier import Classifier
+    from flowercli.inference.pipeline import Result
+
+COLUMNS = (
+    "path",
+    "predicted_class",
+    "scientific_name",
+    "confidence",
+    "known",
+    "rejected",
+    "reason",
+    "error",
+    "message",
+)
+# A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
+FORMULA = ("=", "+", "-", "@")
+
+
+class RowPrinter:
+    """Writes a row for each result: of CSV with the probability of every class, of TSV with as many as are wanted.
+
+    Numbers have six digits after the point. What is to be seen of a text stands on one line, as it does on a terminal.
+    """
+
+    def __init__(self, classifier: Classifier, stream: TextIO, top_k: int | None, *, tabs: bool) -> None:
+        self._classes = [] if tabs else classifier.answerable
+        self._others = _others(top_k, len(classifier.answerable)) if tabs else 0
+        if tabs:
+            self._writer = csv.writer(
+                stream, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
+            )
+        else:
+            self._writer = csv.writer(stream)
+        more = [part for place in range(2, self._others + 2) for part in (f"class_{place}", f"probability_{place}")]
+        self._writer.writerow(map(_cell, [*COLUMNS, *self._classes, *more]))
+
+    def __call__(self, result: Result) -> None:
+        """Write the row of one result."""
+        outcome, path = result.outcome, _as_path(result.path)
+        if not isinstance(outcome, Prediction):
+            nothing = [""] * (len(self._classes) + 2 * self._others)
+            self._writer.writerow(map(_cell, [path, *[""] * 6, outcome.code, outcome.message, *nothing]))
+            return
+        rejected = str(outcome.rejected).lower()
+        of_it = [path, outcome.predicted_class, outcome.scientific_name or "", _number(outcome.confidence)]
+        of_it += [_number(outcome.known), rejected, outcome.reason or "", "", ""]
+        values = outcome.all_predictions
+        more = [part for name, value in list(values.items())[1 : self._others + 1] for part in (name, _number(value))]
+        self._writer.writerow(map(_cell, [*of_it, *(_number(values[name]) for name in self._classes), *more]))
+
+
+def _others(top_k: int | None, classes: int) -> int:
+    """Return how many classes are listed beside the first."""
+    return 0 if top_k is None else (min(top_k, classes) if top_k else classes) - 1
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _as_path(path: str) -> str:
+    """Return a path that no spreadsheet takes for a formula, and that leads to the same file."""
+    return os.path.join(os.curdir, path) if path.startswith(FORMULA) and path != "-" else path
+
+
+def _cell(text: str) -> str:
+    safe = one_line(text)
+    return f"'{safe}" if safe.startswith(FORMULA) and safe != "-" else safe

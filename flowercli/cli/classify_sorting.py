@@ -1,0 +1,72 @@
+"""``--copy-to`` and ``--move-to`` of ``flowers classify``: pictures go into folders by flower as they are answered."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flowercli.cli.output import note, warn
+from flowercli.data.sorting import sorting
+from flowercli.errors import UsageError
+from flowercli.inference.classifier import Prediction
+from flowercli.inference.sources import STDIN, is_url
+from flowercli.shown import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from flowercli.data.sorting import Sorter
+    from flowercli.inference.classifier import Classifier
+    from flowercli.inference.pipeline import Result
+
+# What meets one picture meets all that follow.
+END = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@contextmanager
+def sorted_into(
+    classifier: Classifier, copy_to: Path | None, move_to: Path | None
+) -> Iterator[Callable[[Iterable[Result]], Iterator[Result]]]:
+    """Yield what hands results on when their pictures are where they belong; say at the end where that is.
+
+    Raises:
+        UsageError: both folders are given, or a class has a name that no folder can have.
+    """
+    folder = copy_to or move_to
+    if folder is None or (copy_to and move_to):
+        raise UsageError("--copy-to and --move-to are two ways to sort.", hint="Give one of them.")
+    with sorting(folder, classifier.answerable, move=copy_to is None) as sorter:
+
+        def sort(results: Iterable[Result]) -> Iterator[Result]:
+            for result in results:
+                _place(sorter, result)
+                yield result
+
+        try:
+            yield sort
+        finally:
+            _tell(sorter, folder, "Moved" if copy_to is None else "Copied")
+
+
+def _place(sorter: Sorter, result: Result) -> None:
+    if not isinstance(result.outcome, Prediction):
+        return
+    if is_url(result.path) or result.path == STDIN:
+        warn(f"{one_line(result.path)} is no file here: it is not sorted.")
+        return
+    try:
+        sorter.place(result.path, None if result.outcome.rejected else result.outcome.predicted_class)
+    except OSError as error:
+        if error.errno in END:
+            raise
+        warn(f"{one_line(result.path)} stays where it is: {error.strerror}.")
+
+
+def _tell(sorter: Sorter, folder: Path, did: str) -> None:
+    if sorter.counts:
+        parts = ", ".join(f"{name} {count}" for name, count in sorter.counts.most_common())
+        note(f"{did} {sum(sorter.counts.values())} pictures into {folder}: {parts}.")
+        note(f"To take that back: flowers undo {shlex.quote(str(sorter.list))}")

@@ -1,0 +1,206 @@
+"""What ``flowers classify`` makes of its answers: formats, files, pictures sorted into folders and brought back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import FLOWERS, SAMPLES, command, in_terminal
+from PIL import Image
+
+from flowercli.models import load_model
+
+COLUMNS = [
+    "path",
+    "predicted_class",
+    "scientific_name",
+    "confidence",
+    "known",
+    "rejected",
+    "reason",
+    "error",
+    "message",
+]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with five flowers, a picture of none and a file that is no picture."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in FLOWERS:
+        (folder / f"{name}.jpg").write_bytes((SAMPLES / f"{name}.jpg").read_bytes())
+    Image.new("RGB", (200, 200), (120, 120, 120)).save(folder / "wall.jpg")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def files_below(folder):
+    """Return the relative path of each file, lists of what was done left out."""
+    paths = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in paths if "undo-" not in path)
+
+
+def rows(text, delimiter=","):
+    """Return header and rows."""
+    header, *others = csv.reader(text.splitlines(), delimiter=delimiter)
+    return header, [dict(zip(header, row, strict=True)) for row in others]
+
+
+def test_csv_has_every_class(run, pictures):
+    result = run("classify", pictures, "--format", "csv")
+    header, found = rows(result.out)
+    assert header == [*COLUMNS, *load_model(None).class_names]
+    assert [Path(row["path"]).name for row in found] == sorted(path.name for path in pictures.iterdir())
+    by_name = {Path(row["path"]).name: row for row in found}
+    assert by_name["broken.jpg"]["error"] == "not_an_image"
+    assert by_name["wall.jpg"]["rejected"] == "true"
+    assert by_name["wall.jpg"]["reason"] == "not_a_known_flower"
+    rose = by_name["rose.jpg"]
+    assert (rose["predicted_class"], rose["scientific_name"], rose["rejected"]) == ("rose", "Rosa", "false")
+    values = {name: float(rose[name]) for name in load_model(None).class_names}
+    assert max(values, key=values.get) == "rose"
+    assert values["rose"] == float(rose["confidence"])
+    assert sum(values.values()) == pytest.approx(1, abs=1e-3)
+    header, _ = rows(run("classify", SAMPLES / "rose.jpg", "--format", "csv", "--only", "rose,tulip").out)
+    assert header == [*COLUMNS, "rose", "tulip"]
+
+
+def test_tsv_has_as_many_classes_as_are_asked_for(run):
+    header, _ = rows(run("classify", SAMPLES / "rose.jpg", "--format", "tsv").out, "\t")
+    assert header == COLUMNS
+    header, (rose,) = rows(run("classify", SAMPLES / "rose.jpg", "--format", "tsv", "-k", 3).out, "\t")
+    assert header == [*COLUMNS, "class_2", "probability_2", "class_3", "probability_3"]
+    (answer,) = map(json.loads, run("classify", SAMPLES / "rose.jpg", "--json", "-k", 3).out.splitlines())
+    second, third = list(answer["all_predictions"].items())[1:]
+    assert (rose["class_2"], float(rose["probability_2"])) == second
+    assert (rose["class_3"], float(rose["probability_3"])) == third
+    plain = run("classify", SAMPLES / "rose.jpg", "-k", 3).out.rstrip("\n").split("\t")
+    assert plain[1:] == ["rose", f"{answer['confidence']:.4f}", "", second[0], f"{second[1]:.4f}", *plain[6:]]
+    assert len(plain) == 8
+
+
+def test_a_table_lists_as_many_classes_as_are_asked_for():
+    shown = in_terminal(["classify", SAMPLES / "rose.jpg", "-k", 4], columns=80).out
+    assert [line.split()[-2] for line in shown.splitlines()[2:]] == ["sunflower", "cyclamen"]
+    assert "100.0%" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("a.csv", "path,"), ("a.json", '{"path"'), ("a.JSONL", '{"path"'), ("a.tsv", "path\t"), ("a", "path\t")],
+)
+def test_a_file_gets_the_format_of_its_ending(run, tmp_path, name, first):
+    result = run("classify", SAMPLES / "rose.jpg", "--output", tmp_path / name)
+    assert (result.code, result.out) == (0, "")
+    assert (tmp_path / name).read_text().startswith(first)
+
+
+def test_a_file_appears_whole(pictures, tmp_path):
+    there = tmp_path / "answers.csv"
+    there.write_text("before")
+    process = subprocess.Popen([*command("classify"), "-", "-o", str(there)], stdin=subprocess.PIPE)
+    process.stdin.write(f"{pictures / 'rose.jpg'}\n".encode())
+    process.stdin.flush()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert there.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "pictures"]
+
+
+def test_two_formats_are_refused(run):
+    result = run("classify", SAMPLES / "rose.jpg", "--json", "--format", "csv")
+    assert result.code == 2
+    assert "two formats" in result.err
+
+
+def test_no_cell_is_a_formula(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "=1+1.jpg").write_bytes((SAMPLES / "rose.jpg").read_bytes())
+    _, (row,) = rows(run("classify", "=1+1.jpg", "--format", "csv").out)
+    assert row["path"] == "./=1+1.jpg"
+    assert Path(row["path"]).is_file()
+
+
+def test_moved_pictures_come_back(run, pictures):
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    result = run("classify", pictures, "--move-to", pictures / "sorted")
+    assert result.code == 3  # One could not be read.
+    assert "Moved 6 pictures" in result.err
+    expected = ["broken.jpg", "sorted/_refused/wall.jpg", *(f"sorted/{name}/{name}.jpg" for name in FLOWERS)]
+    assert files_below(pictures) == sorted(expected)
+    (listed,) = (pictures / "sorted").glob("undo-*.jsonl")
+    assert f"flowers undo {listed}" in result.err
+    back = run("undo", listed)
+    assert (back.code, back.err) == (0, "6 taken back, 0 left.\n")
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_copies_are_made_once_and_nothing_is_overwritten(run, pictures, tmp_path):
+    target = tmp_path / "sorted"
+    (target / "rose").mkdir(parents=True)
+    (target / "rose" / "rose.jpg").write_bytes(b"another")
+    assert "Copied 6 pictures" in run("classify", pictures, "--copy-to", target).err
+    assert (target / "rose" / "rose.jpg").read_bytes() == b"another"
+    assert (target / "rose" / "rose-2.jpg").read_bytes() == (SAMPLES / "rose.jpg").read_bytes()
+    assert len(files_below(pictures)) == 7
+    there = files_below(target)
+    again = run("classify", pictures, "--copy-to", target)
+    assert "Copied" not in again.err
+    assert files_below(target) == there
+    (listed,) = target.glob("undo-*.jsonl")
+    (target / "daisy" / "daisy.jpg").write_bytes(b"edited")
+    back = run("undo", listed)
+    assert back.code == 1
+    assert "5 taken back, 1 left" in back.err
+    assert files_below(target) == ["daisy/daisy.jpg", "rose/rose.jpg"]
+
+
+def test_a_list_reaches_only_what_lies_beside_it(run, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    folder = tmp_path / "sorted"
+    folder.mkdir()
+    for target in (secret, folder / ".." / "secret", "secret"):
+        listed = folder / "undo-1.jsonl"
+        listed.write_text(json.dumps({"did": "moved", "from": str(tmp_path / "new"), "to": str(target)}) + "\n")
+        result = run("undo", listed)
+        assert (result.code, secret.read_text()) == (1, "mine")
+        assert "line 1" in result.err
+    for text in ("nonsense\n", "[1]\n", '{"did": "eaten"}\n', "[" * 100_000 + "\n"):
+        listed.write_text(text)
+        assert "line 1" in run("undo", listed).err
+
+
+def test_what_is_no_file_here_is_not_sorted(tmp_path):
+    with (SAMPLES / "rose.jpg").open("rb") as picture:
+        done = subprocess.run(
+            [*command("classify"), "-", "--copy-to", str(tmp_path / "sorted")],
+            check=False,
+            stdin=picture,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0
+    assert "- is no file here: it is not sorted" in done.stderr
+    assert not list((tmp_path / "sorted").iterdir())
+
+
+def test_the_environment_names_the_model(run, monkeypatch):
+    monkeypatch.setenv("FLOWERS_MODEL", "flowers5")
+    (answer,) = map(json.loads, run("classify", SAMPLES / "rose.jpg", "--json", "-k", 0).out.splitlines())
+    assert set(answer["all_predictions"]) == set(FLOWERS)
+    assert "flowers5 (default)" in run("models").out
+    done = subprocess.run(
+        [*command("classify"), str(SAMPLES / "rose.jpg"), "-v"], capture_output=True, text=True, check=True
+    )
+    assert "flowers5 (" in done.stderr
+    monkeypatch.setenv("FLOWERS_MODEL", "")
+    assert "garden (default)" in run("models").out

@@ -36,6 +36,7 @@ COMMANDS = (
     "split",
     "track",
     "train",
+    "undo",
 )
 
 

@@ -126,7 +126,9 @@ def check(config: dict[str, Any], path: Path) -> None:
     version = section.get("format_version")
     if version != FORMAT_VERSION:
         message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."
-        raise BundleError(message, hint="pip install --upgrade flowercli")
+        from flowercli.installation import upgrade
+
+        raise BundleError(message, hint=upgrade())
     if missing := missing_fields(config, section):
         raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
     for wrong in wrong_fields(config, section):

@@ -150,6 +150,7 @@ def needs_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "flowercli":
             raise
+        from flowercli.installation import add_extra
+
         message = f"This needs the package '{error.name}', which is not installed."
-        hint = f"pip install 'flowercli[{extra}]'   (with pipx: pipx install 'flowercli[{extra}]')"
-        raise MissingExtraError(message, hint=hint) from error
+        raise MissingExtraError(message, hint=add_extra(extra)) from error

@@ -17,6 +17,7 @@ MODULES = (
     "errors.py",
     "graph_file.py",
     "inference",
+    "installation.py",
     "json_text.py",
 )
 ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")

@@ -16,6 +16,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 from flowercli.cli.app import build
+from flowercli.installation import add_extra
 from flowercli.serving.page import runtime
 
 COMMANDS = (
@@ -133,7 +134,7 @@ def test_what_cannot_be_written_is_told(arguments):
 def test_missing_extra_is_named(run, arguments):
     result = run(*arguments)
     assert (result.code, result.out) == (4, "")
-    assert "pip install 'flowercli[train]'" in result.err
+    assert add_extra("train") in result.err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("imagehash") is not None, reason="imagehash is installed")
@@ -141,7 +142,7 @@ def test_split_without_imagehash_says_so(own_dataset, run):
     result = run("split", own_dataset, "--json")
     assert result.code == 0
     assert json.loads(result.out)["near_duplicates_checked"] is False
-    assert "pip install 'flowercli[data]'" in result.err
+    assert add_extra("data") in result.err
 
 
 def test_defects_keep_their_traceback():

@@ -15,6 +15,7 @@ pytest.importorskip("moto", reason="needs moto's S3 server")
 from repositories import GIT, clone, objects, tree, write_photos
 from s3 import client
 
+from flowercli.installation import add_extra
 from flowercli.models import FOLDER
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -131,4 +132,4 @@ def test_missing_extra_is_named(tmp_path):
             check=False,
         )
         assert done.returncode == 4, done.stderr
-        assert "pip install 'flowercli[data]'" in done.stderr
+        assert add_extra("data") in done.stderr

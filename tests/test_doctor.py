@@ -29,6 +29,7 @@ from flowercli.errors import DataError
 from flowercli.inference.libraries import CUDA
 from flowercli.inference.nvidia import find_driver
 from flowercli.inference.probe import cuda_major
+from flowercli.installation import add_extra
 
 gpu_wheel = pytest.mark.skipif(
     CUDA not in onnxruntime.get_available_providers(), reason="this onnxruntime is built without CUDA"
@@ -127,10 +128,10 @@ def test_cuda_libraries_missing(tmp_path):
     for name, library in (("CUDA", f"libcublasLt.so.{major}"), ("cuDNN", "libcudnn.so.9")):
         assert checks["GPU", name]["status"] == "warning"
         assert f"{library} not found" in checks["GPU", name]["text"]
-        assert checks["GPU", name]["fix"] == "pip install 'flowercli[gpu]'"
+        assert checks["GPU", name]["fix"] == add_extra("gpu")
     rejected = {other["device"]: other for other in checks["Runtimes", "flowers5"]["values"]["rejected"]}
     assert f"libcublasLt.so.{major} not found" in rejected["cuda"]["reason"]
-    assert rejected["cuda"]["fix"] == "pip install 'flowercli[gpu]'"
+    assert rejected["cuda"]["fix"] == add_extra("gpu")
     refused = flowers("classify", ROOT / "docs/samples/rose.jpg", "--device", "cuda", env=environment)
     assert (refused.code, refused.out) == (1, "")
     assert "libcudnn.so.9 not found" in refused.err
@@ -147,7 +148,7 @@ def test_tensorrt_11(tmp_path):
     assert (
         "found TensorRT 11 (libnvinfer.so.11), this onnxruntime links TensorRT 10 (libnvinfer.so.10)" in check["text"]
     )
-    assert check["fix"].endswith("pip install 'flowercli[tensorrt]'")
+    assert check["fix"].endswith(add_extra("tensorrt"))
 
 
 @linux
@@ -260,7 +261,7 @@ def test_extras_name_what_is_missing(tmp_path, monkeypatch):
     assert missing_packages("toy", "all") == {"no-such-package", "other-package"}
     found = {check.name: check for check in extras()}
     if "train" in found and found["train"].values["missing"]:
-        assert found["train"].fix == "pip install 'flowercli[train]'"
+        assert found["train"].fix == add_extra("train")
 
 
 def test_what_goes_wrong_in_a_section_is_a_check():

@@ -15,6 +15,8 @@ from conftest import command, flowers
 from repositories import GIT, objects, tree
 from s3 import client
 
+from flowercli.installation import add_extra
+
 pytestmark = [pytest.mark.usefixtures("aws", "own_home"), pytest.mark.network]
 ARCHIVE = "data/blumen.tar"
 
@@ -105,4 +107,4 @@ def test_without_the_extra_it_is_named(tmp_path):
     arguments = ("download", "dataset", "dvc", "--repo", str(tmp_path), "--path", ARCHIVE)
     done = subprocess.run([command()[0], "-c", hidden, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert "pip install 'flowercli[data]'" in done.stderr
+    assert add_extra("data") in done.stderr

@@ -18,6 +18,7 @@ from flowercli.inference import tensorrt
 from flowercli.inference.engine import Engine, Machine, cache_key, library_version, misfits, unusable
 from flowercli.inference.libraries import TENSORRT
 from flowercli.inference.nvidia import find_driver
+from flowercli.installation import add_extra
 from flowercli.models import FOLDER
 
 MACHINE = Machine("10.16.0", "9.0", "580.65.06")
@@ -196,7 +197,7 @@ def test_tensorrt_11_is_the_reason_on_a_machine_with_a_gpu(tmp_path):
     result = flowers("classify", ROSE, "--device", "tensorrt", env=environment)
     assert (result.code, result.out) == (1, "")
     assert f"found TensorRT 11 (libnvinfer.so.11), this onnxruntime links TensorRT 10 ({wanted.name})" in result.err
-    assert "pip install 'flowercli[tensorrt]'" in result.err
+    assert add_extra("tensorrt") in result.err
 
 
 @linux

@@ -107,7 +107,7 @@ def serve(
     requested_device(device)
     if log is not None:
         check_path(log)
-    with needs_extra("serve"):
+    with needs_extra("http"):
         from flowercli.serving.hosts import Hosts
         from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings

@@ -88,7 +88,9 @@ def write_split(
             progress=lambda done: progress.advance(task, done),
         )
     if not result.manifest.near_duplicates_checked:
-        warn("near copies were not looked for; with them: pip install 'flowercli[data]'")
+        from flowercli.installation import add_extra
+
+        warn(f"near copies were not looked for; with them: {add_extra('data')}")
     path = output or manifest_path(root)
     result.manifest.write(path)
     return result, path

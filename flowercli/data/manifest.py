@@ -17,6 +17,7 @@ from flowercli.data.manifest_file import OtherFormatError, parse
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError
 from flowercli.home import data_home
+from flowercli.installation import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,7 +124,7 @@ class Manifest:
             )
         except OtherFormatError as error:
             message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
-            raise DataError(message, hint="pip install --upgrade flowercli") from error
+            raise DataError(message, hint=upgrade()) from error
         except ValueError as error:
             raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
 

@@ -18,7 +18,8 @@ from flowercli.inference.libraries import (
     provider_libraries,
 )
 from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
-from flowercli.inference.probe import INSTALL_CUDA, driver_obstacles, library_obstacles
+from flowercli.inference.probe import driver_obstacles, library_obstacles
+from flowercli.installation import add_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def _libraries(name: str, wanted: list[str], missing: Status) -> Check:
     if not problems:
         return Check(name, Status.OK, f"{', '.join(own)} load", values=values)
     text = "; ".join(f"{library} {problem}" for library, problem in problems.items())
-    return Check(name, missing, text, INSTALL_CUDA, values=values)
+    return Check(name, missing, text, add_extra("gpu"), values=values)
 
 
 def _tensorrt() -> Check:

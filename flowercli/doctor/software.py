@@ -15,6 +15,7 @@ from flowercli import __version__
 from flowercli.doctor.checks import Check, Status
 from flowercli.errors import DeviceError
 from flowercli.inference.probe import cuda_major, has_gpu_wheel, import_onnxruntime, reinstall
+from flowercli.installation import add_extra, install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def versions() -> Iterator[Check]:
     yield Check("python", Status.OK, f"{python}, {system}", values={"version": python, "executable": sys.executable})
     for name in NEEDED:
         found = version_of(name)
-        fix = f"pip install --force-reinstall {PACKAGE}"
+        fix = install("--force-reinstall", PACKAGE)
         status = Status.OK if found else Status.PROBLEM
         yield Check(name, status, found or "not installed", None if found else fix, values={"version": found})
     yield from wheels()
@@ -106,7 +107,7 @@ def extras() -> Iterator[Check]:
         if extra in GPU_EXTRAS and not has_gpu_wheel():
             yield Check(extra, Status.NOTE, "not for this platform", values=values)
         elif missing:
-            fix = f"pip install '{PACKAGE}[{extra}]'"
+            fix = add_extra(extra)
             yield Check(extra, Status.NOTE, f"not installed: {', '.join(missing)}", fix, values=values)
         else:
             yield Check(extra, Status.OK, "installed", values=values)

@@ -30,6 +30,7 @@ from flowercli.inference.libraries import (
     provider_libraries,
 )
 from flowercli.inference.nvidia import LIBRARY, Driver, find_driver
+from flowercli.installation import add_extra, install, uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,9 +40,6 @@ NAMES = {CUDA: "CUDA", TENSORRT: "TensorRT"}
 FIRST_DRIVER = {12: 525, 13: 580}
 LEAST_CAPABILITY = {12: (5, 0), 13: (7, 5)}
 
-INSTALL_CUDA = "pip install 'flowercli[gpu]'"
-INSTALL_TENSORRT = "pip install 'flowercli[tensorrt]'"
-REPLACE_TENSORRT = f"pip uninstall -y tensorrt && {INSTALL_TENSORRT}"
 INSTALL_DRIVER = "nvidia-smi   (if it lists no GPU, install NVIDIA's driver; in a container: docker run --gpus all …)"
 
 
@@ -116,7 +114,7 @@ def has_gpu_wheel() -> bool:
 def reinstall(installed: Sequence[str] = ("onnxruntime", "onnxruntime-gpu")) -> str:
     """Return the command that leaves the one wheel of onnxruntime that is right for this platform."""
     right = "onnxruntime-gpu" if has_gpu_wheel() else "onnxruntime"
-    return f"pip uninstall -y {' '.join(installed)} && pip install {right}"
+    return f"{uninstall(*installed)} && {install(right)}"
 
 
 def driver_obstacles() -> Iterator[Obstacle]:
@@ -164,7 +162,7 @@ def library_obstacles(provider: str) -> Iterator[Obstacle]:
     preload_cuda()
     cuda = [name for name in names if not name.startswith(TENSORRT_LIBRARIES)]
     if missing := [f"{name} {problem}" for name in cuda if (problem := library_problem(name))]:
-        yield Obstacle(", ".join(missing), INSTALL_CUDA)
+        yield Obstacle(", ".join(missing), add_extra("gpu"))
     rest = [name for name in names if name.startswith(TENSORRT_LIBRARIES)]
     if rest:
         preload_tensorrt()
@@ -177,10 +175,11 @@ def library_obstacles(provider: str) -> Iterator[Obstacle]:
 def _no_tensorrt(name: str, problem: str) -> Obstacle:
     other = other_version(name)
     if other is None:
-        return Obstacle(f"TensorRT {_version(name)} is not there: {name} {problem}", INSTALL_TENSORRT)
+        return Obstacle(f"TensorRT {_version(name)} is not there: {name} {problem}", add_extra("tensorrt"))
     reason = f"found TensorRT {_version(other)} ({other}), this onnxruntime links TensorRT {_version(name)} ({name})"
     installed = any(importlib.util.find_spec(module) for module in TENSORRT_MODULES)
-    return Obstacle(reason, REPLACE_TENSORRT if installed else INSTALL_TENSORRT)
+    fix = add_extra("tensorrt")
+    return Obstacle(reason, f"{uninstall('tensorrt')} && {fix}" if installed else fix)
 
 
 def _version(library: str) -> str:

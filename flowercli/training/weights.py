@@ -11,6 +11,7 @@ from flowercli.description import read_config
 from flowercli.errors import BundleError, WeightsError
 from flowercli.hub.client import log_nothing
 from flowercli.hub.snapshot import require_repository
+from flowercli.installation import install
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def from_bundle(bundle: Bundle) -> Any:
     weights, name = bundle.file(WEIGHTS), bundle.config["architecture"]
     if name not in timm.list_models():
         message = f"The network of {bundle.path} is none that timm {timm.__version__} has: {one_line(name[:SHOWN])}."
-        raise BundleError(message, hint="pip install --upgrade timm   (if the bundle is to be trusted)")
+        raise BundleError(message, hint=f"{install('--upgrade', 'timm')}   (if the bundle is to be trusted)")
     overlay = {"file": str(weights), **{k: v for k, v in bundle.pretrained_cfg.items() if k in CONFIG_FIELDS}}
     overlay |= {"num_classes": bundle.config["num_classes"], "hf_hub_id": None}
     try:

@@ -1,0 +1,118 @@
+"""How this program was installed, and the commands that add to it: what helps under pip does nothing under pipx.
+
+All that is needed to find out is imported when somebody wants to know: no answer about a picture waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PACKAGE = "flowercli"
+# What these programs write into the environments that they make.
+PIPX, UV_TOOL = "pipx_metadata.json", "uv-receipt.toml"
+
+
+class Origin(NamedTuple):
+    """Where the package was installed from: an address, or a folder; neither where it came from an index."""
+
+    url: str | None = None
+    folder: str | None = None
+    editable: bool = False
+
+
+def add_extra(extra: str) -> str:
+    """Return the command that installs what an extra needs, beside what is there."""
+    if _has(PIPX):
+        return f"pipx inject {PACKAGE} {_requirement([extra])}"
+    if _has(UV_TOOL):  # It makes the environment anew: what was asked for before has to be asked for again.
+        return f"uv tool install {_requirement([*_extras_of_uv(), extra])}"
+    editable = "-e " if _origin().editable else ""
+    return f"{_pip('install')} {editable}{_requirement([extra])}"
+
+
+def upgrade() -> str:
+    """Return the command that installs a newer version."""
+    origin = _origin()
+    before = f"git -C {_quoted(origin.folder)} pull && " if origin.folder else ""
+    if _has(PIPX):
+        return f"{before}pipx upgrade {PACKAGE}"
+    if _has(UV_TOOL):
+        return f"{before}uv tool upgrade {PACKAGE}"
+    editable = "-e " if origin.editable else ""
+    return f"{before}{_pip('install')} --upgrade {editable}{_quoted(origin.folder) if origin.folder else PACKAGE}"
+
+
+def install(*arguments: str) -> str:
+    """Return the command that installs packages, given as pip takes them, into the environment of this program."""
+    return " ".join([_pip("install"), *map(_quoted, arguments)])
+
+
+def uninstall(*packages: str) -> str:
+    """Return the command that removes packages from the environment of this program."""
+    return " ".join([_pip("uninstall"), *packages])
+
+
+def _pip(verb: str) -> str:
+    """Return how pip is called for this environment, up to its verb."""
+    if _has(PIPX):
+        return f"pipx runpip {PACKAGE} {_sure(verb)}"
+    import importlib.util
+
+    if _has(UV_TOOL) or importlib.util.find_spec("pip") is None:
+        return f"uv pip {verb} --python {_quoted(sys.prefix)}"
+    return f"pip {_sure(verb)}"
+
+
+def _sure(verb: str) -> str:
+    return f"{verb} -y" if verb == "uninstall" else verb
+
+
+def _requirement(extras: list[str]) -> str:
+    """Return the package with extras, from where it was installed before, for a shell."""
+    origin, listed = _origin(), ",".join(dict.fromkeys(extras))
+    if origin.folder and not _has(PIPX):
+        return _quoted(f"{origin.folder}[{listed}]")
+    # pipx takes a folder for a package of its own to inject; the name says that it is the one that is there.
+    address = f" @ {origin.url}" if origin.url else ""
+    return f"'{PACKAGE}[{listed}]{address}'"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _has(receipt: str) -> bool:
+    return (Path(sys.prefix) / receipt).is_file()
+
+
+def _origin() -> Origin:
+    """Read what pip noted (PEP 610)."""
+    import importlib.metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        text = importlib.metadata.distribution(PACKAGE).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        text = None
+    noted: dict[str, Any] = json.loads(text) if text else {}
+    url = noted.get("url")
+    if url is None:
+        return Origin()
+    if version := noted.get("vcs_info"):
+        return Origin(f"{version['vcs']}+{url}@{version.get('requested_revision') or version['commit_id']}")
+    folder = url2pathname(urlsplit(url).path) if "dir_info" in noted else None
+    return Origin(url, folder, bool(noted.get("dir_info", {}).get("editable")))
+
+
+def _extras_of_uv() -> list[str]:
+    import tomllib
+
+    receipt = tomllib.loads((Path(sys.prefix) / UV_TOOL).read_text(encoding="utf-8"))
+    asked = receipt.get("tool", {}).get("requirements", [])
+    return [extra for one in asked if one.get("name") == PACKAGE for extra in one.get("extras", [])]

@@ -128,18 +128,25 @@ def _paths_on_stdin() -> TextIO:
 
 def _print_all(results: Iterable[Result], classifier: Classifier, output: Output) -> int:
     from flowercli.cli.classify_output import counter, printing
-    from flowercli.cli.output import warn
-    from flowercli.inference.classifier import Prediction
+    from flowercli.cli.output import note, warn
+    from flowercli.inference.classifier import Prediction, asked_as
 
-    bad = total = 0
+    bad = total = rejected = 0
     with printing(classifier, output) as show, counter(output) as count:
         for result in results:
             show(result)
             count()
             total += 1
             bad += not isinstance(result.outcome, Prediction)
+            rejected += isinstance(result.outcome, Prediction) and result.outcome.rejected
     if total == 0:
         warn("No pictures found.")
     elif bad and output.form is not Format.JSON:
         warn(f"{bad} of {total} could not be read.")
+    if rejected and output.form is Format.TABLE:
+        import shlex
+
+        note(
+            f"What it knows: flowers models {shlex.quote(asked_as(classifier.bundle))}   (other models: flowers models)"
+        )
     return EXIT_BAD_INPUT if bad or total == 0 else 0

@@ -259,6 +259,11 @@ def _indices_of(names: Sequence[str], answered: Mapping[str, int], bundle: Bundl
     return sorted({indices[name] for name in names})
 
 
-def _hint_to_list(bundle: Bundle) -> str:
+def asked_as(bundle: Bundle) -> str:
+    """Return what a command takes for this bundle: the name of one that ships, or its path."""
     shipped = bundle.path.parent == Path(__file__).parents[1] / "models"
-    return f"flowers models {bundle.path.name if shipped else bundle.path}   (lists the flowers that it knows)"
+    return bundle.path.name if shipped else str(bundle.path)
+
+
+def _hint_to_list(bundle: Bundle) -> str:
+    return f"flowers models {asked_as(bundle)}   (lists the flowers that it knows)"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from browser import chromium, contents, export_site, host, visit
@@ -122,6 +124,29 @@ def test_files_that_cannot_be_read_get_words_and_the_others_an_answer(visitor):
         "damaged.png": "No answer: It is damaged and cannot be read.",
     }
     assert visitor.page.locator("#announcer").inner_text() == "7 pictures answered, 6 of them could not be read."
+
+
+def test_answers_can_be_saved_as_the_csv_of_classify(visitor, run, tmp_path):
+    files = {**contents(SAMPLES / f"{name}.jpg" for name in THREE), "=broken,.jpg": b"no picture"}
+    visitor.drop(files)
+    visitor.answers(4)
+    assert visitor.page.locator("#count").inner_text() == "4, 1 without an answer"
+    with visitor.page.expect_download() as saving:
+        visitor.page.locator("#save").click()
+    header, *rows = csv.reader(Path(saving.value.path()).read_text().splitlines())
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    done = run("classify", *(tmp_path / name for name in files), "--format", "csv", "--model", "flowers5")
+    expected_header, *expected = csv.reader(done.out.splitlines())
+    assert header == expected_header
+    by_name = {Path(row[0]).name: row[1:] for row in rows}
+    for path, *cells in expected:
+        found = by_name[Path(path).name]
+        assert found[:2] == cells[:2]
+        if not cells[6]:
+            assert [float(value) for value in found[8:]] == pytest.approx(list(map(float, cells[8:])), abs=0.02)
+    assert by_name["=broken,.jpg"][6] == "not_an_image"
+    assert "./=broken,.jpg" in [row[0] for row in rows]
 
 
 def test_pasted_pictures_are_answered(visitor):

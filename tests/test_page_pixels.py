@@ -127,7 +127,12 @@ def asked_in_javascript(javascript, classifier, probabilities, known, only=None)
     rows = zip(probabilities.tolist(), known.tolist(), strict=True)
     calls = [("answer", "answer", ({"probabilities": row, "known": sure}, rules, only)) for row, sure in rows]
     found = javascript(*calls)
-    return [{**answer, "all_predictions": dict(answer["all_predictions"])} for answer in found]
+    shares = [answer.pop("shares") for answer in found]
+    for every, answer in zip(shares, found, strict=True):
+        assert list(every) == [name for name in classifier.bundle.class_names if only is None or name in only]
+        answer["all_predictions"] = dict(answer["all_predictions"])
+        assert answer["all_predictions"].items() <= every.items()
+    return found
 
 
 def test_answers_and_rejections_are_those_of_inference(javascript, classifier):

@@ -13,6 +13,8 @@ export class Card {
     this.file = file;
     this.code = null;
     this.outputs = null;
+    this.found = null;
+    this.problem = '';
     this.heading = element('h3', { id: `picture-${made}` }, words.waiting);
     this.body = element('div', { class: 'body' });
     this.button = element('button', { type: 'button', class: 'remove', 'aria-label': words.remove(file.name) });
@@ -41,6 +43,7 @@ export class Card {
 
   /** Show an answer, and return what of it is read out. */
   answer(found) {
+    this.found = found;
     const [name, value] = found.all_predictions[0];
     const [heading, detail] = {
       unsure: [words.unsure, words.unsureMore(name, value)],
@@ -57,8 +60,14 @@ export class Card {
   fail(code, details) {
     this.code = code;
     const reason = problem(code, details);
+    this.problem = reason;
     this.#show('failed', words.problem, reason);
     return `${words.problem}. ${reason}`;
+  }
+
+  /** Whether it has no answer yet, and no problem either. */
+  get waits() {
+    return this.element.classList.contains('waiting');
   }
 
   /** Let go of the picture. */

@@ -1,6 +1,7 @@
 /** The pictures on the page: added, answered one after the other, removed; and what a screen reader hears of it. */
 
 import { Card } from './card.js';
+import { csv, save } from './csv.js';
 import { announce, byId } from './elements.js';
 import { inspect } from './inspect.js';
 import { Queue } from './queue.js';
@@ -24,6 +25,7 @@ export class Pictures {
     this.classify = classify;
     this.answer = answer;
     byId('clear').addEventListener('click', () => this.#clear());
+    byId('save').addEventListener('click', () => save(words.csvName, csv(this.#cards.filter((card) => !card.waits))));
   }
 
   /** @param {File[]} files */
@@ -41,6 +43,7 @@ export class Pictures {
   again(codes) {
     const cards = this.#cards.filter(({ code }) => codes.includes(code));
     for (const card of cards) card.again();
+    this.#showCount();
     if (cards.length > 0) announce(words.saidAgain(cards.length));
     this.#ask(cards);
   }
@@ -69,8 +72,8 @@ export class Pictures {
 
   #done(card, said, failed) {
     this.#round.push({ said: words.saidAnswer(card.file.name, said), failed });
-    const left = this.#cards.some(({ element }) => element.classList.contains('waiting'));
-    if (left) return;
+    this.#showCount();
+    if (this.#cards.some((card) => card.waits)) return;
     const problems = this.#round.filter((entry) => entry.failed).length;
     const few = this.#round.length <= READ_OUT;
     announce(few ? this.#round.map((entry) => entry.said).join(' ') : words.saidMany(this.#round.length, problems));
@@ -102,7 +105,10 @@ export class Pictures {
 
   #showCount() {
     const any = this.#cards.length > 0;
+    const done = this.#cards.filter((card) => !card.waits);
     byId('answers').hidden = !any;
+    byId('count').textContent = words.count(done.length, this.#cards.length, done.filter(({ code }) => code).length);
+    byId('save').disabled = done.length === 0;
     document.body.classList.toggle('busy', any);
   }
 }

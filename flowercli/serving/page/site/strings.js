@@ -49,6 +49,9 @@ export const words = {
   photograph: (name) => `The picture ${name}`,
   pasted: (number) => `pasted picture ${number}`,
 
+  count: (done, all, problems) => `${done < all ? `${done} of ${all}` : all}${problems ? `, ${problems} without an answer` : ''}`,
+  csvName: 'flowers.csv',
+
   saidAnswer: (file, answer) => `${file}: ${answer.replace(/\.$/, '')}.`,
   saidMany: (count, problems) => `${count} pictures answered${problems ? `, ${problems} of them could not be read` : ''}.`,
   saidStart: (count) => (count === 1 ? 'One picture added.' : `${count} pictures added.`),

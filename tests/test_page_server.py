@@ -100,3 +100,17 @@ def test_without_npm_at_build_time_the_server_answers_and_the_page_says_so(brows
 def sent(visitor):
     """Return what was requested, without thumbnails, which come from the browser's own memory."""
     return [url for url in visitor.requests if not url.startswith("blob:")]
+
+
+@pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
+def test_the_page_leads_to_how_programs_ask_and_that_asks_nobody_else(browser):
+    with server() as (url, _), visit(browser) as visitor:
+        visitor.open(url)
+        visitor.page.locator("#api a").click()
+        visitor.page.locator("h1").wait_for()
+        text = visitor.page.locator("main").inner_text()
+        targets = visitor.page.eval_on_selector_all("a[href^='#']", "links => links.map(link => link.hash.slice(1))")
+        assert all(visitor.page.locator(f"[id='{target}']").count() == 1 for target in targets)
+        assert {"POST /v1/classify", "GET /v2/health/ready"} <= set(text.splitlines())
+        assert all(request.startswith((url, "blob:")) for request in visitor.requests)
+        assert visitor.faults == []

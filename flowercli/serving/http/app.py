@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from flowercli import __version__
-from flowercli.serving.http import describe, infer_route
+from flowercli.serving.http import describe, docs_page, infer_route
 from flowercli.serving.http.classify_route import classify
 from flowercli.serving.http.guard import Guard
 from flowercli.serving.http.keys import KeyCheck
@@ -70,11 +70,12 @@ def create_app(
         class_names=service.classifier.answerable,
         needs_key=service.settings.api_key is not None,
     )
+    page = {**page, docs_page.PATH: docs_page.docs_page(app.openapi())} if page else {}
     own = frozenset(route.path for route in app.routes if hasattr(route, "path"))
-    app.router.routes.extend(page_routes(page or {}))
+    app.router.routes.extend(page_routes(page))
     inner: ASGIApp = app
     if service.settings.api_key is not None:
-        inner = KeyCheck(inner, service.settings.api_key, frozenset(page or {}))
+        inner = KeyCheck(inner, service.settings.api_key, frozenset(page))
     # Around the keys: a browser asks without one whether it may ask with one.
     if service.settings.hosts.origins:
         inner = CORSMiddleware(
@@ -86,7 +87,7 @@ def create_app(
             max_age=PREFLIGHT_SECONDS,
         )
     inner = HostCheck(inner, service.settings.hosts)
-    return Guard(inner, service, own, frozenset(page or {}), log)
+    return Guard(inner, service, own, frozenset(page), log)
 
 
 class HostCheck:

@@ -13,6 +13,7 @@ export function progress(part) {
 export function engines(device, server, problem) {
   byId('progress').hidden = true;
   byId('server').hidden = !server;
+  byId('api').hidden = !server;
   byId('use-server').checked = !device && Boolean(server);
   byId('use-server').disabled = !device;
   if (device) return;

@@ -14,13 +14,13 @@ from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_
 from flowercli.inference.session import open_session
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import onnxruntime as ort
 
     from flowercli.bundle import Bundle
+    from flowercli.inference.decode import Source
     from flowercli.inference.session import Runtime
 
 OUTPUTS = ("probabilities", "embedding", "known")
@@ -124,16 +124,16 @@ class Classifier:
         only = _indices_of(names, {self._class_names[index]: index for index in among}, self.bundle)
         return type(self)(self.bundle, self._session, self.runtime, np.array(only))
 
-    def classify(self, source: str | os.PathLike[str] | bytes, top_k: int = DEFAULT_TOP_K) -> Prediction:
-        """Answer about one picture, given as a path or as the bytes of a file.
+    def classify(self, source: Source, top_k: int = DEFAULT_TOP_K) -> Prediction:
+        """Answer about one picture, given as a path, as the bytes of a file, or as an image of Pillow's.
 
         Raises:
             ImageError: the picture cannot be read.
         """
         return self.answer([self.load(source)], top_k)[0]
 
-    def load(self, source: str | os.PathLike[str] | bytes) -> Picture:
-        """Decode a picture, given as a path or as the bytes of a file, to what the model takes.
+    def load(self, source: Source) -> Picture:
+        """Decode a picture, given as for :meth:`classify`, to what the model takes.
 
         Raises:
             ImageError: the picture cannot be read.

@@ -11,7 +11,7 @@ import os
 import stat
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
@@ -55,6 +55,11 @@ EXIF_ORIENTATION = 0x0112
 TRUNCATED = "It is cut off: the end of the file is missing."
 
 
+# A path, or the bytes of a file; or what Pillow has opened.
+File: TypeAlias = "str | os.PathLike[str] | bytes"
+Source: TypeAlias = "File | Image.Image"
+
+
 class Draft(NamedTuple):
     """A decoded picture as it is stored, perhaps at a reduced scale.
 
@@ -87,15 +92,13 @@ def from_base64(text: object) -> bytes:
 
 
 @contextmanager
-def open_draft(
-    source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int = MAX_PIXELS
-) -> Iterator[Draft]:
+def open_draft(source: Source, shorter_side: int, most_pixels: int = MAX_PIXELS) -> Iterator[Draft]:
     """Decode to grey, RGB or CMYK, JPEGs at the smallest scale that still has the shorter side.
 
     The memory that it takes counts, where that is limited, until the end of the block.
 
     Args:
-        source: a path, or the bytes of a file.
+        source: a path, the bytes of a file, or an image of Pillow's.
         shorter_side: in pixels.
         most_pixels: of the picture as it is stored.
 
@@ -104,10 +107,30 @@ def open_draft(
         NoRoomError: in a service, others take the memory that it needs.
     """
     with ExitStack() as memory:
-        yield _draft(source, shorter_side, most_pixels, memory)
+        yield (
+            _of_image(source) if isinstance(source, Image.Image) else _draft(source, shorter_side, most_pixels, memory)
+        )
 
 
-def _draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixels: int, memory: ExitStack) -> Draft:
+def _of_image(image: Image.Image) -> Draft:
+    """Take a picture that somebody has opened, or made, with Pillow; it stays as it is."""
+    try:
+        image.load()
+        return Draft(narrowed(image), _orientation(image), image.size, _profile(image), _is_unmarked(image))
+    except Exception as error:
+        raise ImageError("unreadable", f"It is damaged: {str(error) or type(error).__name__}.") from error
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None
+
+
+def _is_unmarked(image: Image.Image) -> bool:
+    return image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
+
+
+def _draft(source: File, shorter_side: int, most_pixels: int, memory: ExitStack) -> Draft:
     try:
         with _open(source) as file:
             kept = check_structure(file)
@@ -119,11 +142,8 @@ def _draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixel
                 image.load()
                 # Only now: Pillow turns some formats itself when it loads them.
                 orientation = _orientation(image)
-                profile = image.info.get("icc_profile")
-                profile = profile if isinstance(profile, bytes) else None
-                unmarked = image.mode == "CMYK" and image.format in JPEGS and "adobe" not in image.info
                 shown_size = size if reduced else image.size
-                return Draft(narrowed(image), orientation, shown_size, profile, unmarked)
+                return Draft(narrowed(image), orientation, shown_size, _profile(image), _is_unmarked(image))
     except (ImageError, NoRoomError):
         raise
     except FileNotFoundError as error:
@@ -144,13 +164,13 @@ def _draft(source: str | os.PathLike[str] | bytes, shorter_side: int, most_pixel
         raise _decoding_error(error, source) from error
 
 
-def _is_cut_off(source: str | os.PathLike[str] | bytes) -> bool:
+def _is_cut_off(source: File) -> bool:
     with suppress(OSError, ImageError), _open(source) as file:
         return is_cut_off(file)
     return False
 
 
-def _open(source: str | os.PathLike[str] | bytes) -> BinaryIO:
+def _open(source: File) -> BinaryIO:
     if isinstance(source, bytes):
         if not source:
             raise ImageError("empty", "It is empty: 0 bytes.")
@@ -240,7 +260,7 @@ def _checked_cost(image: Image.Image, file: BinaryIO, halvings: int) -> int:
     return math.ceil(pixels * cost)
 
 
-def _decoding_error(error: Exception, source: str | os.PathLike[str] | bytes) -> ImageError:
+def _decoding_error(error: Exception, source: File) -> ImageError:
     if isinstance(error, OSError) and error.errno is not None:
         code = "not_found" if error.errno in {errno.ENAMETOOLONG, errno.ENOTDIR} else "unreadable"
         return ImageError(code, f"It cannot be read: {error.strerror}.")

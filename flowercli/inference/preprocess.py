@@ -22,9 +22,9 @@ from flowercli.errors import BundleError
 from flowercli.inference.decode import MAX_PIXELS, Draft, open_draft
 
 if TYPE_CHECKING:
-    import os
-
     import numpy.typing as npt
+
+    from flowercli.inference.decode import Source
 
 # What the graph calls the pixels.
 INPUT = "pixels"
@@ -115,10 +115,8 @@ class Picture(NamedTuple):
         return float(self.pixels.mean())
 
 
-def load_picture(
-    source: str | os.PathLike[str] | bytes, spec: PreprocessSpec, most_pixels: int = MAX_PIXELS
-) -> Picture:
-    """Decode a file or the bytes of one into what a model takes, and tell its size.
+def load_picture(source: Source, spec: PreprocessSpec, most_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file, the bytes of one, or an image of Pillow's into what a model takes, and tell its size.
 
     Raises:
         ImageError: the picture cannot be read, or has more pixels than are wanted; its ``code`` says why.
@@ -129,7 +127,7 @@ def load_picture(
     return Picture(pixels, *((height, width) if draft.orientation in SIDEWAYS else (width, height)))
 
 
-def load_pixels(source: str | os.PathLike[str] | bytes, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+def load_pixels(source: Source, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a file or the bytes of one into upright, resized, cropped RGB pixels.
 
     Returns:
@@ -141,7 +139,7 @@ def load_pixels(source: str | os.PathLike[str] | bytes, spec: PreprocessSpec) ->
     return load_picture(source, spec).pixels
 
 
-def load_upright(source: str | os.PathLike[str] | bytes, shorter_side: int) -> Image.Image:
+def load_upright(source: Source, shorter_side: int) -> Image.Image:
     """Decode a picture as an upright RGB image whose shorter side is at least ``shorter_side`` if it was.
 
     Raises:

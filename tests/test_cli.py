@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 from flowercli.cli.app import build
+from flowercli.cli.examples import EXAMPLES
 from flowercli.installation import add_extra
 from flowercli.serving.page import runtime
 
@@ -245,3 +247,27 @@ def test_models_lists_what_ships(run):
     for entry in listed:
         assert run("classify", SAMPLES / "rose.jpg", "--model", entry["name"]).code == 0
         assert entry["name"] in run("models").out
+
+
+def every_command(group, *words):
+    """Yield each command with its words, those of groups included."""
+    for name, inner in getattr(group, "commands", {}).items():
+        yield (*words, name), inner
+        yield from every_command(inner, *words, name)
+
+
+def test_every_help_ends_in_examples_that_the_program_reads():
+    commands = dict(every_command(typer.main.get_command(build())))
+    assert set(EXAMPLES) == set(commands)
+    for lines in EXAMPLES.values():
+        for line in lines:
+            assert len(line) <= 78  # A terminal of 80 columns shows it on one line.
+            words = shlex.split(line.rpartition("| ")[2].partition("flowers ")[2])
+            path = next(words[:count] for count in (2, 1) if tuple(words[:count]) in commands)
+            options = {name for parameter in commands[tuple(path)].params for name in parameter.opts}
+            assert {word for word in words if word.startswith("-") and word != "-"} <= options, line
+
+
+def test_no_paragraph_of_a_help_is_broken_in_mid_sentence():
+    for found in dict(every_command(typer.main.get_command(build()))).values():
+        assert all("\n" not in paragraph for paragraph in (found.help or "").split("\n\n"))

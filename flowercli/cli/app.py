@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from flowercli import __version__
 from flowercli.cli.commands import ABOUT, COMMANDS, HELP, VERSION
+from flowercli.cli.examples import in_help
 
 if TYPE_CHECKING:
     from flowercli.cli.commands import Command
@@ -35,6 +37,8 @@ def build(first: str | None = None) -> typer.Typer:
     add = _list if first in ABOUT else _add
     for name in [first] if first in COMMANDS else COMMANDS:
         add(app, name, COMMANDS[name])
+    if add is _add:
+        _complete(app)
     return app
 
 
@@ -45,6 +49,18 @@ def _add(app: typer.Typer, name: str, command: Command) -> None:
         app.add_typer(found, name=name, rich_help_panel=command.panel)
     else:
         app.command(name, rich_help_panel=command.panel)(found)
+
+
+def _complete(group: typer.Typer, *words: str) -> None:
+    """Give every help its examples, and paragraphs that break where the terminal does."""
+    for command in group.registered_commands:
+        text = inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        command.epilog = in_help(*words, str(command.name))
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        inner.epilog = in_help(*words, str(inner.name))
+        _complete(inner.typer_instance, *words, str(inner.name))
 
 
 def _list(app: typer.Typer, name: str, command: Command) -> None:

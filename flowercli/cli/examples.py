@@ -57,7 +57,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("average",): ("flowers average runs/first runs/second --output runs/mean",),
     ("eval",): (
         "flowers eval runs/20261130-101500-rexnet_150",
-        "flowers eval garden --data merged/ --outliers not_flowers/ --report report.html",
+        "flowers eval garden --data merged/ --outliers others/ --report report.html",
         "flowers eval runs/second --against runs/first --split val",
     ),
     ("export",): (

@@ -72,13 +72,19 @@ def _report_findings(result: SplitResult) -> None:
     _list("unreadable, left out", [f"{name}: {reason}" for name, reason in result.unreadable], warn)
     _list("classes without photographs, left out", scan.empty_classes, warn)
     _list("links that lead out of the folder, left out", scan.outside_links, warn)
-    _list("groups of copies in different classes: a label is wrong", map(" = ".join, result.conflicting), warn)
-    _list("groups of identical photographs, kept on one side", map(" = ".join, result.exact), note)
-    _list("groups of near copies, kept on one side", map(" ≈ ".join, result.near), note)
+    _list("groups of copies in different classes: a label is wrong", _joined(result.conflicting, " = "), warn)
+    _list("groups of identical photographs, kept on one side", _joined(result.exact, " = "), note)
+    _list("groups of near copies, kept on one side", _joined(result.near, " ≈ "), note)
     _list("hidden, left out", scan.hidden, note)
     _list("not photographs, left out", scan.other_files, note)
     if imbalance(result) > IMBALANCED:
         warn(f"the largest class has {imbalance(result):.1f} times the photographs of the smallest; see --stratify.")
+
+
+def _joined(groups: Sequence[Sequence[str]], sign: str) -> list[str]:
+    """Return a line a group; a burst of thousands has a short one too."""
+    more = (f" … and {len(group) - SHOWN} more" if len(group) > SHOWN else "" for group in groups)
+    return [sign.join(group[:SHOWN]) + rest for group, rest in zip(groups, more, strict=True)]
 
 
 def _list(what: str, items: Iterable[str], tell: object) -> None:

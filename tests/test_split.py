@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flowercli.data.duplicates import connected
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.data.split import keep_groups_together, random_permutation, random_split, stratified_split
 from flowercli.errors import DataError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.data.alike import Groups, alike
+from flowercli.data.seen import Stamp
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.preprocess import load_upright
@@ -37,11 +39,15 @@ HASH_DECODE_SIDE = 128
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What one read of a photograph tells. ``error`` is why it cannot be decoded, or ``None``."""
+    """What one read of a photograph tells.
+
+    ``error`` is why it cannot be decoded, or ``None``; ``stamp`` is that of the file, if it could be opened.
+    """
 
     sha256: str
     perceptual_hash: int | None
     error: str | None
+    stamp: Stamp | None = None
 
 
 def can_hash_perceptually() -> bool:
@@ -96,17 +102,18 @@ def _listed(named: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 def _fingerprint(path: Path, *, perceptual: bool) -> Fingerprint:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            stamp, content = Stamp.of(os.fstat(file.fileno())), file.read()
     except OSError as error:
         return Fingerprint("", None, f"It cannot be read: {error.strerror}.")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         image = load_upright(content, HASH_DECODE_SIDE)
     except ImageError as error:
-        return Fingerprint(sha256, None, error.message)
+        return Fingerprint(sha256, None, error.message, stamp)
     if not perceptual:
-        return Fingerprint(sha256, None, None)
+        return Fingerprint(sha256, None, None, stamp)
     import imagehash
 
     bits: npt.NDArray[np.bool_] = imagehash.phash(image).hash
-    return Fingerprint(sha256, int.from_bytes(np.packbits(bits).tobytes(), "big"), None)
+    return Fingerprint(sha256, int.from_bytes(np.packbits(bits).tobytes(), "big"), None, stamp)

@@ -15,6 +15,7 @@ from conftest import COLOURS, write_dataset, write_picture
 from flowercli.data.manifest import Manifest
 from flowercli.data.places import find_manifest, manifest_path
 from flowercli.data.scan import MANIFEST_FILE, scan_dataset
+from flowercli.errors import DataError
 
 NOBODY = 65534
 ONE, TWO = "ros\u00e9", "rose\u0301"
@@ -72,8 +73,10 @@ def test_folders_that_cannot_be_listed_are_left_out_and_told(place, run):
     dataset.chmod(0o700)
     with as_nobody():
         done = run("split", dataset)
-    assert done.code == 1
-    assert "cannot be listed" in done.err
+        with pytest.raises(DataError, match="cannot be listed"):
+            scan_dataset(dataset)
+    assert done.code == 2
+    assert "is not readable" in done.err
 
 
 @as_root

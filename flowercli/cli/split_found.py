@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import note
 from flowercli.cli.split import write_split
@@ -16,7 +16,7 @@ from flowercli.data.places import find_manifest
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from flowercli.training.schema import DataConfig
 
@@ -41,32 +41,39 @@ def find_or_make_manifest(data: DataConfig, overrides: Sequence[str]) -> Manifes
         others = None if outliers is None else Outliers(outliers)
         return write_split(root, data.ratios, data.split_seed, stratify=data.stratify, outliers=others)[0].manifest
     manifest = Manifest.read(path)
-    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
-    if contradicted := [said for key, said in _differences(data, manifest).items() if key in typed]:
-        keys = ", ".join(said.partition("=")[0] for said in contradicted)
-        message = (
-            f"The split manifest {path} was made with other options than {', '.join(contradicted)}: {_how(manifest)}."
-        )
-        wanted = replace(manifest, ratios=tuple(data.ratios), seed=data.split_seed, stratified=data.stratify)
-        hint = f"Leave out {keys}. Or split anew: {split_command(root, wanted, outliers)}"
-        raise UsageError(message, hint=hint)
+    _refuse_contradictions(data, {override.lstrip("+").partition("=")[0] for override in overrides}, manifest, path)
     return manifest
 
 
-def _differences(data: DataConfig, manifest: Manifest) -> dict[str, str]:
-    """Return the options that a manifest was not made with, as they would be typed, by their key."""
-    ratios = zip(data.ratios, manifest.ratios, strict=False)
-    same = {
-        f"data.ratios={_listed(data.ratios)}": all(math.isclose(one, other, abs_tol=1e-6) for one, other in ratios),
-        f"data.split_seed={data.split_seed}": data.split_seed == manifest.seed,
-        f"data.stratify={str(data.stratify).lower()}": data.stratify == manifest.stratified,
+def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: Manifest, path: Path) -> None:
+    options: dict[str, tuple[str, Any]] = {
+        "data.ratios": ("ratios", tuple(data.ratios)),
+        "data.split_seed": ("seed", data.split_seed),
+        "data.stratify": ("stratified", data.stratify),
     }
-    return {said.partition("=")[0]: said for said, is_same in same.items() if not is_same}
+    other = {key: value for key, (name, value) in options.items() if not _same(value, getattr(manifest, name))}
+    contradicted = [key for key in other if key in typed]
+    if not contradicted:
+        return
+    said = ", ".join(f"{key}={_listed(other[key])}" for key in contradicted)
+    wanted = replace(manifest, **dict(options[key] for key in contradicted))
+    again = split_command(Path(data.path), wanted, None if data.outliers is None else Path(data.outliers))
+    message = f"The split manifest {path} was made with other options than {said}: {_how(manifest)}."
+    raise UsageError(message, hint=f"Leave out {', '.join(contradicted)}. Or split anew: {again}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, tuple):
+        return bool(one == other)
+    return len(one) == len(other) and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(one, other, strict=True))
 
 
 def _how(manifest: Manifest) -> str:
     return f"ratios {_listed(manifest.ratios)}, seed {manifest.seed}, {'' if manifest.stratified else 'not '}stratified"
 
 
-def _listed(ratios: Sequence[float]) -> str:
-    return f"[{','.join(f'{ratio:.6g}' for ratio in ratios)}]"
+def _listed(value: Any) -> str:
+    """Return a value as it would be typed."""
+    if isinstance(value, tuple):
+        return f"[{','.join(f'{ratio:.6g}' for ratio in value)}]"
+    return str(value).lower()

@@ -129,7 +129,8 @@ class Manifest:
             message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
             raise DataError(message, hint="pip install --upgrade flowercli") from error
         except ValueError as error:
-            raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
+            hint = "Mend it there, or split anew: flowers split DIR"
+            raise DataError(f"The split manifest {source} is damaged: {error}.", hint=hint) from error
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -111,7 +111,7 @@ def test_untouched_photographs_are_not_read_again(own_dataset, monkeypatch):
     place.write_text(place.read_text().replace(true[0], "0" * 64).replace(true[1], "1" * 64))
     os.utime(own_dataset / "blue" / "001.jpg")
     assert sha256_of(own_dataset, paths) == ["0" * 64, true[1], None]
-    for damaged in ("[", "{}", "[[1]]", '[["blue/000.jpg", 1, 2, 3, 4]]', "[1]"):
+    for damaged in ("[", "{}", "[1]", '{"blue/000.jpg": 1, "blue/001.jpg": [1, 2, 3, 4]}'):
         place.write_text(damaged)
         assert sha256_of(own_dataset, paths) == true
     shutil.rmtree(place.parent)

@@ -13,7 +13,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowercli.atomic import write_text
 from flowercli.data.places import own_place
@@ -54,24 +54,16 @@ class Read(NamedTuple):
 def sha256_of(root: Path, paths: Sequence[str]) -> list[str | None]:
     """Return the sha256 of files below ``root``, read where need be on all cores; ``None`` where there is none."""
     known = _known(root)
-
-    def look(path: str) -> Read | None:
-        try:
-            before = known.get(path)
-            if before and before.stamp == Stamp.of(os.stat(os.path.join(root, path))):
-                return before
-            with (root / path).open("rb") as file:
-                return Read(Stamp.of(os.fstat(file.fileno())), hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError:
-            return None
-
+    found = {path: _unchanged(os.path.join(root, path), known.get(path)) for path in paths}
+    unknown = [path for path, sha256 in found.items() if sha256 is None]
     with ThreadPoolExecutor(available_cores()) as pool:
-        found = list(pool.map(look, paths))
-    remember(root, {path: each for path, each in zip(paths, found, strict=True) if each}, known)
-    return [each and each.sha256 for each in found]
+        reads = dict(zip(unknown, pool.map(_read, (root / path for path in unknown)), strict=True))
+    remember(root, {path: each for path, each in reads.items() if each}, known)
+    hashes = found | {path: each.sha256 if each else None for path, each in reads.items()}
+    return [hashes[path] for path in paths]
 
 
-def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, Read] | None = None) -> None:
+def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, list[Any]] | None = None) -> None:
     """Keep what was read for the next time, beside what is known; a data directory that cannot be written to is none.
 
     Args:
@@ -81,19 +73,37 @@ def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, Read] | 
     """
     known = _known(root) if known is None else known
     now = time.time_ns()
-    kept = {path: each for path, each in reads.items() if each.stamp.is_settled(now)}
+    kept = {path: [*each.stamp, each.sha256] for path, each in reads.items() if each.stamp.is_settled(now)}
     if all(known.get(path) == each for path, each in kept.items()):
         return
-    lines = [json.dumps([path, *each.stamp, each.sha256]) for path, each in sorted({**known, **kept}.items())]
     place = own_place("seen", root)
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_text(place, "[\n" + ",\n".join(lines) + "\n]\n")
+        write_text(place, json.dumps({**known, **kept}))
 
 
-def _known(root: Path) -> dict[str, Read]:
+def _unchanged(path: str, row: Any) -> str | None:
+    """Return the hash that is kept of a file, if it is as it was."""
+    if not isinstance(row, list) or len(row) != len(Read._fields) + len(Stamp._fields) - 1:
+        return None
+    try:
+        return str(row[-1]) if row[:-1] == list(Stamp.of(os.stat(path))) else None
+    except OSError:
+        return None
+
+
+def _read(path: Path) -> Read | None:
+    try:
+        with path.open("rb") as file:
+            return Read(Stamp.of(os.fstat(file.fileno())), hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError:
+        return None
+
+
+def _known(root: Path) -> dict[str, list[Any]]:
+    """Return what is kept of each file: the numbers of its stamp, and its hash."""
     try:
         rows = json.loads(own_place("seen", root).read_text(encoding="utf-8"))
-        return {path: Read(Stamp(size, modified, changed), digest) for path, size, modified, changed, digest in rows}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return {}
+    return rows if isinstance(rows, dict) else {}

@@ -96,7 +96,7 @@ def test_edited_photographs_are_told_alike(own_bundle, own_dataset, tmp_path, ru
         assert done.code == 1, command
         assert "1 of the" in done.err, command
         assert f"photographs of 'val' in {own_dataset} were edited since the model was trained" in done.err, command
-        assert f"flowers split {own_dataset} && flowers train --data {own_dataset}" in done.err
+        assert f"flowers split {own_dataset}, then flowers train --data {own_dataset}" in done.err
     assert (own_bundle / "config.json").read_bytes() == before
 
 

@@ -56,6 +56,10 @@ class Scan:
         """Return in which part of a dataset that is split already a photograph lies."""
         return self.parts[photo.path.partition("/")[0]]
 
+    def class_folder(self, path: str) -> str:
+        """Return the name of the class folder that a photograph lies in."""
+        return path.split("/")[1 if self.parts else 0]
+
     def add_left_out(self, other: Scan) -> None:
         """Put down what another scan left out, with its folder."""
         for name in ("hidden", "other_files", "outside_links", "dead_links", "closed_folders"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, Bundle
-from flowercli.data.changes import changed
+from flowercli.data.changes import changed, split_command
 from flowercli.data.manifest import Manifest, missing_photos
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from flowercli.data.manifest import Entry
     from flowercli.inference.preprocess import PreprocessSpec
-
-EDITED_HINT = """Put them back as they were, or say where an unchanged copy is: --data DIR
-Or train anew on what is there now: flowers split {0} && flowers train --data {0}"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,14 @@ class BundleData:
             if edited := changed(root, entries).edited:
                 message = f"{len(edited)} of the {len(entries)} photographs of '{split}' in {root} were edited"
                 message += f" since the model was trained ({edited[0]}{', …' if len(edited) > 1 else ''})."
-                raise DataError(message, hint=EDITED_HINT.format(shlex.quote(str(root))))
+                raise DataError(message, hint=self._after_edits())
+
+    def _after_edits(self) -> str:
+        again = split_command(self.root, self.manifest, self.outliers_at)
+        return (
+            "Put them back as they were, or say where an unchanged copy is: --data DIR\n"
+            f"Or train anew on what is there now: {again}, then flowers train --data {shlex.quote(str(self.root))}"
+        )
 
 
 def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None) -> BundleData:

@@ -97,6 +97,19 @@ def test_a_dataset_of_somebody_elses_is_split_in_the_data_directory(place, run):
         assert read(dataset).seed == 6
 
 
+@as_root
+def test_a_data_directory_of_somebody_elses_stops_no_split(place, run, tmp_path, monkeypatch):
+    dataset = warm(write_dataset(place / ("é" * 120), photos=3), run)
+    monkeypatch.setenv("FLOWERS_HOME", str(tmp_path))
+    dataset.chmod(0o777)
+    with as_nobody():
+        done = run("split", dataset)
+    assert done.code == 0, done.err
+    dataset.chmod(0o555)
+    assert run("split", dataset).code == 0
+    assert find_manifest(dataset).parent == tmp_path / "splits"
+
+
 def test_links_in_a_circle_are_told(own_dataset, run):
     (own_dataset / "blue" / "a.jpg").symlink_to("b.jpg")
     (own_dataset / "blue" / "b.jpg").symlink_to("a.jpg")

@@ -13,6 +13,9 @@ from flowercli.home import data_home
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Of a folder's name, in bytes: a file system has room for 255, and something comes behind it.
+LONGEST_NAME = 200
+
 
 def manifest_path(root: Path) -> Path:
     """Return where the split manifest of a dataset is written.
@@ -29,13 +32,15 @@ def find_manifest(root: Path) -> Path | None:
     Of somebody else's dataset, the split that this user made goes before the one that came with it.
     """
     places = [root / MANIFEST_FILE, own_place("splits", root)]
-    return next((path for path in (places if _is_open(root) else reversed(places)) if path.is_file()), None)
+    # Not is_file(), which ends where this user may not look.
+    return next((path for path in (places if _is_open(root) else reversed(places)) if os.access(path, os.F_OK)), None)
 
 
 def own_place(kind: str, root: Path) -> Path:
     """Return the file of this kind about a dataset in the user's data directory."""
     folder = root.resolve()
-    return data_home() / kind / f"{folder.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}.json"
+    name = os.fsencode(folder.name)[:LONGEST_NAME].decode(errors="ignore")
+    return data_home() / kind / f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}.json"
 
 
 def _is_open(root: Path) -> bool:

@@ -61,6 +61,27 @@ def test_what_a_run_would_learn_from_stops_it(own_dataset, tmp_path, run, what):
     assert not (tmp_path / "runs").exists()
 
 
+def test_names_that_another_system_writes_differently_are_told(own_dataset, tmp_path, run):
+    one, two = (own_dataset / "blue" / f"{name}.jpg" for name in ("ros\u00e9", "rose\u0301"))
+    write_picture(one, COLOURS["blue"], 900)
+    assert run("split", own_dataset, "--ratios", "0.8,0.2,0").code == 0
+    one.rename(two)
+    done = run("train", "--data", own_dataset, "--output", tmp_path / "runs", *STOPPED)
+    assert "1 added (blue/rose\u0301.jpg), 1 removed (blue/ros\u00e9.jpg); 1 of these have their names in" in done.err
+
+
+def test_outliers_that_changed_are_told_with_their_folder(own_dataset, tmp_path, run):
+    others = tmp_path / "others"
+    for number in range(6):
+        write_picture(others / "grey" / f"{number}.jpg", (90, 90, 90), 5000 + number)
+    assert run("split", own_dataset, "--outliers", others).code == 0
+    for path in (others / "grey").iterdir():
+        edit(path)
+    command = ("train", "--data", own_dataset, "--output", tmp_path / "runs", *STOPPED, "--outliers")
+    assert f"6 edited ({others}/grey/0.jpg, …)" in run(*command, others).err
+    assert "The outliers are not at" in run(*command, tmp_path / "nowhere").err
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowercli.data.class_names import composed
 from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
@@ -34,14 +35,22 @@ class Changes:
         """Return both."""
         return Changes(self.added + other.added, self.removed + other.removed, self.edited + other.edited)
 
+    def below(self, root: Path) -> Changes:
+        """Return the same with the folder before each path."""
+        return Changes(
+            *(tuple(f"{root}/{path}" for path in paths) for paths in (self.added, self.removed, self.edited))
+        )
+
     def __str__(self) -> str:
         """Return the numbers, each with an example."""
         named = {"added": self.added, "removed": self.removed, "edited": self.edited}
-        return ", ".join(
+        told = ", ".join(
             f"{len(paths)} {what} ({paths[0]}{', …' if len(paths) > 1 else ''})"
             for what, paths in named.items()
             if paths
         )
+        both = set(map(composed, self.added)) & set(map(composed, self.removed))
+        return f"{told}; {len(both)} of these have their names in another Unicode form only" if both else told
 
 
 def changed(root: Path, entries: Sequence[Entry]) -> Changes:

@@ -31,18 +31,20 @@ def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], N
     if bool(manifest.outliers) != (config.data.outliers is not None):
         raise _outliers_differ(config)
     root, others = Path(config.data.path), outliers_root(config) if manifest.outliers else None
+    if others and not others.is_dir():
+        raise DataError(f"The outliers are not at {others}.", hint="Say where they are: --outliers DIR")
     if untaught := [name for name, count in manifest.counts("train").items() if not count]:
         message = f"The train split has no photograph of {', '.join(untaught)}: nothing could be learnt about that."
         anew = split_command(root, replace(manifest, stratified=True), others)
         raise DataError(message, hint=f"Give each class its share: {anew}")
     inside, outside = changed(root, manifest.photos), changed(others, manifest.outliers) if others else Changes()
-    found = added(root, manifest) + inside + outside
+    found = added(root, manifest) + inside + (outside.below(others) if others else outside)
     again = split_command(root, manifest, others)
     if _is_used(inside, manifest.photos) or _is_used(outside, manifest.outliers):
         message = f"The photographs in {root} are no longer those of the split manifest: {found}."
         raise DataError(message, hint=f"Put them back as they were, or split what is there now: {again}")
     if found:
-        say(f"Since the split there were {found}; the run goes by the split. Split what is there now: {again}")
+        say(f"Since the split there were {found}. The run goes by the split. Split what is there now: {again}")
 
 
 def outliers_root(config: TrainConfig) -> Path:

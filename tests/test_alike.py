@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowercli.data.alike import alike
-from flowercli.data.duplicates import Fingerprint, near_groups
+from flowercli.data.duplicates import Fingerprint, connected, near_groups
 
 DRAW = np.random.default_rng(0)
 
@@ -72,3 +72,9 @@ def test_a_hundred_thousand_alike_take_seconds_and_little_memory(kind):
     tracemalloc.stop()
     assert (groups == 0).mean() > 0.99
     assert peak < 60 * 2**20
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_long_chain_of_pairs_is_joined_at_once(step):
+    pairs = [(place, place + 1)[::step] for place in range(99_999)][::step]
+    assert connected(100_001, pairs) == [list(range(100_000))]

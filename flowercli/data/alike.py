@@ -34,6 +34,7 @@ class Groups:
         """Return the name of each member's group."""
         names = self._parents[members]
         while ((above := self._parents[names]) != names).any():
+            self._parents[names] = self._parents[above]  # Each look halves the way for the next.
             names = above
         self._parents[members] = names
         return names

@@ -194,7 +194,8 @@ def test_altered_photograph_is_refused(own_bundle, own_dataset, run):
         path.write_bytes(path.read_bytes() + b" ")
     result = run("eval", own_bundle, "--split", "train", "--data", own_dataset)
     assert result.code == 1
-    assert "is not the photograph" in result.err
+    assert "photographs of 'train'" in result.err
+    assert "were edited since the model was trained" in result.err
 
 
 def test_missing_photographs_are_counted(own_bundle, own_dataset, run):

@@ -9,7 +9,8 @@ import shutil
 import pytest
 from conftest import COLOURS, write_dataset, write_picture
 
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 
 
 @pytest.fixture

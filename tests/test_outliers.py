@@ -11,7 +11,8 @@ from conftest import write_dataset, write_picture
 
 from flowercli.bundle import Bundle
 from flowercli.data.class_names import class_name, scientific_name
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 
 GREYS, PURPLES = (120, 120, 120), (140, 30, 160)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flowercli.data.duplicates import connected
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.data.split import keep_groups_together, random_permutation, random_split, stratified_split
 from flowercli.errors import DataError
@@ -200,6 +201,16 @@ def test_damaged_manifest_is_told(own_dataset):
         (lambda fields: fields.update(ratios=["much", 1]), "ratios is"),
         (lambda fields: fields["photos"][1].update(source="\ud800"), "is damaged"),
         (lambda fields: fields.update(photos={}), "photos is no list"),
+        (lambda fields: fields.pop("ratios"), "line 1: ratios is missing"),
+        (lambda fields: fields.pop("format_version"), "format_version is missing"),
+        (lambda fields: fields.update(format_version="1"), r"format_version is \"1\""),
+        (lambda fields: fields.update(seed=True), "seed is true"),
+        (lambda fields: fields.update(ratios=[0.9, 0.1]), r"ratios is \[0.9, 0.1\]"),
+        (lambda fields: fields.update(unreadable=[1]), "unreadable is no list of paths"),
+        (
+            lambda fields: fields["photos"].append({**fields["photos"][2], "split": "test"}),
+            r"photos\[120\].path is that of photos\[2\] too",
+        ),
     ],
 )
 def test_a_manifest_from_elsewhere_is_checked_field_by_field(own_dataset, run, tmp_path, change, said):
@@ -213,6 +224,23 @@ def test_a_manifest_from_elsewhere_is_checked_field_by_field(own_dataset, run, t
     result = run("merge", own_dataset, own_dataset, "--output", tmp_path / "merged")
     assert result.code in {1, 2}
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_mistake_in_a_manifest_is_told_with_its_line_and_field(own_dataset, run):
+    run("split", own_dataset)
+    path = own_dataset / MANIFEST_FILE
+    lines = path.read_text().splitlines()
+    place = next(place for place, line in enumerate(lines) if '"split": "val"' in line)
+    lines[place] = lines[place].replace('"split": "val"', '"split": "valid"')
+    first = lines.index('  "photos": [') + 1
+    path.write_text("\n".join(lines))
+    done = run("merge", own_dataset, "--output", own_dataset / "new")
+    assert done.code == 1
+    assert f'line {place + 1}: photos[{place - first}].split is "valid"; it must be train, val or test' in done.err
+    assert "Mend it there, or split anew" in done.err
+    path.write_text("\n".join(lines).replace('"stratified": false', '"stratified": 0'))
+    where = next(number for number, line in enumerate(lines, 1) if '"stratified"' in line)
+    assert f"line {where}: stratified is 0" in run("merge", own_dataset, "--output", own_dataset / "new").err
 
 
 @pytest.mark.photos

@@ -16,7 +16,8 @@ from conftest import ROOT, SAMPLES, command, default_interrupt, flowers
 from mlflow_server import Server
 
 from flowercli.bundle import Bundle
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 from flowercli.errors import TrainingError
 from flowercli.models import load_model
 

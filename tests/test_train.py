@@ -8,7 +8,8 @@ import json
 import pytest
 
 from flowercli.bundle import Bundle
-from flowercli.data.manifest import Manifest, manifest_path
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import manifest_path
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 timm = pytest.importorskip("timm", reason="needs the extra 'train'")

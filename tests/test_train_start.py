@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from flowercli.bundle import Bundle
-from flowercli.data.manifest import manifest_path
+from flowercli.data.places import manifest_path
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 

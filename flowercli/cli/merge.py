@@ -36,9 +36,9 @@ def merge(
     from flowercli.cli.output import note, print_json, progress_bar
     from flowercli.cli.split import as_outliers
     from flowercli.cli.split_report import print_report, summary
-    from flowercli.data.manifest import manifest_path
     from flowercli.data.merge import merge as merge_datasets
     from flowercli.data.merge import name_sources
+    from flowercli.data.places import manifest_path
     from flowercli.installed import dataset_folder
 
     others = as_outliers(outliers, hold_out)
@@ -63,14 +63,19 @@ def merge(
 
 
 def _manifest(root: Path) -> Manifest:
+    from flowercli.cli.output import warn
     from flowercli.cli.split import write_split
-    from flowercli.data.manifest import Manifest, manifest_path
+    from flowercli.data.changes import added, split_command
+    from flowercli.data.manifest import Manifest
+    from flowercli.data.places import find_manifest
     from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED
     from flowercli.errors import DataError
 
     if not root.is_dir():
         raise DataError(f"{root} is not a folder.", hint="flowers merge DIR DIR --output NEW")
-    path = manifest_path(root)
-    if path.is_file():
-        return Manifest.read(path)
-    return write_split(root, DEFAULT_RATIOS, DEFAULT_SEED, stratify=False)[0].manifest
+    if (path := find_manifest(root)) is None:
+        return write_split(root, DEFAULT_RATIOS, DEFAULT_SEED, stratify=False)[0].manifest
+    manifest = Manifest.read(path)
+    if more := added(root, manifest):
+        warn(f"since the split of {root} there were {more}, left out; with them: {split_command(root, manifest, None)}")
+    return manifest

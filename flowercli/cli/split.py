@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,10 @@ def split(
     ratios: Annotated[str, typer.Option(help="Shares of train, val and test.")] = "0.9,0.05,0.05",
     seed: Annotated[int, typer.Option(help="Seed of the split, as for torch.Generator().manual_seed.")] = 2024,
     stratify: Annotated[bool, typer.Option("--stratify", help="Keep the classes' proportions in every split.")] = False,
+    by_folder: Annotated[
+        bool,
+        typer.Option("--by-folder", help="Keep the split of a dataset with folders train, val (or valid) and test."),
+    ] = False,
     outliers: OutliersFolder = None,
     hold_out: HoldOut = None,
     output: Annotated[
@@ -41,7 +45,8 @@ def split(
 
     root = dataset_folder(directory)
     others = as_outliers(outliers, hold_out)
-    result, path = write_split(root, parse_ratios(ratios), seed, stratify=stratify, outliers=others, output=output)
+    how: dict[str, Any] = {"stratify": stratify, "by_folder": by_folder, "outliers": others}
+    result, path = write_split(root, parse_ratios(ratios), seed, output=output, **how)
     if json_output:
         print_json(summary(result, path))
     else:
@@ -68,13 +73,14 @@ def write_split(
     seed: int,
     *,
     stratify: bool,
+    by_folder: bool = False,
     outliers: Outliers | None = None,
     output: Path | None = None,
 ) -> tuple[SplitResult, Path]:
     """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
     from flowercli.cli.output import progress_bar, warn
     from flowercli.data.make_split import make_split
-    from flowercli.data.manifest import manifest_path
+    from flowercli.data.places import manifest_path
 
     with progress_bar("Reading photographs") as progress:
         task = progress.add_task("read", total=None)
@@ -83,6 +89,7 @@ def write_split(
             ratios,
             seed,
             stratify=stratify,
+            by_folder=by_folder,
             outliers=outliers,
             start=lambda total: progress.update(task, total=total),
             progress=lambda done: progress.advance(task, done),

@@ -34,10 +34,14 @@ def summary(result: SplitResult, path: Path) -> dict[str, Any]:
         "near_duplicates": result.near,
         "outliers": {split: dict(Counter(o.class_name for o in manifest.outliers_of(split))) for split in SPLITS},
         "conflicting_labels": result.conflicting,
+        "copies_across_splits": result.across,
+        "classes_not_in_train": not_in_train(result),
         "unreadable": [{"path": name, "reason": reason} for name, reason in result.unreadable],
         "hidden": result.scan.hidden,
         "other_files": result.scan.other_files,
         "links_outside": result.scan.outside_links,
+        "dead_links": result.scan.dead_links,
+        "closed_folders": result.scan.closed_folders,
         "empty_classes": result.scan.empty_classes,
     }
 
@@ -46,6 +50,11 @@ def imbalance(result: SplitResult) -> float:
     """Return the size of the largest class over that of the smallest."""
     sizes = [sum(result.manifest.counts(split)[name] for split in SPLITS) for name in result.manifest.class_names]
     return max(sizes) / min(sizes)
+
+
+def not_in_train(result: SplitResult) -> list[str]:
+    """Return the classes that no model can learn from this split."""
+    return [name for name, count in result.manifest.counts("train").items() if not count]
 
 
 def print_report(result: SplitResult, path: Path) -> None:
@@ -72,13 +81,26 @@ def _report_findings(result: SplitResult) -> None:
     _list("unreadable, left out", [f"{name}: {reason}" for name, reason in result.unreadable], warn)
     _list("classes without photographs, left out", scan.empty_classes, warn)
     _list("links that lead out of the folder, left out", scan.outside_links, warn)
-    _list("groups of copies in different classes: a label is wrong", map(" = ".join, result.conflicting), warn)
-    _list("groups of identical photographs, kept on one side", map(" = ".join, result.exact), note)
-    _list("groups of near copies, kept on one side", map(" ≈ ".join, result.near), note)
+    _list("links that lead nowhere, left out", scan.dead_links, warn)
+    _list("folders that cannot be listed, left out", scan.closed_folders, warn)
+    _list("classes without a photograph in train (--stratify gives each its share)", not_in_train(result), warn)
+    wanted = dict(zip(SPLITS, result.manifest.ratios, strict=True))
+    empty = [split for split in SPLITS if wanted[split] and not any(result.manifest.counts(split).values())]
+    _list("splits without photographs: too few of them, or all are copies", empty, warn)
+    _list("groups of copies on several sides, as the folders have them", _joined(result.across, " = "), warn)
+    _list("groups of copies in different classes: a label is wrong", _joined(result.conflicting, " = "), warn)
+    _list("groups of identical photographs, kept on one side", _joined(result.exact, " = "), note)
+    _list("groups of near copies, kept on one side", _joined(result.near, " ≈ "), note)
     _list("hidden, left out", scan.hidden, note)
     _list("not photographs, left out", scan.other_files, note)
     if imbalance(result) > IMBALANCED:
         warn(f"the largest class has {imbalance(result):.1f} times the photographs of the smallest; see --stratify.")
+
+
+def _joined(groups: Sequence[Sequence[str]], sign: str) -> list[str]:
+    """Return a line a group; a burst of thousands has a short one too."""
+    more = (f" … and {len(group) - SHOWN} more" if len(group) > SHOWN else "" for group in groups)
+    return [sign.join(group[:SHOWN]) + rest for group, rest in zip(groups, more, strict=True)]
 
 
 def _list(what: str, items: Iterable[str], tell: object) -> None:

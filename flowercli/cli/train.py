@@ -88,7 +88,9 @@ def train(
     # Only now torch: a typo is told in a second.
     with needs_extra("train"):
         from flowercli.training import run
-    manifest = _find_or_make_manifest(config)
+    from flowercli.cli.split_found import find_or_make_manifest
+
+    manifest = find_or_make_manifest(config.data, overrides or [])
     _watch(config, manifest, lambda listener: run.train(config, manifest, listener))
 
 
@@ -173,22 +175,3 @@ def _print_config(config: TrainConfig) -> None:
     from flowercli.training.config import as_dict
 
     typer.echo(OmegaConf.to_yaml(OmegaConf.create(as_dict(config))), nl=False)
-
-
-def _find_or_make_manifest(config: TrainConfig) -> Manifest:
-    from flowercli.cli.output import note
-    from flowercli.cli.split import write_split
-    from flowercli.data.make_split import Outliers
-    from flowercli.data.manifest import Manifest, manifest_path
-
-    root = Path(config.data.path)
-    if config.data.manifest is not None:
-        return Manifest.read(Path(config.data.manifest))
-    path = manifest_path(root) if root.is_dir() else None
-    if path is not None and path.is_file():
-        note(f"Split manifest: {path}")
-        return Manifest.read(path)
-    data = config.data
-    others = None if data.outliers is None else Outliers(Path(data.outliers))
-    result, _ = write_split(root, data.ratios, data.split_seed, stratify=data.stratify, outliers=others)
-    return result.manifest

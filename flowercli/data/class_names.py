@@ -7,6 +7,7 @@ single species) and the other names that datasets give its folder. A folder that
 from __future__ import annotations
 
 import csv
+import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -23,8 +24,14 @@ class Flower(NamedTuple):
 
 
 def class_name(folder: str) -> str:
-    """Return the class name that answers use for a class folder."""
+    """Return the class name that answers use for a class folder, the same for ``é`` in one character and in two."""
+    folder = composed(folder)
     return _by_folder().get(folder.replace("-", "_"), folder)
+
+
+def composed(name: str) -> str:
+    """Return a name with ``é`` as one character: some systems write it as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def scientific_name(name: str) -> str | None:

@@ -136,7 +136,7 @@ def _unpack(source: DatasetSource, archive: Fetched, files: Path, target: Path, 
         _move_up(source.arrange(unpacked, files), folder)
         shutil.rmtree(unpacked)
         scan, unreadable = _check(folder, listener)
-        counts = _counts(scan) - Counter(path.split("/")[0] for path, _ in unreadable)
+        counts = _counts(scan) - Counter(scan.class_folder(path) for path, _ in unreadable)
         entry = _entry(source, archive, folder, target)
         # Before the folder gets its name: the index lists only what exists, so there is never one without the other.
         installed.record(entry)
@@ -169,7 +169,7 @@ def _check(folder: Path, listener: DatasetListener) -> tuple[Scan, list[tuple[st
 
 def _counts(scan: Scan) -> Counter[str]:
     """Count the photographs of each class folder."""
-    return Counter(photo.path.split("/")[0] for photo in scan.photos)
+    return Counter(scan.class_folder(photo.path) for photo in scan.photos)
 
 
 def _entry(source: DatasetSource, archive: Fetched, folder: Path, target: Path) -> Installed:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.data import duplicates
+from flowercli.data.class_names import composed
 from flowercli.data.manifest import Entry, Manifest
-from flowercli.data.scan import scan_dataset, scan_outliers
-from flowercli.data.split import keep_groups_together, random_split, split_lengths, stratified_split
+from flowercli.data.parts import check_parts, sides_by_folder
+from flowercli.data.scan import Scan, scan_dataset, scan_outliers
+from flowercli.data.seen import Read, remember
+from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
 from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -17,14 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.data.duplicates import Fingerprint
-    from flowercli.data.scan import Photo, Scan
+    from flowercli.data.scan import Photo
 
 OUTLIER_RATIOS = (0.84, 0.08, 0.08)
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A manifest and what was found: groups are lists of paths, the first being the one that the others follow."""
+    """A manifest and what was found: groups are lists of paths, the first being the one that the others follow.
+
+    ``across`` are groups of copies that stand on several sides, where the sides were given.
+    """
 
     manifest: Manifest
     scan: Scan
@@ -32,6 +38,7 @@ class SplitResult:
     exact: list[list[str]]
     near: list[list[str]]
     conflicting: list[list[str]]
+    across: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,14 @@ class Outliers:
             UsageError: a kind to hold out is not there.
         """
         kinds = {photo.class_name for photo in photos}
-        if unknown := sorted(set(self.held_out) - kinds):
+        held_out = {composed(kind) for kind in self.held_out}
+        if unknown := sorted(held_out - kinds):
             message = f"There is no kind {', '.join(unknown)} of outliers in {self.root}."
             raise UsageError(message, hint=f"There are: {', '.join(sorted(kinds))}")
         drawn: list[str] = []
         for kind, members in itertools.groupby(photo.class_name for photo in photos):
             count = len(list(members))
-            drawn += ["test"] * count if kind in self.held_out else random_split(count, OUTLIER_RATIOS, seed)
+            drawn += ["test"] * count if kind in held_out else random_split(count, OUTLIER_RATIOS, seed)
         return drawn
 
 
@@ -65,6 +73,7 @@ def make_split(
     *,
     stratify: bool = False,
     sides: Mapping[str, str] | None = None,
+    by_folder: bool = False,
     outliers: Outliers | None = None,
     start: Callable[[int], None] = lambda _total: None,
     progress: Callable[[int], None] = lambda _done: None,
@@ -78,34 +87,45 @@ def make_split(
         stratify: keep the classes' proportions in every split.
         sides: the split of each photograph by its path, where that is known already; nothing is drawn then, and of
             copies the first in it decides.
+        by_folder: the dataset is split already, into folders ``train``, ``val`` and ``test``, and stays so; a ``val``
+            that is not there is drawn from ``train``.
         outliers: pictures of no class; they are drawn kind by kind.
         start: called with the number of photographs before they are read.
         progress: called with 1 after each.
 
     Raises:
-        DataError: the folder cannot be used as a dataset.
-        UsageError: the ratios make no sense.
+        DataError: the folder cannot be used as a dataset, or is split already and ``by_folder`` does not say so.
+        UsageError: the ratios make no sense, or there is nothing that ``by_folder`` could go by.
     """
     split_lengths(0, ratios)  # A wrong option is told before minutes of reading.
     scan = scan_dataset(root)
-    others = [] if outliers is None else scan_outliers(outliers.root).photos
-    start(len(scan.photos) + len(others))
-    found = _readable(root, scan.photos, progress)
-    found_others = _readable(outliers.root, others, progress) if outliers is not None else Readable([], [], [])
+    check_parts(scan, by_folder=by_folder)
+    others = Scan(root) if outliers is None else scan_outliers(outliers.root)
+    start(len(scan.photos) + len(others.photos))
+    found, found_others = (_readable(each.root, each.photos, progress) for each in (scan, others))
+    scan.add_left_out(others)
+    if sides is None:  # A folder that is being merged gets another name.
+        remember(root, found.reads)
     photos, prints = found.photos + found_others.photos, found.prints + found_others.prints
     _check_classes(scan, found.photos)
     exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
-    if sides is None:
-        drawn = _assign(found.photos, ratios, seed, stratify=stratify)
+    labels = [photo.class_name for photo in found.photos]
+    if by_folder:
+        parts = [scan.part(photo) for photo in found.photos]
+        drawn = sides_by_folder(scan, labels, parts, together, ratios, seed, stratify=stratify)
+        ratios, moving = shares(drawn), []
+    elif sides is None:
+        drawn, moving = assign(labels, ratios, seed, stratify=stratify), together
     else:
         drawn = [sides[photo.path] for photo in found.photos]
         rank = {path: position for position, path in enumerate(sides)}
         # What was given first decides for its copies: a dataset keeps its split when others are merged into it.
-        together = [sorted(g, key=lambda index: rank.get(photos[index].path, len(rank))) for g in together]
+        moving = together = [sorted(g, key=lambda index: rank.get(photos[index].path, len(rank))) for g in together]
     if outliers is not None:
         drawn += outliers.assign(found_others.photos, seed)
-    entries = _entries(photos, prints, keep_groups_together(drawn, together))
+    drawn = keep_groups_together(drawn, moving)
+    entries = _entries(photos, prints, drawn)
     manifest = Manifest(
         seed=seed,
         ratios=tuple(ratios),
@@ -114,6 +134,7 @@ def make_split(
         class_names=tuple(scan.class_names),
         photos=entries[: len(found.photos)],
         outliers=entries[len(found.photos) :],
+        unreadable=tuple(path for path, _ in found.unreadable),
     )
     return SplitResult(
         manifest,
@@ -122,6 +143,7 @@ def make_split(
         _paths(exact, photos),
         _only_near(near, exact, photos),
         _conflicts(together, photos),
+        _paths([group for group in together if len({drawn[index] for index in group}) > 1], photos),
     )
 
 
@@ -132,18 +154,18 @@ class Readable(NamedTuple):
     prints: list[Fingerprint]
     unreadable: list[tuple[str, str]]
 
+    @property
+    def reads(self) -> dict[str, Read]:
+        """What to know the photographs by."""
+        pairs = zip(self.photos, self.prints, strict=True)
+        return {photo.path: Read(found.stamp, found.sha256) for photo, found in pairs if found.stamp}
+
 
 def _readable(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> Readable:
     pairs = list(zip(photos, duplicates.fingerprint_all(root, photos, progress), strict=True))
     good = [pair for pair in pairs if not pair[1].error]
     unreadable = [(photo.path, found.error) for photo, found in pairs if found.error]
     return Readable([photo for photo, _ in good], [found for _, found in good], unreadable)
-
-
-def _assign(photos: Sequence[Photo], ratios: Sequence[float], seed: int, *, stratify: bool) -> list[str]:
-    if stratify:
-        return stratified_split([photo.class_name for photo in photos], ratios, seed)
-    return random_split(len(photos), ratios, seed)
 
 
 def _entries(photos: Sequence[Photo], prints: Sequence[Fingerprint], assigned: Sequence[str]) -> tuple[Entry, ...]:

@@ -1,22 +1,19 @@
 """The split manifest: which photograph is in which split, read by every later step.
 
-A JSON file beside the class folders, or in the user's data directory where the dataset's folder is
-read-only. It holds each photograph's path, class name, split and sha256.
+A JSON file beside the class folders, or in the user's data directory where nothing can be written there. It holds each
+photograph's path, class name, split and sha256.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from flowercli.atomic import write_text
 from flowercli.data.manifest_file import OtherFormatError, parse
-from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError
-from flowercli.home import data_home
 from flowercli.installation import upgrade
 
 if TYPE_CHECKING:
@@ -49,7 +46,8 @@ class Entry:
 class Manifest:
     """The whole split: how it was made and every photograph in it, in sorted order.
 
-    ``outliers`` are pictures that belong to no class, for a model that learns to refuse.
+    ``outliers`` are pictures that belong to no class, for a model that learns to refuse; ``unreadable`` are the paths
+    of photographs that could not be read, and are in no split.
     """
 
     seed: int
@@ -59,6 +57,7 @@ class Manifest:
     class_names: tuple[str, ...]
     photos: tuple[Entry, ...]
     outliers: tuple[Entry, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def dataset_sha256(self) -> str:
@@ -95,13 +94,17 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of the manifest file, one photograph a line so that versions can be compared."""
-        lists = {"photos": self.photos, "outliers": self.outliers}
+        lists = {
+            "photos": [photo.to_json() for photo in self.photos],
+            "outliers": [photo.to_json() for photo in self.outliers],
+            "unreadable": [json.dumps(path, ensure_ascii=False) for path in self.unreadable],
+        }
         head = {"format_version": FORMAT_VERSION} | {k: v for k, v in vars(self).items() if k not in lists}
         text = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
-        # Without outliers it is the text that it was before there were any, and so has the hash that bundles record.
-        for name, photos in lists.items():
-            lines = ",\n".join(f"    {photo.to_json()}" for photo in photos)
-            text += f',\n  "{name}": [\n{lines}\n  ]' if photos or name == "photos" else ""
+        # Without what came later it is the text that it was before, and so has the hash that bundles record.
+        for name, entries in lists.items():
+            lines = ",\n".join(f"    {entry}" for entry in entries)
+            text += f',\n  "{name}": [\n{lines}\n  ]' if entries or name == "photos" else ""
         return f"{text}\n}}\n"
 
     @classmethod
@@ -121,12 +124,14 @@ class Manifest:
                 class_names=tuple(fields["class_names"]),
                 photos=tuple(Entry(**photo) for photo in fields["photos"]),
                 outliers=tuple(Entry(**photo) for photo in fields.get("outliers", ())),
+                unreadable=tuple(fields.get("unreadable", ())),
             )
         except OtherFormatError as error:
             message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
             raise DataError(message, hint=upgrade()) from error
         except ValueError as error:
-            raise DataError(f"The split manifest {source} is damaged: {error}.", hint="flowers split DIR") from error
+            hint = "Mend it there, or split anew: flowers split DIR"
+            raise DataError(f"The split manifest {source} is damaged: {error}.", hint=hint) from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -151,18 +156,6 @@ def class_indices(photos: Sequence[Entry], class_names: Sequence[str]) -> list[i
     """Return the class index of each photograph in the order of ``class_names``."""
     index = {name: position for position, name in enumerate(class_names)}
     return [index[photo.class_name] for photo in photos]
-
-
-def manifest_path(root: Path) -> Path:
-    """Return where the manifest of a dataset is kept.
-
-    In the dataset's folder, unless its permissions say that nothing is to be written there (also
-    to root, whom the system would let).
-    """
-    if root.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
-        return root / MANIFEST_FILE
-    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
-    return data_home() / "splits" / f"{root.resolve().name}-{key}.json"
 
 
 def missing_photos(photos: Iterable[Entry], root: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowercli import json_text
 from flowercli.data.inside import MAX_NAME_BYTES, leads_outside
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REQUIRED = ("path", "class_name", "split", "sha256")
 OPTIONAL = ("source",)
+HEAD = ("format_version", "seed", "ratios", "stratified", "near_duplicates_checked", "class_names", "photos")
+BETWEEN = re.compile(r"[\s,:]*")
 
 
 class OtherFormatError(Exception):
@@ -32,38 +34,79 @@ def parse(text: str, version: int) -> dict[str, Any]:
     fields = json_text.loads(text)
     if not isinstance(fields, dict):
         raise ValueError("it is no object")  # noqa: TRY004  (one kind of error for all that a file may hold)
-    if fields.get("format_version") != version:
-        raise OtherFormatError(_shown(fields.get("format_version")))
-    for wrong in _wrong(fields):
-        raise ValueError(wrong)
+    if isinstance(other := fields.get("format_version", version), int) and other != version:
+        raise OtherFormatError(_shown(other))
+    for name, place, why in _wrong(fields):
+        at = "" if place is None else f"[{place}]"
+        raise ValueError(f"line {_line(text, name, place)}: {name}{at}{why}")
     return fields
 
 
-def _wrong(fields: dict[str, Any]) -> Iterator[str]:
+class Wrong(NamedTuple):
+    """What is wrong with a field, or with an entry of its list, in words that go behind its name."""
+
+    field: str
+    place: int | None
+    why: str
+
+
+def _wrong(fields: dict[str, Any]) -> Iterator[Wrong]:
     """Yield what is wrong, the first thing first."""
-    for name, kind in {"seed": int, "stratified": bool, "near_duplicates_checked": bool}.items():
-        if not isinstance(fields.get(name), kind):
-            yield f"{name} is {_shown(fields.get(name))}"
-    ratios, names = fields.get("ratios"), fields.get("class_names")
-    if not isinstance(ratios, list) or not all(_is_share(ratio) for ratio in ratios):
-        yield f"ratios is {_shown(ratios)}"
+    yield from (Wrong(name, None, " is missing") for name in HEAD if name not in fields)
+    for name, kind in {"format_version": int, "seed": int, "stratified": bool, "near_duplicates_checked": bool}.items():
+        if type(fields[name]) is not kind:
+            yield Wrong(name, None, f" is {_shown(fields[name])}")
+    ratios, names = fields["ratios"], fields["class_names"]
+    if not isinstance(ratios, list) or len(ratios) != len(SPLITS) or not all(_is_share(ratio) for ratio in ratios):
+        yield Wrong("ratios", None, f" is {_shown(ratios)}")
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names) or not names:
-        yield "class_names is no list of different names"
+        yield Wrong("class_names", None, " is no list of different names")
         return
-    for place, name in enumerate(names):
-        if why := _bad_name(name):
-            yield f"class_names[{place}]{why}"
-    yield from _wrong_entries("photos", fields.get("photos"), names)
+    yield from (Wrong("class_names", place, why) for place, name in enumerate(names) if (why := _bad_name(name)))
+    yield from _wrong_entries("photos", fields["photos"], names)
     yield from _wrong_entries("outliers", fields.get("outliers", []), None)
+    unreadable = fields.get("unreadable", [])
+    if not isinstance(unreadable, list) or not all(isinstance(path, str) for path in unreadable):
+        yield Wrong("unreadable", None, " is no list of paths")
 
 
-def _wrong_entries(list_name: str, entries: Any, names: list[str] | None) -> Iterator[str]:
+def _wrong_entries(list_name: str, entries: Any, names: list[str] | None) -> Iterator[Wrong]:
     if not isinstance(entries, list):
-        yield f"{list_name} is no list"
+        yield Wrong(list_name, None, " is no list")
         return
     known = None if names is None else frozenset(names)
+    paths: dict[str, int] = {}
     for place, entry in enumerate(entries):
-        yield from (f"{list_name}[{place}]{why}" for why in _wrong_entry(entry, known))
+        yield from (Wrong(list_name, place, why) for why in _wrong_entry(entry, known))
+        if (first := paths.setdefault(entry["path"], place)) != place:
+            yield Wrong(list_name, place, f".path is that of {list_name}[{first}] too: {_shown(entry['path'])}")
+
+
+def _line(text: str, name: str, place: int | None) -> int:
+    """Return in which line of a manifest, which is JSON, a field is, or an entry of its list; 1 if it is not there."""
+    decode, at = json.JSONDecoder().raw_decode, text.index("{") + 1
+    while text[at := _skip(text, at)] != "}":
+        start = at
+        key, at = decode(text, at)
+        value = _skip(text, at)
+        if key == name:
+            return text.count("\n", 0, start if place is None else _start_of(text, value, place)) + 1
+        _, at = decode(text, value)
+    return 1
+
+
+def _start_of(text: str, at: int, place: int) -> int:
+    """Return where an entry of the list that begins at ``at`` begins."""
+    at += 1
+    for _ in range(place):
+        _, at = json.JSONDecoder().raw_decode(text, _skip(text, at))
+    return _skip(text, at)
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where what is between two values of JSON ends."""
+    found = BETWEEN.match(text, at)
+    return at if found is None else found.end()
 
 
 def _wrong_entry(entry: Any, class_names: Container[str] | None) -> Iterator[str]:

@@ -5,6 +5,8 @@ A model trained on one of the datasets has then seen no test photograph of the m
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -13,9 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder
+from flowercli.data.class_names import class_name, composed
+from flowercli.data.inside import MAX_NAME_BYTES
 from flowercli.data.make_split import SplitResult, make_split
-from flowercli.data.manifest import manifest_path
-from flowercli.data.split import SPLITS
+from flowercli.data.places import manifest_path
+from flowercli.data.scan import MIN_CLASSES
+from flowercli.data.split import shares
 from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +50,8 @@ class MergeResult:
 
 def name_sources(datasets: Sequence[tuple[Path, Manifest]]) -> list[Source]:
     """Name each dataset after its folder, numbered where two folders have the same name."""
-    names = [root.resolve().name for root, _ in datasets]
+    # What begins with a dot is hidden from a scan, the merged dataset's too.
+    names = [root.resolve().name.lstrip(".") or "dataset" for root, _ in datasets]
     seen: Counter[str] = Counter()
     sources = []
     for (root, manifest), name in zip(datasets, names, strict=True):
@@ -76,32 +82,34 @@ def merge(
         progress: called with 1 after each.
 
     Raises:
-        UsageError: ``output`` exists, or no dataset has one of ``class_names``.
+        UsageError: ``output`` exists, no dataset has one of ``class_names``, or there is one class only.
         DataError: a photograph of a manifest is missing, or the result cannot be used as a dataset.
     """
     if output.exists():
         raise UsageError(f"{output} exists already.", hint="Choose another folder: --output DIR")
-    _check_class_names(sources, class_names)
+    kept = _check_class_names(sources, class_names)
     repeated: list[str] = []
     sides: dict[str, str] = {}
     origins: dict[str, str] = {}
     hashes: dict[str, str] = {}
+    taken: set[str] = set()
     with new_folder(output) as folder:
         seen: set[tuple[str, str]] = set()
         for source in sources:
             for photo in source.manifest.photos:
-                if class_names and photo.class_name not in class_names:
+                name = class_name(photo.class_name)
+                if name not in kept:
                     continue
-                if (photo.class_name, photo.sha256) in seen:
+                if (name, photo.sha256) in seen:
                     repeated.append(f"{source.name}/{photo.path}")
                     continue
-                seen.add((photo.class_name, photo.sha256))
-                path = _free_name(source.name, photo, sides)
+                seen.add((name, photo.sha256))
+                path = _free_name(f"{name}/{source.name}", photo, taken)
                 _link(source.root / photo.path, folder / path)
                 sides[path], origins[path], hashes[path] = photo.split, source.name, photo.sha256
         first = sources[0].manifest
         how: dict[str, Any] = {"sides": sides, "outliers": outliers, "start": start, "progress": progress}
-        result = make_split(folder, _shares(sides), first.seed, **how)
+        result = make_split(folder, shares(sides.values()), first.seed, **how)
         _check_contents(result.manifest, hashes)
         photos = tuple(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)
         manifest = replace(result.manifest, photos=photos)
@@ -119,23 +127,47 @@ def _check_contents(merged: Manifest, hashes: dict[str, str]) -> None:
         raise DataError(message, hint="Split what is there now: flowers split DIR")
 
 
-def _check_class_names(sources: Sequence[Source], class_names: Collection[str]) -> None:
-    known = sorted({name for source in sources for name in source.manifest.class_names})
-    unknown = sorted(set(class_names) - set(known))
-    if unknown:
-        message = f"No dataset has the class {', '.join(unknown)}."
-        raise UsageError(message, hint=f"There are: {', '.join(known)}")
+def _check_class_names(sources: Sequence[Source], class_names: Collection[str]) -> set[str]:
+    """Return the classes that the merged dataset will have.
+
+    Raises:
+        UsageError: no dataset has one that is asked for, or there is one only.
+    """
+    known = {class_name(photo.class_name) for source in sources for photo in source.manifest.photos}
+    wanted = {composed(name) for name in class_names}
+    hint = f"There are: {', '.join(sorted(known))}"
+    if unknown := sorted(wanted - known):
+        raise UsageError(f"No dataset has the class {', '.join(unknown)}.", hint=hint)
+    kept = known & wanted if wanted else known
+    if len(kept) < MIN_CLASSES:
+        message = f"The merged dataset would have one class only, '{', '.join(kept)}': there is nothing to tell apart."
+        raise UsageError(message, hint=f"{hint}. Keep two: --class NAME --class NAME; or name another dataset.")
+    return kept
 
 
-def _free_name(source: str, photo: Entry, taken: Collection[str]) -> str:
-    """Return ``CLASS/SOURCE-FILE``; subfolders of the class become part of the file's name."""
-    inside = PurePosixPath(photo.path.partition("/")[2].replace("/", "-"))
-    path = f"{photo.class_name}/{source}-{inside}"
-    number = 2
-    while path in taken:
-        path = f"{photo.class_name}/{source}-{inside.stem}-{number}{inside.suffix}"
-        number += 1
+def _free_name(start: str, photo: Entry, taken: set[str]) -> str:
+    """Return ``CLASS/SOURCE-FILE``, and take it; subfolders of the class become part of the file's name.
+
+    Names that differ in case only, or in how a system writes ``é``, are one name on some systems.
+    """
+    inside = PurePosixPath(photo.path.partition("/")[2].replace("/", "-") or photo.path)
+    for number in itertools.count(1):
+        suffix = inside.suffix if number == 1 else f"-{number}{inside.suffix}"
+        path = shortened(f"{start}-{inside.stem}", suffix)
+        if (folded := composed(path).casefold()) not in taken:
+            break
+    taken.add(folded)
     return path
+
+
+def shortened(path: str, suffix: str) -> str:
+    """Return a path with a suffix whose last name no file system finds too long; a hash stands for what is cut off."""
+    folder, _, name = path.rpartition("/")
+    if len(os.fsencode(name + suffix)) > MAX_NAME_BYTES:
+        digest = "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+        room = MAX_NAME_BYTES - len(os.fsencode(digest + suffix))
+        name = os.fsencode(name)[:room].decode(errors="ignore") + digest
+    return f"{folder}/{name}{suffix}"
 
 
 def _link(source: Path, target: Path) -> None:
@@ -148,8 +180,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(real, target)
     except OSError:
         shutil.copy2(real, target)
-
-
-def _shares(sides: dict[str, str]) -> list[float]:
-    counts = Counter(sides.values())
-    return [counts[split] / max(len(sides), 1) for split in SPLITS]

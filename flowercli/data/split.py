@@ -9,7 +9,7 @@ generator. A test holds the result to torch's.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 SPLITS = ("train", "val", "test")
 DEFAULT_RATIOS = (0.9, 0.05, 0.05)
@@ -71,6 +71,17 @@ def stratified_split(labels: Sequence[str], ratios: Sequence[float], seed: int) 
         for index, name in zip(members[label], parts, strict=True):
             assigned[index] = name
     return assigned
+
+
+def assign(labels: Sequence[str], ratios: Sequence[float], seed: int, *, stratify: bool) -> list[str]:
+    """Split items with these labels, with or without regard to these."""
+    return stratified_split(labels, ratios, seed) if stratify else random_split(len(labels), ratios, seed)
+
+
+def shares(sides: Collection[str]) -> tuple[float, ...]:
+    """Return the ratios that a split has."""
+    counts = Counter(sides)
+    return tuple(counts[split] / max(len(sides), 1) for split in SPLITS)
 
 
 def keep_groups_together(assigned: Sequence[str], groups: Sequence[Sequence[int]]) -> list[str]:

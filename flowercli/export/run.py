@@ -82,10 +82,12 @@ def export(
 
     Raises:
         ExportError: an export differs too much from torch. Nothing is written.
-        DataError: the photographs of the bundle cannot be found.
+        DataError: the photographs of the bundle cannot be found, or were edited.
     """
     with scratch_folder("export") as folder:
         found = bundle_data(bundle, data)
+        for split in ("val", "train") if "int8" in formats else ("val",):
+            found.check_unchanged(split)
         if TRT in formats and ONNX_FP16 not in bundle.section["files"]:
             formats = {*formats, "fp16"}
         checks, source = _make_files(bundle, formats, folder, found, max_drop, say)

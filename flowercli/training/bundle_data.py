@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, Bundle
+from flowercli.data.changes import changed, split_command
 from flowercli.data.manifest import Manifest, missing_photos
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
@@ -80,19 +81,27 @@ class BundleData:
             raise UsageError(message, hint="Fetch or train it again.")
 
     def check_unchanged(self, split: str) -> None:
-        """Compare the photographs of a split with the hashes of the manifest.
+        """Compare the photographs of a split with the hashes of the manifest; those that look untouched are not read.
 
         Raises:
             DataError: one of them is not the photograph that the bundle knows.
         """
-        paths = [(self.root / photo.path, photo.sha256) for photo in self.photos(split)]
-        paths += [(self.outliers_root / outlier.path, outlier.sha256) for outlier in self.outliers(split)]
-        for path, sha256 in paths:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
-                message = f"{path} is not the photograph that the bundle's manifest lists."
-                raise DataError(message, hint="Point --data at the dataset that the model was trained on.")
+        outliers = self.outliers(split)
+        for root, entries in (
+            (self.root, self.photos(split)),
+            (self.outliers_root if outliers else self.root, outliers),
+        ):
+            if edited := changed(root, entries).edited:
+                message = f"{len(edited)} of the {len(entries)} photographs of '{split}' in {root} were edited"
+                message += f" since the model was trained ({edited[0]}{', …' if len(edited) > 1 else ''})."
+                raise DataError(message, hint=self._after_edits())
+
+    def _after_edits(self) -> str:
+        again = split_command(self.root, self.manifest, self.outliers_at)
+        return (
+            "Put them back as they were, or say where an unchanged copy is: --data DIR\n"
+            f"Or train anew on what is there now: {again}, then flowers train --data {shlex.quote(str(self.root))}"
+        )
 
 
 def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None) -> BundleData:

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from flowercli.allocator import keep_freed_memory
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
-from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
 from flowercli.training.data_workers import is_lost_worker
@@ -27,6 +26,7 @@ from flowercli.training.model import PixelClassifier, create_backbone, load_bund
 from flowercli.training.predict import Outputs, predict_outliers, predict_photos
 from flowercli.training.randomness import seed_all
 from flowercli.training.reference import add_validation
+from flowercli.training.run_data import check_photos, outliers_root
 from flowercli.training.run_folder import BEST, RunFolder
 from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
@@ -61,7 +61,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
         TrainingError: the loss is no longer a number, the memory is too small, the disk full, or a data worker killed.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
     """
-    _check_photos(config, manifest)
+    check_photos(config, manifest, listener.say)
     model, cfg = _new_model(config, manifest)
     setup = Setup.make(config, manifest, model, listener)
     return _finish(RunFolder.create(config, manifest, cfg), setup, listener)
@@ -78,7 +78,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     if run.target.exists():  # Killed after the last moment that mattered.
         run.discard()
         return _result(Bundle.load(run.target))
-    _check_photos(run.config, run.manifest)
+    check_photos(run.config, run.manifest, listener.say)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
     backbone = create_backbone(blank.model, len(run.manifest.class_names))
@@ -105,7 +105,7 @@ class Setup:
         counts = list(manifest.counts("train").values())
         if manifest.outliers:
             outliers = manifest.outliers_of("train")
-            photos = photos.and_outliers(_outliers_root(config), outliers, len(counts))
+            photos = photos.and_outliers(outliers_root(config), outliers, len(counts))
             counts.append(len(outliers))
         sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
         augmented = AugmentedPhotos(photos, training_transform(config.augment, model.spec))
@@ -181,7 +181,7 @@ def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:
     """Learn from photographs of all classes, and from outliers, how sure the model is that it knows."""
     model = fitted.model
     outliers = manifest.outliers_of("val")
-    others = predict_outliers(model, _outliers_root(config), outliers).answers if outliers else None
+    others = predict_outliers(model, outliers_root(config), outliers).answers if outliers else None
     photos = representative(manifest.of_split("train"))
     seen = predict_photos(model, Path(config.data.path), photos, manifest.class_names)
     return Known.fit(model.none_logit, fitted.val.answers, others, Typical.fit(seen.logits, seen.targets))
@@ -193,33 +193,6 @@ def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelCla
         message = f"The train split has {len(photos)} photographs, fewer than one batch of {config.batch_size}."
         raise DataError(message, hint=f"flowers train --batch-size {max(2, len(photos) // 2)} …")
     return PhotoDataset.of(Path(config.data.path), photos, manifest.class_names, model.spec)
-
-
-def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
-    root = Path(config.data.path)
-    if bool(manifest.outliers) != (config.data.outliers is not None):
-        raise _outliers_differ(config)
-    missing = missing_photos((photo for photo in manifest.photos if photo.split != "test"), root)
-    if manifest.outliers and not missing:
-        root = _outliers_root(config)
-        missing = missing_photos((photo for photo in manifest.outliers if photo.split != "test"), root)
-    if missing:
-        message = f"{len(missing)} photographs of the split manifest are no longer in {root} ({missing[0]}, …)."
-        raise DataError(message, hint=f"Split what is there now: flowers split {config.data.path}")
-
-
-def _outliers_root(config: TrainConfig) -> Path:
-    assert config.data.outliers is not None  # Checked before the run began.
-    return Path(config.data.outliers)
-
-
-def _outliers_differ(config: TrainConfig) -> DataError:
-    path = config.data.path
-    if config.data.outliers is None:
-        message = "The split manifest lists outliers, and nothing says where they are."
-        return DataError(message, hint=f"flowers train --data {path} --outliers DIR")
-    message = "The split manifest was made without outliers."
-    return DataError(message, hint=f"flowers split {path} --outliers {config.data.outliers}")
 
 
 def _load_teacher(name: str, manifest: Manifest) -> PixelClassifier:

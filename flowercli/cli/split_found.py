@@ -1,0 +1,79 @@
+"""Which split ``flowers train`` goes by: the manifest that is there, or a new one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowercli.cli.output import note
+from flowercli.cli.split import write_split
+from flowercli.data.changes import split_command
+from flowercli.data.make_split import Outliers
+from flowercli.data.manifest import Manifest
+from flowercli.data.places import find_manifest
+from flowercli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from flowercli.training.schema import DataConfig
+
+
+def find_or_make_manifest(data: DataConfig, overrides: Sequence[str]) -> Manifest:
+    """Return the split of a dataset.
+
+    Args:
+        data: where it is, and how to split it where it is not split yet.
+        overrides: what was typed: options for a split that is there already must be those that it was made with.
+
+    Raises:
+        UsageError: they are not.
+    """
+    root = Path(data.path)
+    outliers = None if data.outliers is None else Path(data.outliers)
+    if data.manifest is not None:
+        path: Path | None = Path(data.manifest)
+    elif (path := find_manifest(root) if root.is_dir() else None) is not None:
+        note(f"Split manifest: {path}")
+    if path is None:
+        others = None if outliers is None else Outliers(outliers)
+        return write_split(root, data.ratios, data.split_seed, stratify=data.stratify, outliers=others)[0].manifest
+    manifest = Manifest.read(path)
+    _refuse_contradictions(data, {override.lstrip("+").partition("=")[0] for override in overrides}, manifest, path)
+    return manifest
+
+
+def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: Manifest, path: Path) -> None:
+    options: dict[str, tuple[str, Any]] = {
+        "data.ratios": ("ratios", tuple(data.ratios)),
+        "data.split_seed": ("seed", data.split_seed),
+        "data.stratify": ("stratified", data.stratify),
+    }
+    other = {key: value for key, (name, value) in options.items() if not _same(value, getattr(manifest, name))}
+    contradicted = [key for key in other if key in typed]
+    if not contradicted:
+        return
+    said = ", ".join(f"{key}={_listed(other[key])}" for key in contradicted)
+    wanted = replace(manifest, **dict(options[key] for key in contradicted))
+    again = split_command(Path(data.path), wanted, None if data.outliers is None else Path(data.outliers))
+    message = f"The split manifest {path} was made with other options than {said}: {_how(manifest)}."
+    raise UsageError(message, hint=f"Leave out {', '.join(contradicted)}. Or split anew: {again}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, tuple):
+        return bool(one == other)
+    return len(one) == len(other) and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(one, other, strict=True))
+
+
+def _how(manifest: Manifest) -> str:
+    return f"ratios {_listed(manifest.ratios)}, seed {manifest.seed}, {'' if manifest.stratified else 'not '}stratified"
+
+
+def _listed(value: Any) -> str:
+    """Return a value as it would be typed."""
+    if isinstance(value, tuple):
+        return f"[{','.join(f'{ratio:.6g}' for ratio in value)}]"
+    return str(value).lower()

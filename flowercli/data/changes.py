@@ -1,0 +1,97 @@
+"""What became of the photographs of a split manifest since it was made: which were added, removed, edited."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowercli.data.class_names import composed
+from flowercli.data.scan import parts_of, scan_dataset
+from flowercli.data.seen import sha256_of
+from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
+from flowercli.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from flowercli.data.manifest import Entry, Manifest
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The paths of what is there and not listed, listed and not there, or there with other content."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.edited)
+
+    def __add__(self, other: Changes) -> Changes:
+        """Return both."""
+        return Changes(self.added + other.added, self.removed + other.removed, self.edited + other.edited)
+
+    def below(self, root: Path) -> Changes:
+        """Return the same with the folder before each path."""
+        return Changes(
+            *(tuple(f"{root}/{path}" for path in paths) for paths in (self.added, self.removed, self.edited))
+        )
+
+    def __str__(self) -> str:
+        """Return the numbers, each with an example."""
+        named = {"added": self.added, "removed": self.removed, "edited": self.edited}
+        told = ", ".join(
+            f"{len(paths)} {what} ({paths[0]}{', …' if len(paths) > 1 else ''})"
+            for what, paths in named.items()
+            if paths
+        )
+        both = set(map(composed, self.added)) & set(map(composed, self.removed))
+        return f"{told}; {len(both)} of these have their names in another Unicode form only" if both else told
+
+
+def changed(root: Path, entries: Sequence[Entry]) -> Changes:
+    """Compare listed photographs with what is below ``root``; those that look untouched are not read."""
+    found = list(zip(entries, sha256_of(root, [entry.path for entry in entries]), strict=True))
+    return Changes(
+        removed=tuple(entry.path for entry, sha256 in found if sha256 is None),
+        edited=tuple(entry.path for entry, sha256 in found if sha256 not in {None, entry.sha256}),
+    )
+
+
+def added(root: Path, manifest: Manifest) -> Changes:
+    """Find the photographs below ``root`` that a manifest does not list; those that it could not read are no news."""
+    listed = {photo.path for photo in manifest.photos} | set(manifest.unreadable)
+    try:
+        there = scan_dataset(root).photos
+    except DataError:  # With what it lacks, told elsewhere, it is no dataset any more.
+        return Changes()
+    return Changes(added=tuple(photo.path for photo in there if photo.path not in listed))
+
+
+def split_command(root: Path, manifest: Manifest, outliers: Path | None) -> str:
+    """Return the command that splits a dataset anew in the way in which a manifest was made."""
+    if any(photo.source for photo in manifest.photos):
+        return "flowers merge DIR… --output NEW   (it was merged: merge its datasets again)"
+    words = ["flowers", "split", str(root)]
+    if parts_of({photo.path.partition("/")[0] for photo in manifest.photos}):
+        words.append("--by-folder")
+    elif manifest.ratios != DEFAULT_RATIOS:
+        words += ["--ratios", ",".join(f"{ratio:g}" for ratio in manifest.ratios)]
+    words += ["--seed", str(manifest.seed)] if manifest.seed != DEFAULT_SEED else []
+    words += ["--stratify"] if manifest.stratified else []
+    words += ["--outliers", str(outliers)] if manifest.outliers and outliers is not None else []
+    for kind in held_out(manifest) if outliers is not None else []:
+        words += ["--hold-out", kind]
+    return shlex.join(words)
+
+
+def held_out(manifest: Manifest) -> list[str]:
+    """Return the kinds of outliers that are for testing alone; of others, three are enough to have one in training."""
+    sides: dict[str, list[str]] = defaultdict(list)
+    for outlier in manifest.outliers:
+        sides[outlier.class_name].append(outlier.split)
+    return [kind for kind, splits in sides.items() if set(splits) == {"test"} and len(splits) >= len(SPLITS)]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and what is no number, which every range of Typer's lets pass; an option's ``callback``."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("not a finite number.")
+    return value
+
 
 Device = Annotated[
     str | None,

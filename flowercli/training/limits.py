@@ -64,7 +64,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
 class Numbers(NamedTuple):
     """What a list of numbers must be: so many, each within inclusive bounds, rising, or adding up to one."""
 
-    count: int
+    length: int
     low: float
     high: float
     rising: bool = False
@@ -139,7 +139,7 @@ def _range_text(low: float, high: float | None) -> str:
 
 
 def _fits(values: list[float], wanted: Numbers) -> bool:
-    if len(values) != wanted.count or not all(_within(value, wanted.low, wanted.high) for value in values):
+    if len(values) != wanted.length or not all(_within(value, wanted.low, wanted.high) for value in values):
         return False
     if wanted.shares and not math.isclose(sum(values), 1, abs_tol=1e-6):
         return False
@@ -148,7 +148,7 @@ def _fits(values: list[float], wanted: Numbers) -> bool:
 
 def _list_text(wanted: Numbers) -> str:
     more = ", the smaller one first" if wanted.rising else ", together 1" if wanted.shares else ""
-    return f"{wanted.count} numbers from {wanted.low:g} to {wanted.high:g}{more}"
+    return f"{wanted.length} numbers from {wanted.low:g} to {wanted.high:g}{more}"
 
 
 def _is_folder_name(name: str) -> bool:

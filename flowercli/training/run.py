@@ -15,6 +15,7 @@ from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
+from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import make_repeatable
@@ -57,6 +58,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
 
     Raises:
         DataError: photographs of the manifest are missing or cannot be read, or a split is too small.
+        ConfigError: the architecture does not take what is wanted of it.
         WeightsError: the pretrained weights cannot be had.
         TrainingError: the loss is no longer a number, the memory is too small, the disk full, or a data worker killed.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
@@ -121,6 +123,7 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
     backbone = create_backbone(config.model, len(manifest.class_names))
     cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))
     model = PixelClassifier(backbone, cfg, refuses=bool(manifest.outliers))
+    try_out(model, config)
     if (earlier := trained_before(config.model)) is not None:
         model.take_over(load_bundle_model(earlier), earlier.class_names, list(manifest.class_names))
     return model, cfg

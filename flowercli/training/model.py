@@ -18,6 +18,7 @@ from flowercli.shown import one_line
 from flowercli.training.architecture import SHOWN
 from flowercli.training.heads import copy_classes, head_of, keep_classes, reset_head
 from flowercli.training.known import Known, Line, NoneLogit
+from flowercli.training.threads import honour_limits
 from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def load_bundle_model(bundle: Bundle) -> PixelClassifier:
     Raises:
         BundleError: the weights are missing, altered or damaged, or do not fit what the bundle says of them.
     """
+    honour_limits()
     PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)  # Refused before the network is built.
     none = known_of(bundle).none
     backbone = from_bundle(bundle)

@@ -113,7 +113,7 @@ class TrainConfig:
     seed: int
     device: str
     precision: str
-    num_workers: int
+    num_workers: int | None
     validate_every: int
     patience: int
     ema_decay: float

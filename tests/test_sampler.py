@@ -9,9 +9,9 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from sklearn.utils.class_weight import compute_class_weight
 
+from flowercli.training.limits import CHOICES
 from flowercli.training.losses import balanced_weights
 from flowercli.training.sampler import ORDERS, EpochSampler, balanced
-from flowercli.training.schema import CHOICES
 
 
 def test_class_weights_are_those_of_scikit_learn():

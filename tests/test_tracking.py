@@ -333,8 +333,9 @@ def test_served_model_stands_alone_and_refuses_in_short(tmp_path, run):
     texts = {"###": "not_base64", "aGVsbG8=": "not_an_image", long: "too_large", "": "empty"}
     answers = model.predict(pd.DataFrame({"image": list(texts)}))
     assert [answer["error"]["code"] for answer in answers] == list(texts.values())
-    with pytest.raises(mlflow.MlflowException, match="at most 256"):
-        model.predict(pd.DataFrame({"image": [""] * 257}))
+    many = model.predict(pd.DataFrame({"image": [""] * 1000}))  # Of a table, not of a request.
+    assert [answer["error"]["code"] for answer in many] == ["empty"] * 1000
+    assert model.predict(pd.DataFrame({"image": pd.Series([], dtype=str)})) == []
     with pytest.raises(mlflow.MlflowException, match="top_k"):
         predict(model, pictures[:1], top_k=-1)
 

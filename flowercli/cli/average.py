@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.options import finite
+
 
 def average(
     bundles: Annotated[
@@ -17,7 +19,10 @@ def average(
     accept: Annotated[
         float | None,
         typer.Option(
-            min=0.5, max=1, help="Share of right validation answers not to reject; that of the first run by default."
+            callback=finite,
+            min=0.5,
+            max=1,
+            help="Share of right validation answers not to reject; that of the first run by default.",
         ),
     ] = None,
 ) -> None:

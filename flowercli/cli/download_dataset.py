@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercli.cli.options import finite
+
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.get_dataset import Dataset
@@ -35,7 +37,9 @@ def dataset(
         typer.Option("--output", "-o", metavar="DIR", help="Folder to make; by default in the data directory."),
     ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Failures in a row that end it.")] = 5,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of silence after which a try has failed.")] = 20,
+    timeout: Annotated[
+        float, typer.Option(callback=finite, min=0.1, help="Seconds of silence after which a try has failed.")
+    ] = 20,
     json_output: Annotated[bool, typer.Option("--json", help="Print a JSON summary instead of the path.")] = False,
 ) -> None:
     """Download a dataset, verify it and print its folder.

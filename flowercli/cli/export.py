@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.options import finite
+
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.export.run import ExportResult
@@ -35,7 +37,10 @@ def export(
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Points of validation accuracy that an export may lose; by default 0.5, or one photograph."),
+        typer.Option(
+            callback=finite,
+            help="Points of validation accuracy that an export may lose; by default 0.5, or one photograph.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Add the files to a copy of the bundle, made there.")

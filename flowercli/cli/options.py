@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,13 @@ class Format(StrEnum):
     TSV = "tsv"
     CSV = "csv"
     JSON = "json"
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and what is no number, which every range of Typer's lets pass; an option's ``callback``."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("not a finite number.")
+    return value
 
 
 Device = Annotated[

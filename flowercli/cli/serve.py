@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.loading import keep_numpy_to_one_thread
-from flowercli.cli.options import AllowHost, AnswerLog, AnswerLogRows, Device, Only
+from flowercli.cli.options import AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -62,16 +62,23 @@ def serve(
     log: AnswerLog = None,
     log_max_rows: AnswerLogRows = MAX_ROWS,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Seconds that requests under way are given at the end.")
+        float,
+        typer.Option(
+            callback=finite, min=0, metavar="SECONDS", help="Seconds that requests under way are given at the end."
+        ),
     ] = 30,
     max_body: Annotated[
-        float, typer.Option(min=0.001, metavar="MIB", help="MiB of a request.", rich_help_panel=LIMITS)
+        float, typer.Option(callback=finite, min=0.001, metavar="MIB", help="MiB of a request.", rich_help_panel=LIMITS)
     ] = 32,
     max_held: Annotated[
-        float, typer.Option(min=0.001, metavar="MIB", help="MiB of all requests under way.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            callback=finite, min=0.001, metavar="MIB", help="MiB of all requests under way.", rich_help_panel=LIMITS
+        ),
     ] = 256,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.01, metavar="N", help="Megapixels of a picture.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(callback=finite, min=0.01, metavar="N", help="Megapixels of a picture.", rich_help_panel=LIMITS),
     ] = 50,
     max_images: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pictures of a request.", rich_help_panel=LIMITS)
@@ -80,12 +87,19 @@ def serve(
         int, typer.Option(min=1, metavar="N", help="Pictures that wait.", rich_help_panel=LIMITS)
     ] = 64,
     max_wait: Annotated[
-        float, typer.Option(min=0.01, metavar="SECONDS", help="Seconds that one waits.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            callback=finite, min=0.01, metavar="SECONDS", help="Seconds that one waits.", rich_help_panel=LIMITS
+        ),
     ] = 5,
     upload_seconds: Annotated[
         float,
         typer.Option(
-            min=0.1, metavar="SECONDS", help="Seconds that a request may take to arrive.", rich_help_panel=LIMITS
+            callback=finite,
+            min=0.1,
+            metavar="SECONDS",
+            help="Seconds that a request may take to arrive.",
+            rich_help_panel=LIMITS,
         ),
     ] = 30,
     max_connections: Annotated[

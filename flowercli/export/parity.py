@@ -16,7 +16,7 @@ from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
 from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -70,13 +70,15 @@ def reference(pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], ans
     return Reference(pixels, targets, probabilities)
 
 
-def check_batches(name: str, exported: Answer, source: Answer, pixels: npt.NDArray[np.uint8]) -> None:
+def check_batches(
+    name: str, exported: Answer, source: Answer, pixels: npt.NDArray[np.uint8], sizes: Sequence[int] = BATCH_SIZES
+) -> None:
     """Compare all outputs at several batch sizes.
 
     Raises:
         ExportError: they differ by more than fp32 arithmetic does.
     """
-    for size in BATCH_SIZES:
+    for size in sizes:
         batch = np.resize(pixels, (size, *pixels.shape[1:]))
         for output, ours, theirs in zip(OUTPUTS, exported(batch), source(batch), strict=True):
             # Probabilities and 'known' are at most 1; embeddings are compared relative to their own size.

@@ -23,6 +23,8 @@ from flowercli.serving.parent import end_with_parent
 MODEL_VARIABLE = "__pyfunc_model_path__"
 # The names that the server answers to, as JSON.
 HOSTS_VARIABLE = "FLOWERS_MLFLOW_HOSTS"
+# Of one request; the pixels of a picture are limited where it is decoded.
+MAX_PICTURES = 256
 
 
 def create() -> Gate:
@@ -42,8 +44,6 @@ def create() -> Gate:
 def _create(path: Path) -> Gate:
     import_mlflow()
     from mlflow.pyfunc import scoring_server
-
-    from flowercli.serving.mlflow_model import MAX_PICTURES
 
     model = _load(path)
     # The first picture takes longer: no client has to wait for it.

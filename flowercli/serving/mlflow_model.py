@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     Waiting = tuple[object, Future[dict[str, Any]]]
 
 COLUMN = "image"
-# Of one request; the pixels of a picture are limited where it is decoded.
-MAX_PICTURES = 256
 # What a browser's FileReader puts before the base64 text of a file.
 DATA_PREFIX = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
 
@@ -58,15 +56,14 @@ class FlowersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow h
 
         Args:
             context: MLflow's, unused.
-            model_input: a data frame with the column ``image``: the base64 text of a JPEG, PNG or other file.
+            model_input: a data frame with the column ``image``, the base64 text of a JPEG, PNG or other file, and any
+                number of rows: how many come in one request is for the server to limit.
             params: ``top_k``, the number of classes in ``all_predictions``, five by default; 0 for all.
 
         Raises:
-            MlflowException: with the code of a bad request: too many pictures, or a ``top_k`` below 0.
+            MlflowException: with the code of a bad request: a ``top_k`` below 0.
         """
         top_k = _top_k(params or {})
-        if len(model_input) > MAX_PICTURES:
-            raise _bad_request(f"{len(model_input)} pictures in one request: at most {MAX_PICTURES}.")
         answers: list[Future[dict[str, Any]]] = [Future() for _ in model_input[COLUMN]]
         waiting = deque(zip(model_input[COLUMN], answers, strict=True))
         for _ in range(min(len(waiting), available_cores())):

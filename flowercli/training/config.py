@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flowercli.errors import ConfigError
-from flowercli.training.schema import CHOICES, RANGES, TrainConfig, known_keys
+from flowercli.training.limits import out_of_range
+from flowercli.training.schema import TrainConfig, known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
         config = _compose(overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise _combined([*_mistakes_one_by_one(overrides)] or [_explain(error)]) from error
-    if problems := list(_out_of_range(config)):
+    if problems := list(_wrong_values(config)):
         raise _combined(problems)
     return config
 
@@ -62,7 +63,7 @@ def _mistakes_one_by_one(overrides: Sequence[str]) -> Iterator[str]:
     """Explain every override that is wrong by itself; Hydra stops at the first."""
     for override in overrides:
         try:
-            yield from _out_of_range(_compose([override]))
+            yield from _wrong_values(_compose([override]))
         except (HydraException, OmegaConfBaseException) as error:
             yield _explain(error)
 
@@ -96,7 +97,7 @@ def config_from_dict(recorded: dict[str, Any]) -> TrainConfig:
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
     assert isinstance(config, TrainConfig)
-    if problems := list(_out_of_range(config)):
+    if problems := list(_wrong_values(config)):
         raise ValueError(problems[0])
     return config
 
@@ -114,24 +115,15 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _out_of_range(config: TrainConfig) -> Iterator[str]:
-    flat = DictConfig(as_dict(config))
-    for key, options in CHOICES.items():
-        if (value := OmegaConf.select(flat, key)) not in options:
-            yield f"{key}={value}: choose one of {', '.join(options)}"
-    for key, (low, high) in RANGES.items():
-        value = OmegaConf.select(flat, key)
-        if value is not None and not _within(value, low, high):
-            yield f"{key}={value}: {_range_text(low, high)}"
+def _wrong_values(config: TrainConfig) -> Iterator[str]:
+    return out_of_range(_by_dotted_key(as_dict(config)))
 
 
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    # Written so that NaN is outside every range.
-    return (low is None or value >= low) and (high is None or value <= high) and value == value  # noqa: PLR0124
-
-
-def _range_text(low: float | None, high: float | None) -> str:
-    return f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+def _by_dotted_key(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _explain(error: Exception) -> str:

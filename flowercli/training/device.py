@@ -8,6 +8,7 @@ from accelerate.state import AcceleratorState
 
 from flowercli.errors import DeviceError
 from flowercli.inference.cpu import BF16_FLAGS, cpu_flags
+from flowercli.training.threads import honour_limits
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -20,6 +21,7 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     Raises:
         DeviceError: a device was asked for by name and is not there.
     """
+    honour_limits()
     kind = resolve_device(device)
     mixed = resolve_precision(precision, kind)
     # It keeps one state a process; a second run in it may want another precision.

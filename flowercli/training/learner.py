@@ -17,6 +17,7 @@ from flowercli.training.learner_state import check_state
 from flowercli.training.losses import TrainingLoss, ask_teachers
 from flowercli.training.mixing import Mixer
 from flowercli.training.optim import make_optimizer, make_schedule
+from flowercli.training.pointwise import avoid_strided_pointwise
 from flowercli.training.randomness import STEP, derive_seed, seed_all
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Learner:
         self.accelerator = make_accelerator(config.device, config.precision)
         for network in (model, *teachers):
             network.to(self.device).to(memory_format=torch.channels_last)
-        if self.device.type == "cpu" and self.accelerator.mixed_precision == "bf16":
-            speed_up_depthwise(model)
+        if self.device.type == "cpu":
+            avoid_strided_pointwise(model)
+            if self.accelerator.mixed_precision == "bf16":
+                speed_up_depthwise(model)
         self.config, self.model, self.teachers, self.say = config, model, teachers, say
         self.steps_per_epoch = steps_per_epoch
         self.mixer = Mixer(config.augment, config.loss.label_smoothing, len(class_counts))

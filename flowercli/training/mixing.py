@@ -31,8 +31,11 @@ class Batch:
         return len(self.pixels)
 
     def parts(self, size: int) -> list[Batch]:
-        """Return the batch in parts of about equal size, none larger than ``size``."""
-        count = -(-len(self) // size)
+        """Return the batch in parts of about equal size, none larger than ``size``, and none of one picture.
+
+        Batch normalisation needs two: an odd batch in parts of two has one of three.
+        """
+        count = max(1, min(-(-len(self) // size), len(self) // 2))
         indices = [None] * count if self.class_indices is None else self.class_indices.tensor_split(count)
         columns = zip(self.pixels.tensor_split(count), self.soft_targets.tensor_split(count), indices, strict=True)
         return [Batch(*column) for column in columns]

@@ -14,7 +14,11 @@ from flowercli.description import read_config
 from flowercli.errors import BundleError, WeightsError
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
+from flowercli.shown import one_line
+from flowercli.training.architecture import SHOWN
+from flowercli.training.heads import copy_classes, head_of, keep_classes, reset_head
 from flowercli.training.known import Known, Line, NoneLogit
+from flowercli.training.threads import honour_limits
 from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
 
 if TYPE_CHECKING:
@@ -58,9 +62,8 @@ class PixelClassifier(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """The head: the linear layer from embedding to logits."""
-        head: nn.Module = self.backbone.get_classifier()
-        return head
+        """The head: a linear layer from embedding to logits, or whatever the architecture has instead of one."""
+        return head_of(self.backbone)
 
     def new_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that did not come from the pretrained weights."""
@@ -104,19 +107,13 @@ class PixelClassifier(nn.Module):
         """
         shared = [name for name in ours if name in theirs]
         here, there = [ours.index(name) for name in shared], [theirs.index(name) for name in shared]
-        layers = dict(earlier.classifier.named_parameters())
-        with torch.no_grad():
-            for name, parameter in self.classifier.named_parameters():
-                parameter[here] = layers[name][there]
+        copy_classes(self.backbone, earlier.backbone, here, there)
         if self.none is not None and earlier.none is not None:
             self.none.load_state_dict(earlier.none.state_dict())
 
     def keep_classes(self, indices: list[int]) -> None:
         """Answer with the logits of these classes alone, in this order, as a teacher of fewer classes does."""
-        head = self.classifier
-        for name, parameter in list(head.named_parameters()):  # A linear layer's weight [C, D] and bias [C].
-            setattr(head, name, nn.Parameter(parameter.detach()[indices]))
-        self.backbone.num_classes = len(indices)
+        keep_classes(self.backbone, indices)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Classify a batch.
@@ -141,7 +138,9 @@ class PixelClassifier(nn.Module):
         """Return logits ``[N, C]`` and embedding ``[N, D]`` of normalised pixels, whatever their order in memory."""
         features = self.backbone.forward_features(normalised)
         embedding = self.backbone.forward_head(features, pre_logits=True)
-        return self.classifier(embedding), embedding
+        head = self.classifier
+        # What is more than a linear layer may have to see more than the embedding, and the architecture knows how.
+        return head(embedding) if isinstance(head, nn.Linear) else self.backbone.forward_head(features), embedding
 
 
 def first_stages(backbone: Any, count: int) -> set[str]:
@@ -158,20 +157,32 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
     Raises:
         WeightsError: the name is unknown to timm, or the weights cannot be had.
     """
-    drops = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
-    architecture = config.name.partition(".")[0]
+    _require_known(config)
+    if config.weights is not None:
+        backbone = from_path(Path(config.weights).expanduser(), config, num_classes)
+    elif config.pretrained and (weights := downloaded_weights(config.name)) is not None:
+        backbone = from_path(weights, config, num_classes)
+    else:
+        backbone = from_hub(config, num_classes)
+    reset_head(head_of(backbone))
+    return backbone
+
+
+def _require_known(config: ModelConfig) -> None:
+    """Raise WeightsError where timm has no such architecture, or no such weights for it."""
+    architecture, _, tag = config.name.partition(".")
     if architecture not in timm.list_models():
         near = timm.list_models(f"*{architecture[:6]}*")[:5]
-        message = f"timm has no model '{config.name}'."
+        message = f"timm has no model '{one_line(config.name[:SHOWN])}'."
         raise WeightsError(message, hint=f"Similar names: {', '.join(near)}" if near else None)
-    if config.weights is not None:
-        backbone = from_path(Path(config.weights).expanduser(), config.name, num_classes, drops)
-    elif config.pretrained and (weights := downloaded_weights(config.name)) is not None:
-        backbone = from_path(weights, config.name, num_classes, drops)
-    else:
-        backbone = from_hub(config, num_classes, drops)
-    reset_head(backbone.get_classifier())
-    return backbone
+    try:
+        timm.models.get_pretrained_cfg(config.name)
+    except RuntimeError as error:
+        message = f"timm knows no weights '{one_line(tag[:SHOWN])}' of {architecture}."
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*"))
+        raise WeightsError(
+            message, hint=f"It knows {known}." if known else f"flowers train --model {architecture} …"
+        ) from error
 
 
 def trained_before(config: ModelConfig) -> Bundle | None:
@@ -188,19 +199,6 @@ def trained_before(config: ModelConfig) -> Bundle | None:
     return Bundle.load(folder) if ours else None
 
 
-def reset_head(head: nn.Module) -> None:
-    """Start the new classifier near zero, so that training starts from even odds.
-
-    timm's own start for the EfficientNet family is uniform within 1/sqrt(classes), meant for a thousand of
-    them: with five, the first logits are about ±3, and what it takes to unlearn them damages the backbone.
-    """
-    for layer in head.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
 def downloaded_weights(name: str) -> Path | None:
     """Return the weights of a timm model that ``flowers download backbone`` fetched, or ``None``."""
     # A name without a tag means timm's choice of weights, which its own address on the Hub spells out.
@@ -215,6 +213,7 @@ def load_bundle_model(bundle: Bundle) -> PixelClassifier:
     Raises:
         BundleError: the weights are missing, altered or damaged, or do not fit what the bundle says of them.
     """
+    honour_limits()
     PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)  # Refused before the network is built.
     none = known_of(bundle).none
     backbone = from_bundle(bundle)
@@ -250,7 +249,7 @@ def _embedding_size(bundle: Bundle) -> int:
 def resolved_cfg(backbone: Any, config: ModelConfig, num_classes: int) -> dict[str, Any]:
     """Return the ``pretrained_cfg`` of the new bundle: what the model says, overridden by the configuration."""
     said: dict[str, Any] = backbone.pretrained_cfg
-    cfg = {key: said[key] for key in CONFIG_FIELDS if said.get(key) is not None}
+    cfg = {key: said[key] for key in CONFIG_FIELDS if said.get(key) not in (None, False)}
     size = config.image_size
     if size is not None:
         cfg["input_size"] = (3, size, size)

@@ -14,7 +14,15 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
-from flowercli.training.data_workers import is_lost_worker
+from flowercli.training.architecture import try_out
+from flowercli.training.data_workers import (
+    MORE_OF_IT,
+    SHARED_MEMORY,
+    is_lost_worker,
+    shared_memory_left,
+    workers_to_start,
+    workers_with_room,
+)
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import make_repeatable
 from flowercli.training.interrupt import stop_request
@@ -57,6 +65,7 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
 
     Raises:
         DataError: photographs of the manifest are missing or cannot be read, or a split is too small.
+        ConfigError: the architecture does not take what is wanted of it.
         WeightsError: the pretrained weights cannot be had.
         TrainingError: the loss is no longer a number, the memory is too small, the disk full, or a data worker killed.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
@@ -109,11 +118,23 @@ class Setup:
             counts.append(len(outliers))
         sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
         augmented = AugmentedPhotos(photos, training_transform(config.augment, model.spec))
+        workers = _workers(config, model, listener)
         train = PhotoLoader(
-            augmented, config.batch_size, workers=config.num_workers, sampler=sampler, keep_workers=True
+            augmented, config.batch_size, workers=workers, sampler=sampler, keep_workers=True, say=listener.say
         )
         learner = Learner(config, model, teachers, counts, sampler.steps, listener.say)
         return cls(learner, train, sampler, PhotoLoader(_photos(config, manifest, "val", model), config.batch_size))
+
+
+def _workers(config: TrainConfig, model: PixelClassifier, listener: Listener) -> int:
+    """Return how many processes decode, as many as the shared memory holds batches of."""
+    wanted = workers_to_start(config.num_workers)
+    height, width = model.input_size if config.augment.image_size is None else (config.augment.image_size,) * 2
+    workers = workers_with_room(wanted, config.batch_size * 3 * height * width)
+    if workers < wanted:
+        left = f"{SHARED_MEMORY} has {shared_memory_left() // 2**20} MiB left"
+        listener.say(f"{left}: {workers} processes decode, not {wanted}. {MORE_OF_IT}")
+    return workers
 
 
 def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier, dict[str, Any]]:
@@ -121,6 +142,7 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
     backbone = create_backbone(config.model, len(manifest.class_names))
     cfg = resolved_cfg(backbone, config.model, len(manifest.class_names))
     model = PixelClassifier(backbone, cfg, refuses=bool(manifest.outliers))
+    try_out(model, config)
     if (earlier := trained_before(config.model)) is not None:
         model.take_over(load_bundle_model(earlier), earlier.class_names, list(manifest.class_names))
     return model, cfg

@@ -27,8 +27,8 @@ from flowercli.data.manifest import Manifest
 from flowercli.description import read_plain_file
 from flowercli.errors import BundleError, TrainingError, UsageError
 from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.training.architecture import first_line
 from flowercli.training.config import as_dict, config_from_dict
-from flowercli.training.weights import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -113,7 +113,7 @@ class TrainConfig:
     seed: int
     device: str
     precision: str
-    num_workers: int
+    num_workers: int | None
     validate_every: int
     patience: int
     ema_decay: float
@@ -123,56 +123,6 @@ class TrainConfig:
     output: str
     name: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
-
-
-CHOICES = {
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "fp32", "bf16", "fp16"),
-    "data.sampler": ("shuffle", "balanced", "square_root", "three_quarters"),
-    "loss.class_weights": ("none", "balanced"),
-    "loss.contrastive": ("none", "contrastive", "supcon", "triplet"),
-    "optim.name": ("adam", "adamw", "sgd"),
-    "tracking.name": ("mlflow", "none"),
-}
-# Inclusive bounds; None is open.
-RANGES: dict[str, tuple[float | None, float | None]] = {
-    "epochs": (1, None),
-    "batch_size": (2, None),
-    "micro_batch": (2, None),
-    "checkpoint_minutes": (0, None),
-    "num_workers": (0, None),
-    "validate_every": (1, None),
-    "patience": (0, None),
-    "ema_decay": (0, 0.99999),
-    "accept": (0.5, 1),
-    "seed": (0, 2**32 - 1),
-    "model.image_size": (32, 2048),
-    "model.crop_pct": (0.1, 1),
-    "model.drop_rate": (0, 0.95),
-    "model.drop_path_rate": (0, 0.95),
-    "loss.label_smoothing": (0, 0.9),
-    "loss.contrastive_weight": (0, None),
-    "loss.projection_size": (2, None),
-    "loss.temperature": (1e-3, None),
-    "optim.lr": (1e-9, 10),
-    "optim.head_lr_scale": (0, None),
-    "optim.weight_decay": (0, None),
-    "optim.warmup_epochs": (0, None),
-    "optim.freeze_epochs": (0, None),
-    "optim.freeze_stages": (0, None),
-    "optim.min_lr_scale": (0, 1),
-    "optim.clip_grad_norm": (0, None),
-    "augment.image_size": (32, 2048),
-    "augment.horizontal_flip": (0, 1),
-    "augment.vertical_flip": (0, 1),
-    "augment.color_jitter": (0, 1),
-    "augment.disguise": (0, 1),
-    "augment.mixup": (0, None),
-    "augment.cutmix": (0, None),
-    "augment.mix_probability": (0, 1),
-    "distill.weight": (0, 1),
-    "distill.temperature": (1e-3, None),
-}
 
 
 def known_keys(cls: type = TrainConfig, prefix: str = "") -> list[str]:

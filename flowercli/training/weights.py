@@ -8,11 +8,12 @@ import timm
 
 from flowercli.bundle import CONFIG, WEIGHTS
 from flowercli.description import read_config
-from flowercli.errors import BundleError, WeightsError
+from flowercli.errors import BundleError, ConfigError, WeightsError
 from flowercli.hub.client import log_nothing
 from flowercli.hub.snapshot import require_repository
 from flowercli.installation import install
 from flowercli.shown import one_line
+from flowercli.training.architecture import SHOWN, build, first_line, sized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.training.schema import ModelConfig
 
-CONFIG_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "first_conv", "classifier")
-# Of a name, or of what went wrong, that others wrote.
-SHOWN = 200
+CONFIG_FIELDS = (
+    "input_size",
+    "fixed_input_size",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "mean",
+    "std",
+    "first_conv",
+    "classifier",
+)
 
 
 def repository(name: str) -> str | None:
@@ -55,18 +64,24 @@ def from_bundle(bundle: Bundle) -> Any:
         raise BundleError(message, hint="Fetch it again, or train it anew.") from error
 
 
-def from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> Any:
+def from_hub(config: ModelConfig, num_classes: int) -> Any:
     """Create a timm model, with the weights that its name stands for where these are wanted.
 
     Raises:
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be had, or do not fit.
+        ConfigError: the architecture does not take what is wanted of it.
     """
     log_nothing()
     try:
         if config.pretrained and (repo_id := repository(config.name)):
             require_repository(repo_id, unless_cached=("model.safetensors", "pytorch_model.bin"))
-        return timm.create_model(config.name, pretrained=config.pretrained, num_classes=num_classes, **drops)
+        return _build(config.name, config, num_classes, pretrained=config.pretrained)
+    except ConfigError:
+        raise
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
+        _require_buildable(config, num_classes)
+        if _is_misfit(error):
+            raise _misfit(f"The ImageNet weights of {config.name}", config, error) from error
         message = f"The ImageNet weights of {config.name} cannot be had: {first_line(error)}"
         hint = (
             "With them in a folder: model.weights=PATH. Without them: model.pretrained=false. "
@@ -75,27 +90,57 @@ def from_hub(config: ModelConfig, num_classes: int, drops: dict[str, float]) -> 
         raise WeightsError(message, hint=hint) from error
 
 
-def from_path(path: Path, name: str, num_classes: int, drops: dict[str, float]) -> Any:
+def from_path(path: Path, config: ModelConfig, num_classes: int) -> Any:
     """Create a timm model with the weights of a folder or a file.
 
     Raises:
         WeightsError: there are none, or they do not fit.
+        ConfigError: the architecture does not take what is wanted of it.
     """
     if not path.exists():
         raise WeightsError(f"There are no weights at {path}.", hint="model.weights takes a folder or a file.")
     try:
         if path.is_dir():
-            _check_architecture(path, name)
-            return timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=num_classes, **drops)
-        overlay = {"file": str(path), "hf_hub_id": None}
-        return timm.create_model(
-            name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=overlay, **drops
-        )
-    except WeightsError:
+            _check_architecture(path, config.name)
+            return _build(f"local-dir:{path}", config, num_classes, pretrained=True)
+        return _build(config.name, config, num_classes, pretrained=True, file=str(path), hf_hub_id=None)
+    except (WeightsError, ConfigError):
         raise
     except Exception as error:  # Damaged files raise whatever their parser does.
-        message = f"The weights at {path} do not fit {name}: {first_line(error)}"
-        raise WeightsError(message, hint="Choose the model they belong to: model=NAME or model.name=NAME") from error
+        _require_buildable(config, num_classes)
+        raise _misfit(f"The weights at {path}", config, error) from error
+
+
+def _build(source: str, config: ModelConfig, num_classes: int, *, pretrained: bool, **cfg: Any) -> Any:
+    drops = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
+    overlay = sized(config.name, config.image_size) | cfg
+    return build(
+        source, config.name, drops, pretrained=pretrained, num_classes=num_classes, pretrained_cfg_overlay=overlay
+    )
+
+
+def _require_buildable(config: ModelConfig, num_classes: int) -> None:
+    """Raise ConfigError where a network without weights cannot be built either: then they are not the reason."""
+    try:
+        _build(config.name, config, num_classes, pretrained=False)
+    except ConfigError:
+        raise
+    except Exception as error:  # Asserts, shapes, arithmetic: whatever an architecture stumbles over.
+        size = "" if config.image_size is None else f" for pictures of {config.image_size} pixels"
+        hint = "Choose another: flowers train --model NAME …" if not size else "flowers train model.image_size=null …"
+        raise ConfigError(f"{config.name} cannot be built{size}: {first_line(error)}", hint=hint) from error
+
+
+def _is_misfit(error: Exception) -> bool:
+    """Whether weights were there, and are of other shapes or names than the network's."""
+    return isinstance(error, RuntimeError) and "state_dict" in str(error)
+
+
+def _misfit(what: str, config: ModelConfig, error: Exception) -> WeightsError:
+    size = "" if config.image_size is None else f" at {config.image_size} pixels"
+    message = f"{what} do not fit {config.name}{size}: {first_line(error)}"
+    hint = "Choose the model they belong to: model=NAME or model.name=NAME" if not size else "model.image_size=null"
+    return WeightsError(message, hint=hint)
 
 
 def _check_architecture(folder: Path, name: str) -> None:
@@ -103,12 +148,3 @@ def _check_architecture(folder: Path, name: str) -> None:
     if architecture != name.partition(".")[0]:
         message = f"The weights in {folder} are of {architecture}, not of {name}."
         raise WeightsError(message, hint=f"flowers train model.name={architecture} model.weights={folder} …")
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of others says, short and as it may be shown."""
-    if isinstance(error, KeyError):
-        return one_line(f"{error} is missing"[:SHOWN])
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # torch says in the first what it was about, and in the second what is wrong.
-    return one_line(" ".join(lines[: 2 if lines[0].endswith(":") else 1])[:SHOWN])

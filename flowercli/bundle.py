@@ -127,7 +127,7 @@ class Bundle:
         return name in self.section["files"] and (self.path / name).is_file()
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the bundle after checking its size and sha256.
+        """Return the path of a file of the bundle after checking its size and sha256; of the card, that it is there.
 
         Raises:
             BundleError: the bundle does not list the file, or the file is missing or altered.
@@ -138,8 +138,16 @@ class Bundle:
         if listed is None:
             raise BundleError(f"The bundle {self.path} has no {name}.", hint=_hint_to_make(name, self))
         path = self.path / name
-        _check_file(path, listed)
+        _check_file(path, listed, hashed=name != CARD)
         return path
+
+    @property
+    def card_is_corrected(self) -> bool:
+        """Whether people changed the model card since it was written, or wrote it themselves: it stays theirs then."""
+        if self.is_lone_onnx or not (self.path / CARD).is_file():
+            return False
+        written: dict[str, Any] = self.section["files"].get(CARD, {})
+        return bool(written.get("sha256") != describe(self.path / CARD)["sha256"])
 
     def verify(self) -> None:
         """Check every listed file.
@@ -207,9 +215,11 @@ def _with_section(bundle: Bundle, **section: Any) -> Bundle:
     return Bundle(bundle.path, config)
 
 
-def _check_file(path: Path, listed: Mapping[str, Any]) -> None:
+def _check_file(path: Path, listed: Mapping[str, Any], *, hashed: bool) -> None:
     if not path.is_file():
         raise BundleError(f"The bundle {path.parent} is incomplete: {path.name} is missing.")
+    if not hashed:  # People correct it.
+        return
     found = describe(path)
     if found["size"] != listed["size"] or found["sha256"] != listed["sha256"]:
         message = f"{path} is not the file the bundle lists: size {found['size']} and sha256 {found['sha256'][:12]}…"

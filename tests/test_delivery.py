@@ -149,6 +149,18 @@ def test_folder_holds_what_it_says(delivery, run):
     assert answer["predicted_class"] == "tulip"
 
 
+def test_a_card_that_people_corrected_is_delivered(tmp_path, run):
+    bundle = Path(shutil.copytree(load_model("flowers5").path, tmp_path / "bundle"))
+    card = (bundle / "README.md").read_text().replace("license: mit", "license: cc-by-4.0")
+    (bundle / "README.md").write_text(card + "Ask Ada about it.\n")
+    assert run("export", bundle, "--delivery", tmp_path / "out").code == 0
+    delivered = (tmp_path / "out" / "README.md").read_text()
+    assert delivered.startswith(card + "Ask Ada about it.\n")
+    assert "python classify.py PICTURE" in delivered
+    Bundle.load(tmp_path / "out").verify()
+    assert run("classify", SAMPLES / "tulip.jpg", "--model", bundle).code == 0
+
+
 def test_no_path_of_this_machine_is_delivered(own_bundle, dataset, tmp_path, run):
     result = run("export", own_bundle, "--delivery", tmp_path / "out", "--max-drop", 20, "--json")
     assert result.code == 0, result.err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
 from flowercli.description_fields import missing_fields, wrong_fields
-from flowercli.errors import BundleError
+from flowercli.errors import UPGRADE, BundleError
 from flowercli.graph_file import check_file
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def check(config: dict[str, Any], path: Path) -> None:
     version = section.get("format_version")
     if version != FORMAT_VERSION:
         message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."
-        raise BundleError(message, hint="pip install --upgrade flowercli")
+        raise BundleError(message, hint=UPGRADE)
     if missing := missing_fields(config, section):
         raise BundleError(f"The description in {path} is incomplete: {', '.join(missing)} missing.")
     for wrong in wrong_fields(config, section):

@@ -19,6 +19,8 @@ EXIT_BAD_INPUT = 3
 EXIT_MISSING_EXTRA = 4
 EXIT_DRIFT = 5
 EXIT_INTERRUPTED = 130
+# What to type where a file is of a newer version than this program.
+UPGRADE = "pipx upgrade flowercli   (or: pip install --upgrade flowercli)"
 
 
 class FlowersError(Exception):

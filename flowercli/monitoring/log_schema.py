@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from flowercli.errors import LogError
+from flowercli.errors import UPGRADE, LogError
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
     if version != VERSION:
         message = f"{path} has log format {version}; this version knows format {VERSION}."
         new = f"Start a new log: flowers classify PICTURES --log {path.with_stem(path.stem + '-new')}"
-        raise LogError(message, hint=new if version < VERSION else "pip install --upgrade flowercli, or log elsewhere.")
+        raise LogError(message, hint=new if version < VERSION else f"{UPGRADE}, or log elsewhere.")
     # A trigger, a view, a computed column: each may run for ever.
     if entries - STATISTICS != ENTRIES:
         raise LogError(f"{path} is no log of answers: a log has two tables, as made.", hint="Choose another file.")

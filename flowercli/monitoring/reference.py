@@ -16,7 +16,7 @@ import numpy as np
 
 from flowercli.atomic import write_bytes
 from flowercli.bundle import REFERENCE
-from flowercli.errors import BundleError
+from flowercli.errors import UPGRADE, BundleError
 from flowercli.monitoring.features import Sample
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Reference:
         if (version := _version(arrays["version"])) != VERSION:
             message = f"The reference of {bundle.path} has format {version}; this version reads {VERSION}."
             older = f"flowers reference {bundle.path}"
-            raise BundleError(message, hint=older if version < VERSION else "pip install --upgrade flowercli")
+            raise BundleError(message, hint=older if version < VERSION else UPGRADE)
         sample = Sample.of({name: arrays[name] for name in STORED})
         index = sample.class_index
         if {values.shape for values in vars(sample).values()} != {(index.size,)}:

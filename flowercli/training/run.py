@@ -78,6 +78,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     if run.target.exists():  # Killed after the last moment that mattered.
         run.discard()
         return _result(Bundle.load(run.target))
+    run.check_places()
     _check_photos(run.config, run.manifest)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
@@ -142,7 +143,7 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
 
 @contextmanager
 def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    resume = f"flowers train --resume {run.path}"
+    resume = run.how_to_go_on
     try:
         yield
     except KeyboardInterrupt as error:

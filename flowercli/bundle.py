@@ -9,10 +9,10 @@ every moment: a killed process leaves the old file, or none, never half of one.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from flowercli import json_text
 from flowercli.atomic import replace_file, write_text
 from flowercli.description import FORMAT_VERSION, check, parse, read_config, read_metadata
 from flowercli.errors import BundleError
@@ -206,7 +206,7 @@ def without_local_paths(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Return JSON as it is written everywhere in the project: indented, UTF-8, one newline at the end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json_text.dumps(value, indent=2) + "\n"
 
 
 def _with_section(bundle: Bundle, **section: Any) -> Bundle:

@@ -71,7 +71,8 @@ def serve(
         float, typer.Option(min=0.001, metavar="MIB", help="MiB of all requests under way.", rich_help_panel=LIMITS)
     ] = 256,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.01, metavar="N", help="Megapixels of a picture.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(min=0.01, metavar="N", help="Megapixels of a picture, as it is decoded.", rich_help_panel=LIMITS),
     ] = 50,
     max_images: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pictures of a request.", rich_help_panel=LIMITS)

@@ -16,6 +16,7 @@ from flowercli import json_text
 from flowercli.atomic import replace_file, write_text
 from flowercli.description import FORMAT_VERSION, check, parse, read_config, read_metadata
 from flowercli.errors import BundleError
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -233,5 +234,5 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
     if name == REFERENCE:
-        return f"flowers reference {bundle.path} --data DIR"
-    return option and f"flowers export {bundle.path} {option}"
+        return f"flowers reference {in_shell(bundle.path)} --data DIR"
+    return option and f"flowers export {in_shell(bundle.path)} {option}"

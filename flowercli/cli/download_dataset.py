@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercli.shown import in_shell
+
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.get_dataset import Dataset
@@ -86,7 +88,7 @@ def _report(result: Dataset) -> None:
     if result.expected not in (None, total):
         warn(f"It should have {result.expected} photographs.")
     known = result.entry.path if result.entry.where else result.entry.name
-    note(f"Next: flowers split {known}")
+    note(f"Next: flowers split {in_shell(known)}")
 
 
 def _summary(result: Dataset) -> dict[str, Any]:

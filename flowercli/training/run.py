@@ -15,6 +15,7 @@ from flowercli.bundle import Bundle
 from flowercli.data.manifest import missing_photos
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
+from flowercli.shown import in_shell
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import make_repeatable
@@ -149,7 +150,8 @@ def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise TrainingInterrupted("Interrupted. Everything is saved.", hint=f"Go on with: {resume}") from error
     except UnreadablePhotoError as error:
-        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: flowers split {run.config.data.path}"
+        anew = f"flowers split {in_shell(run.config.data.path)}"
+        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: {anew}"
         raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."
@@ -206,7 +208,7 @@ def _check_photos(config: TrainConfig, manifest: Manifest) -> None:
         missing = missing_photos((photo for photo in manifest.outliers if photo.split != "test"), root)
     if missing:
         message = f"{len(missing)} photographs of the split manifest are no longer in {root} ({missing[0]}, …)."
-        raise DataError(message, hint=f"Split what is there now: flowers split {config.data.path}")
+        raise DataError(message, hint=f"Split what is there now: flowers split {in_shell(config.data.path)}")
 
 
 def _outliers_root(config: TrainConfig) -> Path:
@@ -218,9 +220,9 @@ def _outliers_differ(config: TrainConfig) -> DataError:
     path = config.data.path
     if config.data.outliers is None:
         message = "The split manifest lists outliers, and nothing says where they are."
-        return DataError(message, hint=f"flowers train --data {path} --outliers DIR")
+        return DataError(message, hint=f"flowers train --data {in_shell(path)} --outliers DIR")
     message = "The split manifest was made without outliers."
-    return DataError(message, hint=f"flowers split {path} --outliers {config.data.outliers}")
+    return DataError(message, hint=f"flowers split {in_shell(path)} --outliers {in_shell(config.data.outliers)}")
 
 
 def _load_teacher(name: str, manifest: Manifest) -> PixelClassifier:

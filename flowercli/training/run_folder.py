@@ -29,6 +29,7 @@ from flowercli.description import read_plain_file
 from flowercli.errors import BundleError, DataError, TrainingError, UsageError
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.models import load_model
+from flowercli.shown import in_shell
 from flowercli.training.bundle_data import BundleData
 from flowercli.training.config import as_dict, config_from_dict
 from flowercli.training.weights import first_line
@@ -85,7 +86,7 @@ class RunFolder:
         folder = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
         if not (folder / RUN_FILE).is_file():
             if (path / "config.json").is_file():
-                raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {path}")
+                raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {in_shell(path)}")
             raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
         try:
             recorded = json_text.loads(read_plain_file(folder / RUN_FILE))

@@ -9,13 +9,14 @@ every moment: a killed process leaves the old file, or none, never half of one.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from flowercli import json_text
 from flowercli.atomic import replace_file, write_text
 from flowercli.description import FORMAT_VERSION, check, parse, read_config, read_metadata
 from flowercli.errors import BundleError
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +128,7 @@ class Bundle:
         return name in self.section["files"] and (self.path / name).is_file()
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the bundle after checking its size and sha256.
+        """Return the path of a file of the bundle after checking its size and sha256; of the card, that it is there.
 
         Raises:
             BundleError: the bundle does not list the file, or the file is missing or altered.
@@ -138,8 +139,16 @@ class Bundle:
         if listed is None:
             raise BundleError(f"The bundle {self.path} has no {name}.", hint=_hint_to_make(name, self))
         path = self.path / name
-        _check_file(path, listed)
+        _check_file(path, listed, hashed=name != CARD)
         return path
+
+    @property
+    def card_is_corrected(self) -> bool:
+        """Whether people changed the model card since it was written, or wrote it themselves: it stays theirs then."""
+        if self.is_lone_onnx or not (self.path / CARD).is_file():
+            return False
+        written: dict[str, Any] = self.section["files"].get(CARD, {})
+        return bool(written.get("sha256") != describe(self.path / CARD)["sha256"])
 
     def verify(self) -> None:
         """Check every listed file.
@@ -198,7 +207,7 @@ def without_local_paths(value: Any) -> Any:
 
 def to_json(value: Any) -> str:
     """Return JSON as it is written everywhere in the project: indented, UTF-8, one newline at the end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json_text.dumps(value, indent=2) + "\n"
 
 
 def _with_section(bundle: Bundle, **section: Any) -> Bundle:
@@ -207,9 +216,11 @@ def _with_section(bundle: Bundle, **section: Any) -> Bundle:
     return Bundle(bundle.path, config)
 
 
-def _check_file(path: Path, listed: Mapping[str, Any]) -> None:
+def _check_file(path: Path, listed: Mapping[str, Any], *, hashed: bool) -> None:
     if not path.is_file():
         raise BundleError(f"The bundle {path.parent} is incomplete: {path.name} is missing.")
+    if not hashed:  # People correct it.
+        return
     found = describe(path)
     if found["size"] != listed["size"] or found["sha256"] != listed["sha256"]:
         message = f"{path} is not the file the bundle lists: size {found['size']} and sha256 {found['sha256'][:12]}…"
@@ -223,5 +234,5 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
     if name == REFERENCE:
-        return f"flowers reference {bundle.path} --data DIR"
-    return option and f"flowers export {bundle.path} {option}"
+        return f"flowers reference {in_shell(bundle.path)} --data DIR"
+    return option and f"flowers export {in_shell(bundle.path)} {option}"

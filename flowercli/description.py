@@ -12,6 +12,7 @@ from flowercli import json_text
 from flowercli.description_fields import missing_fields, wrong_fields
 from flowercli.errors import BundleError
 from flowercli.graph_file import check_file
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +123,7 @@ def check(config: dict[str, Any], path: Path) -> None:
     section = config.get("flowers")
     if not isinstance(section, dict):
         message = f"{path} is a timm model, not a flowers bundle: its {ONNX_METADATA_KEY} has no 'flowers' section."
-        raise BundleError(message, hint=f"Fine-tune it: flowers train --data DIR model.weights={path}")
+        raise BundleError(message, hint=f"Fine-tune it: flowers train --data DIR model.weights={in_shell(path)}")
     version = section.get("format_version")
     if version != FORMAT_VERSION:
         message = f"{path} has bundle format {version}; this version reads format {FORMAT_VERSION}."

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flowercli.shown import in_shell
+
 PACKAGE = "flowercli"
 # What these programs write into the environments that they make.
 PIPX, UV_TOOL = "pipx_metadata.json", "uv-receipt.toml"
@@ -36,18 +38,18 @@ def add_extra(extra: str) -> str:
 def upgrade() -> str:
     """Return the command that installs a newer version."""
     origin = _origin()
-    before = f"git -C {_quoted(origin.folder)} pull && " if origin.folder else ""
+    before = f"git -C {in_shell(origin.folder)} pull && " if origin.folder else ""
     if _has(PIPX):
         return f"{before}pipx upgrade {PACKAGE}"
     if _has(UV_TOOL):
         return f"{before}uv tool upgrade {PACKAGE}"
     editable = "-e " if origin.editable else ""
-    return f"{before}{_pip('install')} --upgrade {editable}{_quoted(origin.folder) if origin.folder else PACKAGE}"
+    return f"{before}{_pip('install')} --upgrade {editable}{in_shell(origin.folder) if origin.folder else PACKAGE}"
 
 
 def install(*arguments: str) -> str:
     """Return the command that installs packages, given as pip takes them, into the environment of this program."""
-    return " ".join([_pip("install"), *map(_quoted, arguments)])
+    return " ".join([_pip("install"), *map(in_shell, arguments)])
 
 
 def uninstall(*packages: str) -> str:
@@ -62,7 +64,7 @@ def _pip(verb: str) -> str:
     import importlib.util
 
     if _has(UV_TOOL) or importlib.util.find_spec("pip") is None:
-        return f"uv pip {verb} --python {_quoted(sys.prefix)}"
+        return f"uv pip {verb} --python {in_shell(sys.prefix)}"
     return f"pip {_sure(verb)}"
 
 
@@ -74,16 +76,10 @@ def _requirement(extras: list[str]) -> str:
     """Return the package with extras, from where it was installed before, for a shell."""
     origin, listed = _origin(), ",".join(dict.fromkeys(extras))
     if origin.folder and not _has(PIPX):
-        return _quoted(f"{origin.folder}[{listed}]")
+        return in_shell(f"{origin.folder}[{listed}]")
     # pipx takes a folder for a package of its own to inject; the name says that it is the one that is there.
     address = f" @ {origin.url}" if origin.url else ""
     return f"'{PACKAGE}[{listed}]{address}'"
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _has(receipt: str) -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import PARTIAL_PREFIX, write_text
 from flowercli.errors import DataError
-from flowercli.home import data_home
+from flowercli.home import NoHomeError, data_home
+from flowercli.installation import upgrade
 from flowercli.locks import alone, is_held
 
 if TYPE_CHECKING:
@@ -167,13 +169,30 @@ def _put_aside(folder: Path) -> Path:
 
 
 def _read() -> list[Installed]:
-    path = data_home() / INDEX
     try:
-        return [Installed(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (FileNotFoundError, NotADirectoryError):
+        path = data_home() / INDEX
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, NoHomeError):
         return []
-    except (ValueError, TypeError) as error:
-        raise DataError(f"The index {path} is damaged: {error}.", hint=f"Delete it: rm {path}") from error
+    except ValueError as error:
+        kept = shlex.join(["mv", str(path), f"{path}.damaged"])
+        hint = f"Put it aside: {kept}   (what it lists stays on the disk)"
+        raise DataError(f"The index {path} is damaged: {error}.", hint=hint) from error
+    try:
+        return [_entry(entry) for entry in entries]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The index {path} is of a newer version of flowers: {error}.", hint=upgrade()) from error
+
+
+def _entry(fields: dict[str, Any]) -> Installed:
+    """Return an entry as this version writes it: what it does not know, it would lose when it writes the index."""
+    entry = Installed(**fields)
+    if entry.kind not in FOLDERS:
+        raise ValueError(f"it has a thing of the kind {entry.kind!a}")
+    texts = (entry.name, entry.source, entry.installed_at)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.size, int):
+        raise TypeError("an entry has a field of another type")
+    return entry
 
 
 def _write(entries: list[Installed]) -> None:

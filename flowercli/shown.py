@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from typing import Any
 
 # Control characters (C0, DEL, C1); marks without a form of their own, of direction above all, and line separators;
@@ -17,12 +18,18 @@ MARKS = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u
 UNSAFE = re.compile(f"[{C0}{MARKS}{HALVES}]")
 # JSON has escaped the others itself, or cannot be encoded.
 UNSAFE_IN_JSON = re.compile(f"[{MARKS}]")
-MARKDOWN = re.compile(r"([\\`|\[\]])")
+# Of `_`, only where a word begins or ends: inside one it is none of Markdown's marks.
+MARKDOWN = re.compile(r"([\\`|\[\]*~$]|(?<!\w)_|_(?!\w))")
 
 
 def one_line(text: str) -> str:
     """Return text with what is not to be seen as escapes, line breaks included."""
     return UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def in_shell(word: object) -> str:
+    """Return a path or a name as it may stand in a command to be copied: one word, whatever is in it."""
+    return shlex.quote(str(word))
 
 
 def lines(text: str) -> str:

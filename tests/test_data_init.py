@@ -118,3 +118,13 @@ def test_keys_without_rights_are_refused_by_the_server(tmp_path, monkeypatch, at
         assert "is private" in at(folder, "init", "--remote", "s3://photos/x", "--endpoint-url", endpoint).err
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN000000000")
         assert "access key" in at(folder, "init", "--remote", "s3://photos/x", "--endpoint-url", endpoint).err
+
+
+def test_a_repository_of_another_user_is_explained(tmp_path, run, monkeypatch):
+    folder = new_git(tmp_path / "theirs")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    done = run("data", "init", "--remote", "s3://photos/flowers", "--endpoint-url", "http://127.0.0.1:9")
+    assert done.code == 1
+    assert "belongs to another user" in done.err
+    assert f"git config --global --add safe.directory {folder}" in done.err

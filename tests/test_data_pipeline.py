@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 
 import pytest
+import yaml
 
 pytest.importorskip("dvc_s3", reason="needs the extra 'data'")
 pytest.importorskip("moto", reason="needs moto's S3 server")
 
-from repositories import clone, dvc, new_git, tree
+from repositories import clone, dvc, new_git, tree, write_photos
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -66,3 +68,17 @@ def test_the_pipeline_runs_and_its_metrics_and_plots_are_real(tmp_path, s3, buck
     other = clone(folder, tmp_path / "other")
     dvc(other, "pull", "-q", "model")
     assert tree(other / "model") == tree(folder / "model")
+
+
+def test_a_dataset_of_any_name_is_quoted(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(new_git(tmp_path / "repo"))
+    for name in ("roses: 'red' # & blue é🌹", "rose$HOME"):
+        write_photos(tmp_path / "repo" / name)
+    refused = run("data", "pipeline", "rose$HOME")
+    assert refused.code == 2
+    assert "cannot stand in a command" in refused.err
+    assert run("data", "pipeline", "roses: 'red' # & blue é🌹", "--model", "tiny").code == 0
+    data = yaml.safe_load((tmp_path / "repo" / "params.yaml").read_text())["data"]
+    split = yaml.safe_load((tmp_path / "repo" / "dvc.yaml").read_text())["stages"]["split"]["cmd"]
+    words = shlex.split(split.replace("${data}", data))
+    assert words[:3] == ["flowers", "split", "roses: 'red' # & blue é🌹"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, SAMPLES
+from odd_inputs import expensive, odd_inputs
 from PIL import Image
 
 from flowercli.bundle import ONNX_INT8, Bundle, add_files
@@ -48,13 +50,14 @@ def bare(tmp_path_factory):
     return folder
 
 
-def ask_client(folder, bare, *pictures):
+def ask_client(folder, bare, *pictures, code_expected=0):
     """Run the client as on a machine that has the three packages alone: no site-packages, no variables, no cwd."""
     code = "import runpy, sys; sys.path.append(sys.argv.pop(1)); del sys.argv[0]"
     code += "; runpy.run_path(sys.argv[0], None, '__main__')"
     arguments = [sys.executable, "-I", "-S", "-W", "error", "-c", code, bare, folder / "classify.py", *pictures]
-    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=120, check=False, cwd="/")
-    assert done.returncode == 0, done.stderr
+    words = [os.fsencode(word) for word in arguments]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, cwd="/")
+    assert done.returncode == code_expected, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -75,6 +78,10 @@ def write_odd_pictures(folder):
     clear.convert("LA").save(folder / "clear-grey.png")
     grey = np.asarray(rose.convert("L"), dtype=np.uint16)
     Image.fromarray(grey * 200).save(folder / "grey-16.png")
+    Image.fromarray(grey.astype(np.int32) * 2**23).save(folder / "grey-32.tif")
+    floats = (grey / 255).astype(np.float32)
+    floats[:3] = np.nan
+    Image.fromarray(floats).save(folder / "floats.tif")
     Image.fromarray((np.random.default_rng(1).random((300, 400, 3)) * 255).astype(np.uint8)).save(folder / "noise.png")
     return sorted(folder.iterdir())
 
@@ -114,11 +121,34 @@ def test_client_says_why_it_rejects(bare, tmp_path, run):
     assert answers == wanted
 
 
-def test_client_goes_on_after_a_bad_picture(delivery, bare):
-    missing, bad, good = ask_client(delivery, bare, "missing.jpg", delivery / "LICENSE", SAMPLES / "rose.jpg")
+def test_client_goes_on_after_a_bad_picture(delivery, bare, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    odd = tmp_path / os.fsdecode(b"ros\xe9.jpg")
+    shutil.copy(SAMPLES / "rose.jpg", odd)
+    pictures = ("missing.jpg", delivery / "LICENSE", tmp_path / "pipe", odd)
+    missing, bad, pipe, good = ask_client(delivery, bare, *pictures, code_expected=3)
     assert "missing.jpg" in missing["error"]
     assert "identify" in bad["error"]
+    assert "is not a file" in pipe["error"]
     assert good["predicted_class"] == "rose"
+    assert os.fsencode(good["path"]) == os.fsencode(odd)
+
+
+# What the client does without: a package for HEIC, and what `structure.py` counts before a decoder sees a file.
+BEYOND = ("HEIF", "AVIF of gigapixels", "plain text", *(odd.name for odd in expensive()))
+
+
+def test_client_answers_about_odd_files_as_classify_does(delivery, bare, tmp_path, run):
+    kinds = [odd for odd in odd_inputs() if not odd.name.startswith(BEYOND)][::3]
+    for number, odd in enumerate(kinds):
+        (tmp_path / str(number)).write_bytes(odd.data)
+    paths = [tmp_path / str(number) for number in range(len(kinds))]
+    answers = ask_client(delivery, bare, *paths, code_expected=3)
+    wanted = map(json.loads, run("classify", "--json", "--model", "flowers5", *paths).out.splitlines())
+    for odd, answer, expected in zip(kinds, answers, wanted, strict=True):
+        assert ("error" in answer) == ("error" in expected), odd.name
+        if "error" not in answer:
+            assert answer["all_predictions"] == pytest.approx(expected["all_predictions"], abs=0.02), odd.name
 
 
 def test_bare_environment_is_bare(bare):
@@ -147,6 +177,18 @@ def test_folder_holds_what_it_says(delivery, run):
     assert "MIT License" in (delivery / "LICENSE").read_text()
     answer = json.loads(run("classify", "--json", SAMPLES / "tulip.jpg", "--model", delivery).out)
     assert answer["predicted_class"] == "tulip"
+
+
+def test_a_card_that_people_corrected_is_delivered(tmp_path, run):
+    bundle = Path(shutil.copytree(load_model("flowers5").path, tmp_path / "bundle"))
+    card = (bundle / "README.md").read_text().replace("license: mit", "license: cc-by-4.0")
+    (bundle / "README.md").write_text(card + "Ask Ada about it.\n")
+    assert run("export", bundle, "--delivery", tmp_path / "out").code == 0
+    delivered = (tmp_path / "out" / "README.md").read_text()
+    assert delivered.startswith(card + "Ask Ada about it.\n")
+    assert "python classify.py PICTURE" in delivered
+    Bundle.load(tmp_path / "out").verify()
+    assert run("classify", SAMPLES / "tulip.jpg", "--model", bundle).code == 0
 
 
 def test_no_path_of_this_machine_is_delivered(own_bundle, dataset, tmp_path, run):

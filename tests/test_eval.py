@@ -172,7 +172,8 @@ def test_every_variant_is_evaluated_and_recorded(own_bundle, run):
     assert "| test | int8 |" in (own_bundle / "README.md").read_text()
 
 
-def test_table_shows_intervals_classes_and_confusion(own_bundle, run):
+def test_table_shows_intervals_classes_and_confusion_and_a_corrected_card_stays(own_bundle, run):
+    (own_bundle / "README.md").write_text("# Ours\n")
     result = run("eval", own_bundle, "--split", "val")
     assert result.code == 0, result.err
     rows = (
@@ -187,6 +188,9 @@ def test_table_shows_intervals_classes_and_confusion(own_bundle, run):
     )
     for word in (*rows, "Calibration error", "Precision", "Recall", "Confusion", "blue", "int8"):
         assert word in result.out, word
+    assert (own_bundle / "README.md").read_text() == "# Ours\n"
+    assert "README.md was changed by hand and stays as it is" in result.err
+    assert "accuracy" in Bundle.load(own_bundle).section["metrics"]["val"]["int8"]
 
 
 def test_altered_photograph_is_refused(own_bundle, own_dataset, run):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT, SAMPLES
 from transfers import visible
 
 from flowercli import installed
@@ -54,3 +59,66 @@ def test_a_folder_that_a_system_holds_stays_whole(monkeypatch):
         installed.remove("garden")
     assert folder.is_dir()
     assert installed.find("dataset", "garden") == entry("garden")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"colour": "red"}, {"kind": "garden"}, {"size": "big"}, "an entry"],
+)
+def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
+    path = installed.data_home() / installed.INDEX
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"kind": "model", "name": "x", "source": "s", "revision": None, "sha256": None, "size": 1}
+    text = json.dumps([entry if isinstance(entry, str) else whole | {"installed_at": "now"} | entry])
+    path.write_text(text)
+    for arguments in (("--list",), ("--remove", "x")):
+        done = run("download", *arguments)
+        assert done.code == 1
+        assert "newer version" in done.err
+        assert "pipx upgrade flowercli" in done.err
+        assert "rm " not in done.err
+    assert path.read_text() == text
+    path.write_text(text[:-3])
+    assert f"mv {path} {path}.damaged" in run("download", "--list").err
+
+
+def test_options_beside_a_subcommand_are_refused(run):
+    for options, hint in (
+        (("--list",), "flowers download --list"),
+        (("--remove", "x"), "flowers download --remove NAME"),
+        (("--json",), "flowers download model … --json"),
+    ):
+        done = run("download", *options, "model", "me/five")
+        assert done.code == 2
+        assert "does not go with `model`: nothing was done" in done.err
+        assert hint in done.err
+    assert run("download", "--list", "--remove", "x").code == 2
+
+
+NO_HOME = """
+import os, pwd, sys
+def unknown(uid): raise KeyError(uid)
+pwd.getpwuid = unknown
+for name in ("HOME", "XDG_DATA_HOME", "FLOWERS_HOME"): os.environ.pop(name, None)
+from flowercli.cli.main import run
+run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other users have no home there")
+def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
+    def flowers(*arguments):
+        words, environment = [sys.executable, "-c", NO_HOME, *map(str, arguments)], {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+
+    assert "rose" in flowers("classify", SAMPLES / "rose.jpg").stdout
+    assert "garden" in flowers("models").stdout
+    archive = tmp_path / "photos.tar"
+    archive.write_bytes(bytes(10240))
+    for arguments in (("download", "--list"), ("download", "dataset", archive)):
+        done = flowers(*arguments)
+        assert done.returncode == 1
+        assert "export FLOWERS_HOME=FOLDER" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert "export FLOWERS_HOME" in flowers("doctor").stdout
+    assert list(tmp_path.iterdir()) == [archive]

@@ -18,7 +18,9 @@ import pytest
 from conftest import ROOT, SAMPLES, command, flowers
 from PIL import Image, ImageEnhance
 
-from flowercli.bundle import MANIFEST, REFERENCE, Bundle
+from flowercli import json_text
+from flowercli.bundle import MANIFEST, REFERENCE, Bundle, add_files, to_json
+from flowercli.cli.output import print_json
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.inference.classifier import Classifier
 from flowercli.models import load_model, shipped_names
@@ -141,6 +143,26 @@ def test_every_feature_can_be_the_one(bundle, reference):
         assert comparison.verdict == DRIFTING
         assert name in [feature.name for feature in comparison.changed]
         assert len(comparison.changed) <= 2
+
+
+@pytest.mark.parametrize("photos", [1, 2, 9])
+def test_a_validation_split_of_a_few_photographs_decides_nothing(run, tmp_path, bundle, reference, photos):
+    few = Bundle.load(shutil.copytree(bundle.path, tmp_path / "few"))
+    Reference(reference.sample.take(slice(photos)), reference.graph).write(tmp_path / "few.npz")
+    add_files(few, {REFERENCE: tmp_path / "few.npz"})
+    other = drawn(reference, 300, brightness=lambda old: old * 0.3, class_index=lambda old: old * 0 + 4)
+    log = write_log(tmp_path / "log.db", bundle, other)
+    said = json_text.loads(run("drift", log, "--reference", few.path, "--json", "--fail-on-drift").out)
+    assert (said["verdict"], said["needed"], said["features"]) == ("not enough data", None, [])
+    assert "validation split is so small" in run("drift", log, "--reference", few.path).out
+
+
+@pytest.mark.parametrize("document", [{"a": [1.5, float("-inf")], "b": {"c": (float("nan"), None)}}])
+def test_no_document_of_ours_has_numbers_that_json_does_not_know(document, capsys):
+    for text in (json_text.dumps(document), json_text.dumps(document, ascii_only=True), to_json(document)):
+        assert json_text.loads(text) == {"a": [1.5, None], "b": {"c": [None, None]}}
+    print_json(document)
+    assert json_text.loads(capsys.readouterr().out)["a"] == [1.5, None]
 
 
 def test_same_log_gives_the_same_verdict(run, dark, bundle):

@@ -58,13 +58,83 @@ def test_a_bundle_goes_there_and_comes_back(hub, program, bundle, tmp_path):
     assert (hub.root / "me/copy/config.json").read_bytes() == (hub.root / "me/five/config.json").read_bytes()
 
 
-def test_a_new_version_is_one_commit_without_stale_files(hub, program, bundle):
+def test_a_new_version_is_one_commit_and_stale_files_go_if_the_user_says_so(hub, program, bundle):
     assert program("publish", bundle.path, "me/five", **GOOD).code == 0
-    assert program("publish", "flowers5", "me/five", "--message", "Without weights", **GOOD).code == 0
+    (hub.root / "me/five/notes.txt").write_text("mine")
+    refused = program("publish", "flowers5", "me/five", **GOOD)
+    assert refused.code == 1
+    assert "me/five has files that this bundle lacks: model.safetensors. Nothing was uploaded." in refused.err
+    asked = json.loads(program("publish", "flowers5", "me/five", "--dry-run", "--json").out)
+    assert (asked["removed"], asked["kept"]) == (
+        ["model.safetensors"],
+        [".gitattributes", "README.md", "notes.txt"],
+    )
+    assert program("publish", "flowers5", "me/five", "--message", "Without weights", "--prune", **GOOD).code == 0
     assert hub.messages == ["A flowers bundle", "Without weights"]
-    assert len(hub.history["me/five"]) == 3  # The new repository was one too.
-    names = {path.name for path in (hub.root / "me" / "five").iterdir()}
+    names = {path.name for path in (hub.root / "me" / "five").iterdir()} - {"notes.txt"}
     assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "reference.npz", "split.json"}
+    assert (hub.root / "me/five/notes.txt").read_text() == "mine"
+
+
+def test_what_a_download_left_out_stays_at_the_hub(hub, program, bundle, tmp_path):
+    assert program("publish", bundle.path, "me/five", **GOOD).code == 0
+    assert program("download", "model", "me/five").code == 0
+    assert program("publish", "me/five", "me/five", **GOOD).code == 0
+    weights = hub.root / "me/five/model.safetensors"
+    assert weights.read_bytes() == (bundle.path / "model.safetensors").read_bytes()
+    assert Bundle.load(hub.root / "me/five").file("model.safetensors") == weights
+    assert program("download", "model", "me/five", "--all").code == 0
+    # Of another version they do not belong to it, and do not go by themselves either.
+    folder = tmp_path / "data/models/me/five"
+    config = json.loads((folder / "config.json").read_text())
+    config["flowers"]["files"].pop("model.safetensors")
+    config["flowers"]["origin"]["left_out"] = {"model.safetensors": {"sha256": "0" * 64, "size": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    refused = program("publish", "me/five", "me/five", **GOOD)
+    assert "files that this bundle lacks: model.safetensors" in refused.err
+    assert weights.exists()
+
+
+HEAD = "---\nlicense: cc-by-4.0  # agreed with them\n---\n# Ours\n"
+
+
+def test_a_card_that_people_corrected_stays(hub, program, bundle, tmp_path):
+    (bundle.path / "README.md").write_text(HEAD)
+    assert program("publish", bundle.path, "me/five", **GOOD).code == 0
+    card = hub.root / "me/five/README.md"
+    assert card.read_text() == HEAD
+    # Corrected at the Hub: it can be fetched, and the next version leaves it.
+    card.write_text(HEAD + "More.\n")
+    done = program("download", "model", "me/five")
+    assert done.code == 0, done.err
+    assert (tmp_path / "data/models/me/five/README.md").read_text() == HEAD + "More.\n"
+    done = program("publish", "flowers5", "me/five", "--prune", **GOOD)
+    assert card.read_text() == HEAD + "More.\n"
+    assert "The README.md there stays as it is." in done.err
+    assert "states the licence cc-by-4.0" in done.err
+
+
+def test_a_licence_is_stated_by_whoever_may(hub, program, trained):
+    done = program("publish", trained, "me/toy", **GOOD)
+    assert "The card states no licence: whoever may give one does with --license ID." in done.err
+    card = hub.root / "me/toy/README.md"
+    assert "license" not in card.read_text()
+    stated = json.loads(program("publish", trained, "me/toy", "--license", "apache-2.0", "--json", **GOOD).out)
+    assert stated["license"] == "apache-2.0"
+    assert "\nlicense: apache-2.0\n---\n" in card.read_text()
+    assert json.loads(program("publish", trained, "me/toy", "--json", **GOOD).out)["license"] == "apache-2.0"
+    # One that a repository begins with, as the Hub makes it.
+    (hub.root / "me/new").mkdir()
+    (hub.root / "me/new/README.md").write_text("---\nlicense: cc0-1.0\n---\n")
+    assert json.loads(program("publish", trained, "me/new", "--json", **GOOD).out)["license"] == "cc0-1.0"
+    assert "# " in (hub.root / "me/new/README.md").read_text()
+
+
+def test_a_card_whose_head_is_no_yaml_is_told(program, bundle):
+    (bundle.path / "README.md").write_text("---\nlicense: [\n---\n")
+    done = program("publish", bundle.path, "me/five", "--dry-run")
+    assert done.code == 1
+    assert "between its first two lines of three hyphens" in done.err
 
 
 def test_nothing_of_this_machine_is_sent(hub, program, trained, dataset):
@@ -91,7 +161,9 @@ def test_dry_run_sends_nothing(hub, program, bundle):
     shown = program("publish", bundle.path, "me/five", "--dry-run")
     assert "model.safetensors" in shown.out
     assert "Nothing was sent" in shown.err
-    assert hub.requests == []
+    assert "There is no me/five yet" in shown.err
+    assert writes(hub) == []
+    assert program("publish", bundle.path, "me/five", "--dry-run", HF_HUB_OFFLINE="1").code == 0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from conftest import flowers, start_training
 
 from flowercli.bundle import Bundle
-from flowercli.errors import TrainingError
+from flowercli.errors import TrainingError, UsageError
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
@@ -177,6 +177,28 @@ def test_a_run_goes_on_where_it_is_now(unfinished, tmp_path):
     (copy / "run.json").write_text(json.dumps(recorded))
     opened = RunFolder.open(copy)
     assert Path(opened.config.output) == opened.target.parent == tmp_path
+
+
+def test_a_run_whose_photographs_moved_says_so_and_goes_on(unfinished, dataset, tmp_path, run):
+    copy = shutil.copytree(unfinished, tmp_path / "my run.unfinished")
+    recorded = json.loads((copy / "run.json").read_text())
+    recorded["config"]["data"]["path"] = str(tmp_path / "gone")
+    (copy / "run.json").write_text(json.dumps(recorded))
+    done = run("train", "--resume", copy)
+    assert done.code == 1
+    assert f"no longer at {tmp_path / 'gone'}" in done.err
+    assert f"flowers train --resume '{copy}' --data DIR" in done.err
+    there = RunFolder.open(copy).moved(Path(dataset), None)
+    there.check_places()
+    assert there.config.data.path == str(dataset)
+    with pytest.raises(UsageError, match="started without outliers"):
+        there.moved(None, tmp_path)
+    other = shutil.copytree(dataset, tmp_path / "other")
+    photo = other / there.manifest.of_split("train")[0].path
+    photo.write_bytes(photo.read_bytes() + b" ")
+    assert "is not the photograph" in run("train", "--resume", copy, "--data", other).err
+    done = run("train", "--resume", copy, "--data", dataset, f"distill.teacher=[{tmp_path}/gone]")
+    assert "'distill.teacher=[BUNDLE]'" in done.err
 
 
 def changed(part, *keys, value):

@@ -236,6 +236,13 @@ def test_bodies_are_not_taken_beyond_what_all_may_hold(server):
     assert server.classify(PICTURE).status == 200
 
 
+def test_a_telephone_s_two_hundred_megapixels_are_answered(server):
+    buffer = io.BytesIO()
+    Image.new("L", (16_000, 12_400), 90).save(buffer, "JPEG", quality=30)
+    assert len(buffer.getvalue()) < 8 * MEBI
+    assert "predicted_class" in server.classify(buffer.getvalue()).json
+
+
 def test_memory_is_back_where_it_was(server):
     def load():
         for body in (bomb(), large_jpeg(), bytes(8 * MEBI - 100), PICTURE[:9000]):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking.listener import open_tracking
 from flowercli.tracking.spool import Spool
+from flowercli.tracking.store import Store
 from flowercli.training.config import compose_config
 from flowercli.training.loop import EpochReport
 
@@ -254,6 +256,34 @@ def tracking_of(dataset, output, *overrides):
 def split_dataset(dataset, run):
     assert manifest_path(dataset).is_file() or run("split", dataset).code == 0
     return dataset
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from flowercli.tracking.store import Store
+Store.beside(Path(sys.argv[1])).client()
+"""
+
+
+def test_first_runs_at_once_make_one_database_whatever_the_folder_is_called(tmp_path):
+    output = tmp_path / "a%20b?c#d"
+    output.mkdir()
+    makers = [subprocess.Popen([sys.executable, "-W", "ignore", "-c", MAKE, output], cwd=ROOT) for _ in range(2)]
+    assert [maker.wait(timeout=120) for maker in makers] == [0] * 2
+    assert sorted(path.name for path in output.iterdir()) == [".mlflow.db.lock", "mlflow.db"]
+    assert list(tmp_path.iterdir()) == [output]
+    store = Store.beside(output)
+    store.require_records()
+    assert store.client().get_experiment_by_name("Default") is not None
+    with sqlite3.connect(output / "mlflow.db") as database:
+        assert database.execute("select count(*) from experiments").fetchone() == (1,)
+    database.close()
+
+
+def test_a_variable_set_to_nothing_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert Store.of_config(compose_config([f"output={tmp_path}", "tracking.uri=''"])) == Store.beside(tmp_path)
 
 
 def test_a_run_that_ends_badly_says_so(split_dataset, tmp_path):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.shown import in_shell
 
 
 def average(
@@ -42,6 +43,7 @@ def average(
         from flowercli.training.bundle_data import bundle_data
     result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept)
     metrics = result.section["metrics"]["val"]["torch"]
-    note(f"Accuracy on validation {metrics['accuracy']['value']:.2%}. Now: flowers export {result.path} --onnx --int8")
+    accuracy = metrics["accuracy"]["value"]
+    note(f"Accuracy on validation {accuracy:.2%}. Now: flowers export {in_shell(result.path)} --onnx --int8")
     # The one line of data: where the bundle is.
     print_text(result.path)

@@ -130,6 +130,7 @@ def _print_all(results: Iterable[Result], classifier: Classifier, output: Output
     from flowercli.cli.classify_output import counter, printing
     from flowercli.cli.output import note, warn
     from flowercli.inference.classifier import Prediction, asked_as
+    from flowercli.shown import in_shell
 
     bad = total = rejected = 0
     with printing(classifier, output) as show, counter(output) as count:
@@ -144,9 +145,5 @@ def _print_all(results: Iterable[Result], classifier: Classifier, output: Output
     elif bad and output.form is not Format.JSON:
         warn(f"{bad} of {total} could not be read.")
     if rejected and output.form is Format.TABLE:
-        import shlex
-
-        note(
-            f"What it knows: flowers models {shlex.quote(asked_as(classifier.bundle))}   (other models: flowers models)"
-        )
+        note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
     return EXIT_BAD_INPUT if bad or total == 0 else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from flowercli.data.sorting import sorting
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
 from flowercli.inference.sources import STDIN, is_url
-from flowercli.shown import one_line
+from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,4 +68,4 @@ def _tell(sorter: Sorter, folder: Path, did: str) -> None:
     if sorter.counts:
         parts = ", ".join(f"{name} {count}" for name, count in sorter.counts.most_common())
         note(f"{did} {sum(sorter.counts.values())} pictures into {folder}: {parts}.")
-        note(f"To take that back: flowers undo {shlex.quote(str(sorter.list))}")
+        note(f"To take that back: flowers undo {in_shell(sorter.list)}")

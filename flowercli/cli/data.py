@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.shown import in_shell
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -178,7 +180,7 @@ def _tell_commit(files: Sequence[Path]) -> None:
     from flowercli.data.versions.tracked import shown
 
     if files:
-        note(f"To commit: git add {' '.join(shown(path) for path in files)}")
+        note(f"To commit: git add {' '.join(in_shell(shown(path)) for path in files)}")
 
 
 @contextmanager

@@ -20,6 +20,17 @@ def manage(
     json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """Fetch datasets, models and backbones, and keep them for work without a network."""
+    from flowercli.errors import UsageError
+
+    given = {"--list": list_all, "--remove": remove is not None, "--json": json_output}
+    options = [name for name, value in given.items() if value]
+    if options and context.invoked_subcommand is not None:
+        hint = f"flowers download {options[0]}{' NAME' if options[0] == '--remove' else ''}"
+        if options == ["--json"]:
+            hint = f"flowers download {context.invoked_subcommand} … --json"
+        raise UsageError(f"{options[0]} does not go with `{context.invoked_subcommand}`: nothing was done.", hint=hint)
+    if list_all and remove is not None:
+        raise UsageError("--list and --remove are two different questions: give one of them.")
     if context.invoked_subcommand is not None:
         return
     if remove is not None:

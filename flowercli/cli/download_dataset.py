@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
@@ -90,7 +91,7 @@ def _report(result: Dataset) -> None:
     if result.expected not in (None, total):
         warn(f"It should have {result.expected} photographs.")
     known = result.entry.path if result.entry.where else result.entry.name
-    note(f"Next: flowers split {known}")
+    note(f"Next: flowers split {in_shell(known)}")
 
 
 def _summary(result: Dataset) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def evaluate(
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
 
     The photographs are those of the bundle's own manifest; their hashes are compared first. The
-    metrics are also written into the bundle's config.json and model card.
+    metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
     from flowercli.data.split import SPLITS
     from flowercli.errors import UsageError, needs_extra
@@ -110,6 +110,7 @@ def _evaluate(
     *,
     json_output: bool,
 ) -> None:
+    from flowercli.bundle import CARD
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
     from flowercli.training.evaluation import can_record, evaluate_bundle, record
@@ -125,6 +126,8 @@ def _evaluate(
     elif can_record(bundle):
         with scratch_folder("eval") as scratch:
             record(result, scratch)
+        if bundle.card_is_corrected:
+            note(f"{bundle.path / CARD} was changed by hand and stays as it is. Without it, eval writes a new one.")
     else:
         note(f"The metrics are not written into {bundle.path}: it is shipped, a delivery, read-only or a single file.")
     if json_output:

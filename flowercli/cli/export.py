@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
@@ -82,7 +83,7 @@ def export(
         _for_servers(bundle, triton, triton_backend, web, json_output=json_output)
         return
     if not (formats or packages):
-        raise UsageError("Nothing to export.", hint=f"flowers export {bundle} --onnx --int8")
+        raise UsageError("Nothing to export.", hint=f"flowers export {in_shell(bundle)} --onnx --int8")
     if not formats and (data or output or dvc):
         raise UsageError("--data, --output and --dvc go with --onnx, --fp16, --int8 and --trt.")
     require_new([output, *packages.values()])

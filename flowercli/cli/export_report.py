@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table, stderr_console
+from flowercli.shown import in_shell
 from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
@@ -114,4 +115,4 @@ def _say_next(bundle: Bundle, packages: Mapping[str, Path]) -> None:
     for name, folder in packages.items():
         note(f"Now: {commands[name].format(folder)}")
     if not packages:
-        note(f"Now: flowers classify PICTURE --model {bundle.path}")
+        note(f"Now: flowers classify PICTURE --model {in_shell(bundle.path)}")

@@ -14,6 +14,7 @@ from flowercli.cli.ahead import open_ahead
 from flowercli.cli.commands import ABOUT, HELP
 from flowercli.cli.loading import uncollected
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
+from flowercli.home import settle_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +93,7 @@ def run() -> None:
     codes: list[int] = []
     atexit.register(_end_at_once, codes)  # Registered first, it is called last.
     mend_streams()
+    settle_home()
     encode_all()
     code = main()
     if _first(sys.argv[1:]) in ENDED_AT_ONCE:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowercli import shown
+from flowercli import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,11 +73,11 @@ def json_line(value: Any) -> str:
     On Linux a file name may be any bytes. What is no text in it stands as ``\udcXX``, as Python holds it: the line is
     valid UTF-8 then, and ``os.fsencode`` gives the bytes back.
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text.dumps(value)
     try:
         text.encode(sys.stdout.encoding or "utf-8", "strict")
     except UnicodeEncodeError:
-        text = json.dumps(value)
+        text = json_text.dumps(value, ascii_only=True)
     return shown.json_line(text) + "\n"
 
 

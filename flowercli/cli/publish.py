@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from flowercli.hub.publish import Plan, Repository
 
 
 def publish(
@@ -16,44 +16,89 @@ def publish(
     repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="OWNER/NAME on the Hub.")],
     private: Annotated[bool, typer.Option("--private", help="Make the new repository private.")] = False,
     message: Annotated[str, typer.Option("--message", help="What the commit says.")] = "A flowers bundle",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the bundle and list what would be sent.")] = False,
+    license_id: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="ID", help="The licence that the card states: apache-2.0, cc-by-4.0, …; else none."
+        ),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove files of the version there that this bundle lacks.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the bundle, and list what would be sent, stay and go.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Upload a bundle to the Hub, where `flowers download model` finds it, and print its address.
 
     Every file is checked first; paths of this machine are left out. A repository that exists gets a new commit if it
-    holds a bundle, and is left alone if it holds anything else. HF_TOKEN has to be a token that may write.
+    holds a bundle, and is left alone if it holds anything else. Nothing there is removed without --prune, and a card
+    that people corrected stays. HF_TOKEN has to be a token that may write.
     """
     from flowercli.cli.download_progress import DownloadProgress
     from flowercli.cli.output import note, print_json, print_text
-    from flowercli.hub.client import patience
-    from flowercli.hub.publish import contents, target
-    from flowercli.hub.publish import publish as send
+    from flowercli.hub import publish as hub
+    from flowercli.hub.client import is_offline, patience
     from flowercli.models import load_model
 
-    target(repo_id)
+    target, listener = hub.target(repo_id), DownloadProgress()
     loaded = load_model(bundle)
     if dry_run:
-        _list(contents(loaded), repo_id, json_output=json_output)
+        hub.check(loaded)
+        there = None if is_offline() else hub.look(target, listener, patience())
+        _list(hub.plan(loaded, there, license_id), repo_id, there, json_output=json_output)
         return
     note(f"Sending {loaded.path} to {repo_id}")
-    progress = sys.stderr.isatty()
-    done = send(loaded, repo_id, DownloadProgress(), patience(), private=private, message=message, progress=progress)
+    done = hub.publish(
+        loaded,
+        repo_id,
+        listener,
+        patience(),
+        private=private,
+        message=message,
+        prune=prune,
+        license_id=license_id,
+        progress=sys.stderr.isatty(),
+    )
+    _tell(done.plan)
     who = "Anyone with access" if done.private else "Anyone"
     note(f"{who} gets it with: flowers download model {done.repo_id}@{done.commit}")
     if json_output:
-        print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit, "private": done.private})
+        stated = {"private": done.private, "license": done.plan.license_id}
+        files = {"kept": done.plan.kept, "removed": done.plan.removed}
+        print_json({"repo_id": done.repo_id, "url": done.url, "commit": done.commit, **stated, **files})
     else:
         # The one line of data: where it is.
         print_text(done.url)
 
 
-def _list(files: dict[str, bytes | Path], repo_id: str, *, json_output: bool) -> None:
+def _list(plan: Plan, repo_id: str, there: Repository | None, *, json_output: bool) -> None:
     from flowercli.cli.output import note, print_json, print_table
 
-    sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in files.items()}
+    sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in plan.sent.items()}
     if json_output:
-        print_json({"repo_id": repo_id, "files": sizes})
+        files = {"files": sizes, "kept": plan.kept, "removed": plan.removed}
+        print_json({"repo_id": repo_id, **files, "license": plan.license_id})
     else:
-        print_table(("File", "Size"), [(name, f"{size / 1e6:.2f} MB") for name, size in sizes.items()])
+        rows = [(name, f"{size / 1e6:.2f} MB", "is sent") for name, size in sizes.items()]
+        rows += [(name, "", "stays there") for name in plan.kept]
+        rows += [(name, "", "is removed, with --prune") for name in plan.removed]
+        print_table(("File", "Size", ""), rows, left=("",))
+    _tell(plan)
+    if there is None:
+        note(f"There is no {repo_id} yet, or it was not asked for, or only a token may see it.")
     note(f"Nothing was sent. To send it to {repo_id}, leave out --dry-run.")
+
+
+def _tell(plan: Plan) -> None:
+    """Say what a person may not expect of a publication."""
+    from flowercli.bundle import CARD
+    from flowercli.cli.output import note
+
+    if CARD in plan.kept:
+        note(f"The {CARD} there stays as it is.")
+    if plan.license_id is None:
+        note("The card states no licence: whoever may give one does with --license ID.")
+    else:
+        note(f"The card states the licence {plan.license_id}.")

@@ -78,7 +78,13 @@ def serve(
     ] = 256,
     max_megapixels: Annotated[
         float,
-        typer.Option(callback=finite, min=0.01, metavar="N", help="Megapixels of a picture.", rich_help_panel=LIMITS),
+        typer.Option(
+            callback=finite,
+            min=0.01,
+            metavar="N",
+            help="Megapixels of a picture, as it is decoded.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 50,
     max_images: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pictures of a request.", rich_help_panel=LIMITS)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flowercli.training.schema import TrainConfig
 
 DEFAULT_OUTPUT = "runs"
+# What may be given with --resume.
+WORKERS, TEACHER = "num_workers=", "distill.teacher="
 GROUPS = "model, data, loss, optim, augment, distill, tracking, recipe"
 
 
@@ -51,7 +53,7 @@ def train(
         typer.Option(
             "--resume",
             help="Go on with an unfinished run: the folder given as argument, or the newest in --output. "
-            "Of its configuration, num_workers alone may be another.",
+            "Of its configuration, num_workers alone may be another; --data says where its photographs are now.",
         ),
     ] = False,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
@@ -78,8 +80,10 @@ def train(
         "tracking.uri": tracking_uri,
     }
     if resume:
-        fixed = {key: value for key, value in options.items() if key != "output"} | {"model": model}
-        _resume(overrides or [], output, [key for key, value in fixed.items() if value is not None])
+        free = {"output", "data.path", "data.outliers"}
+        fixed = {key: value for key, value in options.items() if key not in free} | {"model": model}
+        places = (dataset_folder(data) if data else None, outliers)
+        _resume(overrides or [], output, places, [key for key, value in fixed.items() if value is not None])
         return
     config = compose_config([*(overrides or []), *_as_overrides(options), *_model_override(model)])
     if print_config:
@@ -94,25 +98,32 @@ def train(
     _watch(config, manifest, lambda listener: run.train(config, manifest, listener))
 
 
-def _resume(arguments: list[str], output: Path | None, options: list[str]) -> None:
+def _resume(
+    arguments: list[str], output: Path | None, places: tuple[Path | None, Path | None], options: list[str]
+) -> None:
     from flowercli.errors import UsageError, needs_extra
 
     with needs_extra("train"):
         from flowercli.training import run
         from flowercli.training.config import compose_config
         from flowercli.training.run_folder import RunFolder, newest_unfinished
-    # The one setting that says nothing of the result, only of the machine.
-    workers = [argument for argument in arguments if argument.startswith("num_workers=")]
-    arguments = [argument for argument in arguments if argument not in workers]
+    # Settings that say nothing of the result, only of the machine.
+    here = [argument for argument in arguments if argument.startswith((WORKERS, TEACHER))]
+    arguments = [argument for argument in arguments if argument not in here]
     changes = options + [argument for argument in arguments if "=" in argument and not Path(argument).exists()]
     if changes or len(arguments) > 1:
         message = f"A resumed run keeps its configuration: {', '.join(changes or arguments[1:])} cannot be given."
         raise UsageError(message, hint="flowers train --resume RUN")
     path = Path(arguments[0]) if arguments else newest_unfinished(output or Path(DEFAULT_OUTPUT))
     folder = RunFolder.open(path)
-    if workers:
-        config = replace(folder.config, num_workers=compose_config(workers).num_workers)
+    if here:
+        given, config = compose_config(here), folder.config
+        if any(argument.startswith(WORKERS) for argument in here):
+            config = replace(config, num_workers=given.num_workers)
+        if given.distill.teacher:
+            config = replace(config, distill=replace(config.distill, teacher=given.distill.teacher))
         folder = replace(folder, config=config)
+    folder = folder.moved(*places)
     _watch(folder.config, folder.manifest, lambda listener: run.resume(folder, listener))
 
 

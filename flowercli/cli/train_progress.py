@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowercli.cli.output import note, stderr_console
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from flowercli.training.loop import EpochReport
@@ -63,4 +64,5 @@ class TrainingProgress:
 
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""
-        note(f"Best on validation after epoch {result.best_epoch}. Now: flowers eval {result.bundle.path} --split test")
+        evaluate = f"flowers eval {in_shell(result.bundle.path)} --split test"
+        note(f"Best on validation after epoch {result.best_epoch}. Now: {evaluate}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
             warn(problem)
         if tracking.unsent is not None:
             warn(f"The tracking server does not have all of this run. {tracking.trouble}".strip())
-            note(f"The rest is kept in {tracking.unsent}. Send it: flowers track {tracking.unsent}")
+            send = shlex.join(["flowers", "track", str(tracking.unsent)])
+            note(f"The rest is kept in {tracking.unsent}. Send it: {send}")
         elif tracking.recorded_in:
             note(f"Recorded in {tracking.recorded_in}{_how_to_see(tracking.recorded_in)}")
 
@@ -51,7 +53,7 @@ def log_result(tracking: NoTracking, result: TrainResult) -> None:
 
 
 def _how_to_see(uri: str) -> str:
-    return f". See it: mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else "."
+    return f". See it: mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else "."
 
 
 def _save_servable(bundle: Bundle, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.doctor.checks import Check, Status
-from flowercli.home import data_home
+from flowercli.home import NoHomeError, data_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,13 @@ TRUE = {"1", "true", "yes", "on"}
 
 def data_directory() -> Iterator[Check]:
     """Yield the path of the data directory, whether it can be written, its size and the space that is left."""
-    path = data_home()
+    try:
+        path = data_home()
+    except NoHomeError as error:
+        yield Check(
+            "folder", Status.WARNING, error.message.rstrip("."), "export FLOWERS_HOME=DIR", values={"path": None}
+        )
+        return
     # What does not exist yet is made inside the nearest folder that does.
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     free, size = shutil.disk_usage(there).free, sum(_sizes(path))

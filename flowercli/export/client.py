@@ -7,16 +7,21 @@ import io
 import json
 import os
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime sends reports to its makers unless told not to
 import onnxruntime as ort
 
+Image.MAX_IMAGE_PIXELS = 2**28  # telephones take 200 megapixels, of a JPEG decoded at an eighth
+PngImagePlugin.MAX_TEXT_CHUNK = 2**24
+warnings.filterwarnings("ignore", module=r"PIL\.")  # the answer says what is wrong with a file
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 HERE = Path(__file__).resolve().parent
 NAMES = ("config.json", "classes.json", "preprocessing.json")
 FORMATS = (
@@ -36,12 +41,20 @@ CONFIG, CLASSES, SPEC = (json.loads((HERE / name).read_text("utf-8")) for name i
 def load_pixels(path: str) -> Any:
     """Return upright RGB pixels, uint8 [1, height, width, 3]."""
     target, resize_to = np.array(SPEC["width_and_height"]), np.array(SPEC["resize_to_width_and_height"])
+    if Path(path).exists() and not Path(path).is_file():  # opening a pipe waits for ever
+        raise OSError(f"{path} is not a file")
     with Image.open(path, formats=FORMATS) as file:
         file.draft("RGB", tuple(np.ceil(np.array(file.size) * (min(resize_to) / min(file.size))).astype(int).tolist()))
-        image: Image.Image = ImageOps.exif_transpose(file)
-    if image.mode[0] in "IF":  # greys of 16 and 32 bits
+        file.load()
+        image: Image.Image = file
+        if len(file.info.get("exif") or b"") <= 2**20:
+            with suppress(Exception):  # of nonsense Pillow's parser raises almost anything
+                image = ImageOps.exif_transpose(file)
+    if image.mode[0] in "IF":  # greys of 16 and 32 bits, and of floats, of which few files say what white is
         grey = np.asarray(image, np.float64)
-        image = Image.fromarray((grey * (255 / (65535 if grey.max() > 255 else 255))).clip(0, 255).astype(np.uint8))  # noqa: PLR2004
+        top = float(grey[np.isfinite(grey)].max(initial=0))
+        white = 1 if image.mode == "F" and top <= 1 else 255 if top <= 255 else max(65535, top)  # noqa: PLR2004
+        image = Image.fromarray(np.nan_to_num(grey * (255 / white), nan=0).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     source = np.array(image.size)
@@ -59,10 +72,10 @@ def load_pixels(path: str) -> Any:
     return np.asarray(to_srgb(resized, image.info.get("icc_profile")).convert("RGB"))[np.newaxis]
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """Return a picture in the colours of sRGB, as it is where its colour profile cannot be read."""
     with suppress(ImageCms.PyCMSError, OSError):
-        theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        theirs = ImageCms.ImageCmsProfile(io.BytesIO(profile if isinstance(profile, bytes) else b""))
         name = ImageCms.getProfileDescription(theirs)
         if not name.startswith("sRGB") or "linear" in name.lower():
             ours = ImageCms.createProfile("sRGB")
@@ -98,8 +111,11 @@ if __name__ == "__main__":
     if cpu.exists() and "vnni" not in cpu.read_text():  # there sums of int8 products overflow otherwise
         options.add_session_config_entry("session.x64quantprecision", "1")
     model = ort.InferenceSession(HERE / SPEC["model"], options, providers=["CPUExecutionProvider"])
+    failed = False
     for picture in sys.argv[1:]:
         try:
-            print(json.dumps(classify(model, picture), ensure_ascii=False))
-        except OSError as error:
-            print(json.dumps({"path": picture, "error": str(error)}, ensure_ascii=False))
+            print(json.dumps(classify(model, picture), allow_nan=False))
+        except Exception as error:  # noqa: BLE001  (of odd files decoders raise almost anything)
+            failed = True
+            print(json.dumps({"path": picture, "error": str(error) or type(error).__name__}))
+    sys.exit(3 if failed else 0)  # as `flowers classify` does

@@ -13,7 +13,7 @@ from flowercli.bundle import CARD, CHECKSUMS, ONNX, Bundle, create, describe, to
 from flowercli.description import output_names
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
-from flowercli.training.card import model_card
+from flowercli.training.card import model_card, stated_license
 
 PACKAGE = Path(__file__).parents[1]
 CLIENT, CLASSES, PREPROCESSING = "classify.py", "classes.json", "preprocessing.json"
@@ -24,9 +24,9 @@ LICENSE_NOTE = """\
 classify.py comes from flowers (https://github.com/flowercli/flowercli), under the MIT licence:
 
 {text}
-The model belongs to whoever trained it; README.md says under which licence it is passed on. It was fine-tuned from
-weights of timm where config.json says "pretrained": true, and those weights have a licence of their own. So do
-the photographs it was trained on; none of them is in this folder.
+The model belongs to whoever trained it; README.md says under which licence it is passed on, if its owner stated one.
+It was fine-tuned from weights of timm where config.json says "pretrained": true, and those weights have a licence of
+their own. So do the photographs it was trained on; none of them is in this folder.
 """
 USAGE = """\
 ```
@@ -63,7 +63,7 @@ def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
     texts = {
         CLASSES: to_json({str(index): name for index, name in enumerate(bundle.class_names)}),
         PREPROCESSING: to_json(preprocessing(bundle, model, output_names(graph))),
-        CARD: model_card(config, USAGE.format(model=model)),
+        CARD: _card(bundle, config, USAGE.format(model=model)),
         REQUIREMENTS: "".join(f"{package}\n" for package in PACKAGES),
         LICENSE: LICENSE_NOTE.format(text=_licence()),
         CLIENT: (PACKAGE / "export" / "client.py").read_text(encoding="utf-8"),
@@ -73,6 +73,14 @@ def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
     shutil.copyfile(graph, folder / model)
     create(folder, config, {name: folder / name for name in (model, *texts)})
     (folder / CHECKSUMS).write_text(checksums(folder), encoding="utf-8", newline="\n")
+
+
+def _card(bundle: Bundle, config: dict[str, Any], usage: str) -> str:
+    """Return the card of the delivery: the bundle's, if people corrected it, with how to ask this folder."""
+    if bundle.card_is_corrected:
+        text = (bundle.path / CARD).read_text(encoding="utf-8", errors="replace")
+        return f"{text.rstrip()}\n\n## This folder\n\n{usage}"
+    return model_card(config, usage, None if bundle.is_lone_onnx else stated_license(bundle))
 
 
 def preprocessing(bundle: Bundle, model: str, outputs: list[str]) -> dict[str, Any]:

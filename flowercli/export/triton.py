@@ -32,6 +32,7 @@ from flowercli.export.triton_config import (
 )
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.inference.session import choose_graph
+from flowercli.shown import in_shell
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _write_plan(bundle: Bundle, folder: Path, shapes: Shapes) -> str:
     capability = _plan_record(bundle).get("compute_capability")
     if not isinstance(capability, str):
         message = f"The bundle {bundle.path} does not say which GPU its {PLAN} was built for."
-        raise BundleError(message, hint=f"flowers export {bundle.path} --trt")
+        raise BundleError(message, hint=f"flowers export {in_shell(bundle.path)} --trt")
     name = f"model_cc{capability.replace('.', '')}.plan"
     shutil.copyfile(plan, _write_model(folder, PIXELS, tensorrt_config(shapes, {capability: name})) / name)
     return PLAN

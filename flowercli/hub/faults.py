@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from flowercli.hub.reference import Reference
     from flowercli.transfer.contract import Headers
 
+
+class NoRepositoryError(HubError):
+    """The Hub has no such repository, or none that this user may see."""
+
+
 TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF_TOKEN=hf_…"  # noqa: S105
 OUT_OF_ORDER = 500
 UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
@@ -89,6 +94,7 @@ def _meaning(status: int, headers: Headers, path: str, reference: Reference, sai
         401: (f"The Hub does not accept this token: {said}", TOKEN),
         403: (f"This token may not do that with {reference.repo_id}: {said}", able),
         404: (f"{endpoint()} has nothing at {path}.", "Check HF_ENDPOINT."),
+        412: (f"{reference.repo_id} has changed meanwhile; nothing was uploaded.", AGAIN),
         409: (f"The name {reference.repo_id} is taken.", "Choose another one."),
         429: (f"The Hub has had too many requests from here (HTTP 429): try again {when}.", AGAIN),
     }
@@ -150,7 +156,7 @@ def _of_repository(status: int, headers: Headers, path: str, reference: Referenc
     if code == "RepoNotFound" or (status == UNKNOWN_USER and not bad_token):
         private = "it is private." if token else "this token may not see it."
         hint = f"Check the spelling. If it is private:{token}" if token else "Check the spelling, and the token."
-        return HubError(f"There is no {repo_id} at {endpoint()}, or {private}", hint=hint)
+        return NoRepositoryError(f"There is no {repo_id} at {endpoint()}, or {private}", hint=hint)
     return None
 
 

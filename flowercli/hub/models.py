@@ -64,18 +64,27 @@ def is_whole(entry: Installed, *, everything: bool) -> bool:
 def left_out(bundle: Bundle) -> list[str]:
     """Return the files of a downloaded bundle that stayed at the Hub."""
     origin = bundle.section.get("origin", {})
-    return [name for name in origin.get("left_out", []) if name not in bundle.section["files"]]
+    return [name for name in origin.get("left_out", ()) if name not in bundle.section["files"]]
+
+
+def entries_left_out(bundle: Bundle) -> dict[str, Any]:
+    """Return what the bundle at the Hub lists of the files that stayed there; downloads made before did not keep it."""
+    stayed = bundle.section.get("origin", {}).get("left_out", ())
+    return {name: stayed[name] for name in left_out(bundle)} if isinstance(stayed, dict) else {}
 
 
 def _install(snapshot: Snapshot, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
     bundle = read_description(snapshot, partial_folder("model", snapshot.source), listener, patience)
     listed = _listed(bundle)
+    # People correct it at the Hub, or remove it.
+    card = {CARD: snapshot.files[CARD]} if CARD in listed and CARD in snapshot.files else {}
+    listed = {name: file for name, file in listed.items() if name != CARD} | card
     names = set(listed) if everything else _for_answers(listed)
     kept = {name: entry for name, entry in bundle.section["files"].items() if name in names}
     origin = {
         "repo_id": snapshot.source.repo_id,
         "commit": snapshot.commit,
-        "left_out": sorted(set(listed) - names),
+        "left_out": {name: bundle.section["files"][name] for name in sorted(set(listed) - names)},
     }
     section = {**bundle.section, "files": kept, "origin": origin}
 

@@ -1,32 +1,25 @@
-"""``flowers publish``: a verified bundle to the Hub, in one commit and without what belongs to this machine."""
+"""``flowers publish``: a verified bundle to the Hub, in one commit and without what belongs to this machine.
+
+What the repository has and the bundle lacks stays where it belongs to this very model, as a download may have left it
+out, and where no bundle lists it. Files of another version are removed if the user says so, and not otherwise.
+"""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import scratch_folder
-from flowercli.bundle import (
-    CARD,
-    CONFIG,
-    MACHINE_BOUND,
-    MANIFEST,
-    ONNX,
-    ONNX_FP16,
-    ONNX_INT8,
-    REFERENCE,
-    WEIGHTS,
-    Bundle,
-    to_json,
-    without_local_paths,
-)
+from flowercli.bundle import CARD, CONFIG, MACHINE_BOUND, Bundle, to_json, without_local_paths
 from flowercli.errors import BundleError, HubError, UsageError
+from flowercli.hub.card import Card, card_to_have
 from flowercli.hub.client import client, has_token
-from flowercli.hub.faults import TOKEN, explained
-from flowercli.hub.models import read_description
+from flowercli.hub.faults import TOKEN, NoRepositoryError, explained
+from flowercli.hub.models import entries_left_out, read_description
 from flowercli.hub.reference import Reference
 from flowercli.hub.snapshot import look_up
+from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,19 +30,40 @@ if TYPE_CHECKING:
     from flowercli.transfer.contract import FilesListener
     from flowercli.transfer.patience import Patience
 
-# What a bundle may consist of; a file of these that the new version lacks is deleted.
-OURS = (CONFIG, WEIGHTS, ONNX, ONNX_FP16, ONNX_INT8, CARD, MANIFEST, REFERENCE)
 MADE_BY_THE_HUB = ".gitattributes"
 
 
 @dataclass(frozen=True)
+class Repository:
+    """What is at the Hub: its files, what the bundle there lists of them, and the model card."""
+
+    snapshot: Snapshot
+    listed: dict[str, Any]
+    card: Card | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a publication does to the files of a repository: sends some, leaves some there, and removes some.
+
+    ``license_id`` is what the card states then.
+    """
+
+    sent: dict[str, bytes | Path]
+    kept: list[str]
+    removed: list[str]
+    license_id: str | None
+
+
+@dataclass(frozen=True)
 class Published:
-    """Where a bundle is now."""
+    """Where a bundle is now, and how it got there."""
 
     repo_id: str
     url: str
     commit: str
     private: bool
+    plan: Plan
 
 
 def target(repo_id: str) -> Reference:
@@ -64,8 +78,8 @@ def target(repo_id: str) -> Reference:
     return reference
 
 
-def contents(bundle: Bundle) -> dict[str, bytes | Path]:
-    """Return what would be uploaded, by name, after checking every file of the bundle.
+def check(bundle: Bundle) -> None:
+    """See that a bundle can be published: every file of it is whole.
 
     Raises:
         BundleError: it is a lone ``.onnx``, or a file is missing or altered.
@@ -74,11 +88,53 @@ def contents(bundle: Bundle) -> dict[str, bytes | Path]:
         message = f"{bundle.path} is a lone .onnx: a bundle is a folder with a card and weights."
         raise BundleError(message, hint="Publish the folder that it was exported into.")
     bundle.verify()
-    section = {key: value for key, value in without_local_paths(bundle.section).items() if key != "origin"}
-    for key in ("files", "exports"):
-        section[key] = {name: value for name, value in section.get(key, {}).items() if name not in MACHINE_BOUND}
-    description = to_json({**bundle.config, "flowers": section}).encode()
-    return {CONFIG: description} | {name: bundle.path / name for name in sorted(section["files"])}
+
+
+def look(reference: Reference, listener: FilesListener, patience: Patience) -> Repository | None:
+    """Return what a repository holds, or ``None`` where there is none that this user may see.
+
+    Raises:
+        HubError: the Hub does not answer, or the repository holds something that is no bundle.
+    """
+    try:
+        snapshot = look_up(reference, listener, patience)
+    except NoRepositoryError:
+        return None
+    with scratch_folder("publish") as folder:
+        listed = _listed_there(snapshot, folder, listener, patience)
+        if CARD not in snapshot.files:
+            return Repository(snapshot, listed, None)
+        path = folder / CARD
+        fetch(snapshot.files[CARD].at(snapshot.source), path, listener, patience=patience)
+        card = Card(path.read_bytes(), corrected=True)
+        unchanged = card.listed()["sha256"] == listed.get(CARD, {}).get("sha256")
+        return Repository(snapshot, listed, Card(card.content, corrected=not unchanged))
+
+
+def plan(bundle: Bundle, there: Repository | None, license_id: str | None = None) -> Plan:
+    """Return what publishing a bundle does to a repository.
+
+    Args:
+        bundle: a folder, after :func:`check`.
+        there: the repository; ``None`` for a new one.
+        license_id: the licence that the card is to state.
+
+    Raises:
+        HubError: the head of a card is no YAML.
+    """
+    before, held = (there.listed, there.snapshot.files.keys()) if there else ({}, set())
+    listed = {name: entry for name, entry in bundle.section["files"].items() if name not in MACHINE_BOUND}
+    same = {name: entry for name, entry in entries_left_out(bundle).items() if before.get(name) == entry}
+    sent: dict[str, bytes | Path] = {name: bundle.path / name for name in sorted(listed) if name != CARD}
+    card_there = there.card if there else None
+    card = card_to_have(Card.of(bundle), card_there, license_id)
+    if card is not None and not card.corrected:
+        listed[CARD] = card.listed()
+    if card is not None and (card_there is None or card.content != card_there.content):
+        sent[CARD] = card.content
+    sent[CONFIG] = _description(bundle, listed | same)
+    removed = before.keys() - listed.keys() - same.keys() - {CARD}
+    return Plan(sent, sorted(held - sent.keys() - removed), sorted(removed), card.license_id if card else None)
 
 
 def publish(
@@ -89,6 +145,8 @@ def publish(
     *,
     private: bool,
     message: str,
+    prune: bool = False,
+    license_id: str | None = None,
     progress: bool = False,
 ) -> Published:
     """Upload a bundle, into a new repository or as the next version of the bundle that is there.
@@ -100,49 +158,66 @@ def publish(
         patience: retries and timeouts, until the upload starts.
         private: make the new repository private.
         message: of the commit.
+        prune: remove what the version there has and this one lacks.
+        license_id: the licence that the card is to state.
         progress: let the Hub's client draw its progress on stderr.
 
     Raises:
         BundleError: the bundle is not whole.
-        HubError: there is no token, it may not do that, or the repository holds something else.
+        HubError: there is no token, it may not do that, the repository holds something else, or files of it that
+            ``prune`` would remove.
     """
     reference = target(repo_id)
-    files = contents(bundle)
+    check(bundle)
     api = client(progress=progress)
     if not has_token():
         raise HubError("Publishing needs a token of the Hub that may write.", hint=TOKEN)
     with explained(reference):
         api.create_repo(repo_id, private=private or None, exist_ok=True)
-    before = look_up(reference, listener, patience)
-    _check_is_ours(before, listener, patience, private=private)
+    there = look(reference, listener, patience)
+    if there is None:
+        raise HubError(f"The Hub has just made {repo_id}, and does not find it.", hint="Try again in a minute.")
+    if private and not there.snapshot.private:
+        message = f"{repo_id} exists and is public: nothing was uploaded."
+        hint = f"Make it private in its settings ({there.snapshot.url}/settings), or choose another name."
+        raise HubError(message, hint=hint)
+    planned = plan(bundle, there, license_id)
+    if planned.removed and not prune:
+        raise HubError(
+            f"{repo_id} has files that this bundle lacks: {', '.join(planned.removed)}. Nothing was uploaded.",
+            hint="If they are of this model, fetch or export them first (flowers download model … --all); otherwise"
+            " have them removed: --prune",
+        )
     with explained(reference), warnings.catch_warnings():
         # The client's way of sending large files is one that its HTTP library warns of.
         warnings.simplefilter("ignore", DeprecationWarning)
-        done = api.create_commit(repo_id, _operations(files, before), commit_message=message)
-    return Published(repo_id, before.url, done.oid, before.private)
+        done = api.create_commit(
+            repo_id, _operations(planned), commit_message=message, parent_commit=there.snapshot.commit
+        )
+    return Published(repo_id, there.snapshot.url, done.oid, there.snapshot.private, planned)
 
 
-def _operations(files: dict[str, bytes | Path], before: Snapshot) -> list[CommitOperationAdd | CommitOperationDelete]:
+def _description(bundle: Bundle, files: dict[str, Any]) -> bytes:
+    section = {key: value for key, value in without_local_paths(bundle.section).items() if key != "origin"}
+    exports = {name: value for name, value in section.get("exports", {}).items() if name not in MACHINE_BOUND}
+    return to_json({**bundle.config, "flowers": {**section, "exports": exports, "files": files}}).encode()
+
+
+def _operations(planned: Plan) -> list[CommitOperationAdd | CommitOperationDelete]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    stale = [name for name in OURS if name in before.files and name not in files]
-    added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in files.items()]
-    return [*added, *(CommitOperationDelete(path_in_repo=name) for name in stale)]
+    added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in planned.sent.items()]
+    return [*added, *(CommitOperationDelete(path_in_repo=name) for name in planned.removed)]
 
 
-def _check_is_ours(before: Snapshot, listener: FilesListener, patience: Patience, *, private: bool) -> None:
-    """Refuse to write over something that is no bundle, or to publish what should be private."""
-    if private and not before.private:
-        message = f"{before.source.repo_id} exists and is public: nothing was uploaded."
-        raise HubError(
-            message, hint=f"Make it private in its settings ({before.url}/settings), or choose another name."
-        )
-    held = sorted(before.files.keys() - {MADE_BY_THE_HUB, CARD})
+def _listed_there(snapshot: Snapshot, folder: Path, listener: FilesListener, patience: Patience) -> dict[str, Any]:
+    """Return what the bundle of a repository lists of the files there; refuse something that is no bundle."""
+    held = sorted(snapshot.files.keys() - {MADE_BY_THE_HUB, CARD})
     if not held:
-        return
+        return {}
     try:
-        with scratch_folder("publish") as folder:
-            read_description(before, folder, listener, patience)
+        files = read_description(snapshot, folder, listener, patience).section["files"]
     except (HubError, BundleError) as error:
-        message = f"{before.source.repo_id} holds something else ({', '.join(held[:3])}): nothing was uploaded."
+        message = f"{snapshot.source.repo_id} holds something else ({', '.join(held[:3])}): nothing was uploaded."
         raise HubError(message, hint="Choose another name, or delete what is there.") from error
+    return {name: entry for name, entry in files.items() if name in snapshot.files}

@@ -100,7 +100,8 @@ def open_draft(source: Source, shorter_side: int, most_pixels: int = MAX_PIXELS)
     Args:
         source: a path, the bytes of a file, or an image of Pillow's.
         shorter_side: in pixels.
-        most_pixels: of the picture as it is stored.
+        most_pixels: of the picture as it is decoded, of a JPEG in several scans as it is stored; ``MAX_PIXELS`` are
+            the most that any has as it is stored.
 
     Raises:
         ImageError: the picture cannot be read; its ``code`` says why.
@@ -136,9 +137,10 @@ def _draft(source: File, shorter_side: int, most_pixels: int, memory: ExitStack)
             kept = check_structure(file)
             with _identify(file) as image:
                 size = image.size
-                _check_stored_size(size, most_pixels)
+                # Of a JPEG in several scans all coefficients are decoded, whatever the scale.
+                _check_size(size[0] * size[1], most_pixels if kept else MAX_PIXELS)
                 reduced, halvings = _reduce(image, file, shorter_side)
-                memory.enter_context(DECODERS.taken(kept + _checked_cost(image, file, halvings)))
+                memory.enter_context(DECODERS.taken(kept + _checked_cost(image, file, halvings, most_pixels)))
                 image.load()
                 # Only now: Pillow turns some formats itself when it loads them.
                 orientation = _orientation(image)
@@ -215,9 +217,8 @@ def _orientation(image: Image.Image) -> int:
     return orientation
 
 
-def _check_stored_size(size: tuple[int, int], most_pixels: int) -> None:
+def _check_size(pixels: int, most_pixels: int) -> None:
     """Refuse before decoding."""
-    pixels = size[0] * size[1]
     if pixels > most_pixels:
         message = f"It has {pixels / 1e6:.0f} megapixels; the limit is {most_pixels / 1e6:.3g}."
         raise ImageError("too_large", message)
@@ -241,9 +242,10 @@ def _draft_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
 
-def _checked_cost(image: Image.Image, file: BinaryIO, halvings: int) -> int:
+def _checked_cost(image: Image.Image, file: BinaryIO, halvings: int, most_pixels: int) -> int:
     """Refuse what would take too much memory, or too long; return its bytes. The size is the one after ``draft``."""
     pixels = image.width * image.height >> 2 * halvings
+    _check_size(pixels, most_pixels)
     decoder = next((tile[0] for tile in getattr(image, "tile", ())), "")
     decoded = max(DECODER_BYTES.get(name or "", 0) for name in (image.format, decoder))
     copied = 4 if image.has_transparency_data else COPY_BYTES.get(image.mode, 4)

@@ -18,6 +18,7 @@ from flowercli.inference.cpu import lacks_vnni
 from flowercli.inference.libraries import CUDA, TENSORRT
 from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
 from flowercli.inference.tensorrt import setups as tensorrt_setups
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +143,7 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
         if name in bundle.section["files"]:
             return bundle.file(name)
     message = f"The bundle {bundle.path} has no ONNX graph yet."
-    raise BundleError(message, hint=f"flowers export {bundle.path} --onnx --int8")
+    raise BundleError(message, hint=f"flowers export {in_shell(bundle.path)} --onnx --int8")
 
 
 def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.InferenceSession, Path] | Obstacle:
@@ -164,7 +165,7 @@ def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
     listed = bundle.section["files"]
     known = {name for other in CANDIDATES for name in other.graphs}
     if not bundle.is_lone_onnx and known & listed.keys() and not listed.keys() & set(candidate.graphs):
-        fix = f"flowers export {bundle.path} --fp16"
+        fix = f"flowers export {in_shell(bundle.path)} --fp16"
         if WEIGHTS not in listed:
             fix = "flowers train --data DIR   (this model comes without the weights that one is made from)"
         return Obstacle(f"the model has no {' or '.join(candidate.graphs)}", fix)

@@ -81,10 +81,10 @@ class Comparison:
 def compare(reference: Reference, current: Sample, class_names: Sequence[str]) -> Comparison:
     """Compare the answers of a log with the reference of the model that gave them.
 
-    Fewer than ten answers are not compared.
+    Fewer than ten answers are not compared, nor are any with fewer than ten photographs.
     """
     needed = _needed(reference, len(class_names))
-    if len(current) < FEWEST:
+    if min(len(current), len(reference.sample)) < FEWEST:
         return Comparison(NOT_ENOUGH, len(current), needed, [])
     generator = np.random.default_rng(SEED)
     features = list(_features(reference, current, class_names, generator))

@@ -13,7 +13,7 @@ from flowercli.monitoring.drift import FEWEST, Comparison, compare
 from flowercli.monitoring.features import identity
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.reference import Reference
-from flowercli.shown import one_line
+from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ def _check_model(path: Path, bundle: Bundle) -> list[str]:
         message = f"The answers in {path} are of another model ({names}) than the reference ({bundle.path.name})."
         # A stranger's name in a command that is to be copied.
         name = shlex.quote(one_line(others[-1].name))
-        raise LogError(message, hint=f"Name the model that answered: flowers drift {path} --reference {name}")
+        raise LogError(message, hint=f"Name the model that answered: flowers drift {in_shell(path)} --reference {name}")
     count = sum(model.answers for model in others)
     return [f"{count} answers of other models are left out."] if count else []
 

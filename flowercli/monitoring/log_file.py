@@ -17,7 +17,7 @@ from flowercli.errors import LogError
 from flowercli.monitoring.features import FEATURES, Sample
 from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel
 from flowercli.monitoring.log_schema import check, create
-from flowercli.shown import one_line
+from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,7 +169,7 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         LogError: there is no such log, it cannot be read, or the block finds it damaged.
     """
     if not path.is_file():
-        hint = f"Make one: flowers classify PICTURES --log {path}"
+        hint = f"Make one: flowers classify PICTURES --log {in_shell(path)}"
         raise LogError(f"There is no log at {path}.", hint=hint)
     try:
         with closing(_connect_to_read(path)) as connection:

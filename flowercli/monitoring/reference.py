@@ -19,6 +19,7 @@ from flowercli.bundle import REFERENCE
 from flowercli.errors import BundleError
 from flowercli.installation import upgrade
 from flowercli.monitoring.features import Sample
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,14 +100,14 @@ class Reference:
                 with np.load(opened, allow_pickle=False) as file:
                     return cls._checked({name: file[name] for name in (*FACTS, *STORED)}, bundle)
         except DAMAGED as error:
-            hint = f"flowers reference {bundle.path}"
+            hint = f"flowers reference {in_shell(bundle.path)}"
             raise BundleError(f"The reference {path} is damaged: {error}.", hint=hint) from error
 
     @classmethod
     def _checked(cls, arrays: dict[str, npt.NDArray[Any]], bundle: Bundle) -> Self:
         if (version := _version(arrays["version"])) != VERSION:
             message = f"The reference of {bundle.path} has format {version}; this version reads {VERSION}."
-            older = f"flowers reference {bundle.path}"
+            older = f"flowers reference {in_shell(bundle.path)}"
             raise BundleError(message, hint=older if version < VERSION else upgrade())
         sample = Sample.of({name: arrays[name] for name in STORED})
         index = sample.class_index

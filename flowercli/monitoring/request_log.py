@@ -14,6 +14,7 @@ from flowercli.monitoring import MAX_ROWS
 from flowercli.monitoring.features import describe
 from flowercli.monitoring.log_file import append, open_to_write, to_rows
 from flowercli.monitoring.log_rows import LoggedModel
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,6 +157,8 @@ def check_path(path: Path) -> None:
 
 def _check_place(path: Path) -> None:
     if not path.parent.is_dir():
-        raise LogError(f"{path.parent} is no folder.", hint=f"mkdir -p {path.parent}")
+        raise LogError(f"{path.parent} is no folder.", hint=f"mkdir -p {in_shell(path.parent)}")
     if path.is_dir():
-        raise LogError(f"{path} is a folder, not a log.", hint=f"Name a file in it: --log {path / 'answers.db'}")
+        raise LogError(
+            f"{path} is a folder, not a log.", hint=f"Name a file in it: --log {in_shell(path / 'answers.db')}"
+        )

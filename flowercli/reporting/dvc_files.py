@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import write_text
 from flowercli.bundle import to_json
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ def write_dvc_files(folder: Path, evaluation: Evaluation) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {evaluation.split: {variant: _numbers(metrics) for variant, metrics in evaluation.variants.items()}}
-    names = evaluation.bundle.class_names
+    names = [one_line(name) for name in evaluation.bundle.class_names]
     answers = list(evaluation.answers.values())[-1]
     pairs = [
         (names[actual], names[predicted])

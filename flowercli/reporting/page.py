@@ -14,6 +14,7 @@ from flowercli import __version__
 from flowercli.errors import UsageError
 from flowercli.reporting.plot_files import svg
 from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,9 +39,13 @@ def check_target(path: Path) -> None:
         UsageError: its folder is not there or may not be written to, or it is a folder itself.
     """
     if path.is_dir():
-        raise UsageError(f"--report {path}: that is a folder.", hint=f"Name a file: --report {path / 'report.html'}")
+        raise UsageError(
+            f"--report {path}: that is a folder.", hint=f"Name a file: --report {in_shell(path / 'report.html')}"
+        )
     if not path.parent.is_dir():
-        raise UsageError(f"--report {path}: there is no folder {path.parent}.", hint=f"mkdir -p {path.parent}")
+        raise UsageError(
+            f"--report {path}: there is no folder {path.parent}.", hint=f"mkdir -p {in_shell(path.parent)}"
+        )
     if not os.access(path.parent, os.W_OK):
         message = f"--report {path}: writing into {path.parent} is not permitted."
         raise UsageError(message, hint="Choose a folder that you may write to.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from flowercli import json_text
 from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
 from flowercli.reporting import page
@@ -185,6 +185,6 @@ def _provenance(bundle: Bundle) -> str:
     versions = known.get("versions") or {}
     pairs: list[tuple[str, object]] = [(key.replace("_", " ").capitalize(), value) for key, value in plain.items()]
     pairs += [("Versions", ", ".join(f"{name} {version}" for name, version in versions.items()))] if versions else []
-    config = json.dumps(known.get("config", {}), indent=2, ensure_ascii=False)
+    config = json_text.dumps(known.get("config", {}), indent=2)
     parts = [page.facts(pairs), page.folded("The configuration of the training run", f"<pre>{page.text(config)}</pre>")]
     return page.section("Provenance", *parts) if known else ""

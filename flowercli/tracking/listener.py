@@ -7,6 +7,7 @@ or, if it stays away, from ``flowers track`` later.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import uuid
 from pathlib import Path
@@ -164,7 +165,8 @@ class Tracking(NoTracking):
             self._system.start()
 
     def _metrics(self, step: int, values: dict[str, Any]) -> None:
-        known = {key: float(value) for key, value in values.items() if value is not None}
+        # JSON has neither NaN nor infinity; a loss that is one ends the run.
+        known = {key: float(value) for key, value in values.items() if value is not None and math.isfinite(value)}
         self._append("metrics", time=_now(), step=step, values=known)
 
     def _append(self, kind: str, **fields: Any) -> None:

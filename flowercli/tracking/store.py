@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from flowercli.atomic import new_file
 from flowercli.errors import TrackingError
+from flowercli.locks import alone
 from flowercli.mlflow_quietly import import_mlflow
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"
+# What means something in a URI.
+SPECIAL = frozenset("%?#")
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class Store:
             TrackingError: the configured URI holds a password, which would end up in the bundle.
         """
         uri = config.tracking.uri or os.environ.get(URI_VARIABLE)
-        if uri is None:
+        if not uri:  # Set to nothing, the variable says nothing.
             return cls.beside(Path(config.output))
-        if config.tracking.uri is not None and _without_password(uri) != uri:
+        if config.tracking.uri and _without_password(uri) != uri:
             hint = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
             raise TrackingError("The tracking URI holds a password, and is written into every bundle.", hint=hint)
         return cls(uri)
@@ -65,8 +69,15 @@ class Store:
         return _without_password(self.uri)
 
     def client(self) -> Any:
-        """Return an ``MlflowClient``."""
-        return import_mlflow().MlflowClient(self.uri)
+        """Return an ``MlflowClient``; one process at a time makes a database, and it has its name when it is whole."""
+        mlflow, database = import_mlflow(), _file_of(self.uri)
+        if database is None or database.exists():
+            return mlflow.MlflowClient(self.uri)
+        with alone(database):
+            if not database.exists():
+                with new_file(database) as temporary:
+                    mlflow.MlflowClient(_sqlite(temporary))
+            return mlflow.MlflowClient(self.uri)
 
     def check(self, experiment: str) -> None:
         """See that the store answers and takes runs of the experiment; a store of our own is not made yet.
@@ -91,7 +102,8 @@ class Store:
         Raises:
             TrackingError: it is not.
         """
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
+        database = _file_of(self.uri)
+        if database is not None and not database.is_file():
             message = f"There are no records of runs at {self.uri}."
             hint = "flowers train makes some; another folder of runs: --runs FOLDER, another store: --tracking-uri URI"
             raise TrackingError(message, hint=hint)
@@ -114,7 +126,34 @@ def reason(error: Exception) -> str:
 
 
 def _sqlite(path: Path) -> str:
-    return f"{SQLITE}{path.as_posix()}"
+    """Return the URI of a database.
+
+    Raises:
+        TrackingError: SQLAlchemy cannot spell its path.
+    """
+    uri = f"{SQLITE}{path.as_posix()}"
+    if SPECIAL.isdisjoint(uri):  # Without SQLAlchemy, which takes a while to import.
+        return uri
+    from sqlalchemy import URL, make_url
+
+    # Some of its versions quote what others take as it is. After sqlite:///, MLflow would make the folders, quoted.
+    uri = URL.create("sqlite+pysqlite", database=path.as_posix()).render_as_string()
+    if make_url(uri).database != path.as_posix():
+        message = f"MLflow cannot keep records in {path.parent}: its name holds one of {' '.join(sorted(SPECIAL))}"
+        raise TrackingError(message, hint="Choose another folder: --output FOLDER; or: flowers train tracking=none …")
+    return uri
+
+
+def _file_of(uri: str) -> Path | None:
+    """Return the file of a database in one; ``None`` for other stores."""
+    if not uri.startswith("sqlite") or uri.endswith(":memory:"):
+        return None
+    if uri.startswith(SQLITE) and SPECIAL.isdisjoint(uri):
+        return Path(uri.removeprefix(SQLITE))
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    return None if url.query or not url.database else Path(url.database)
 
 
 def _without_password(uri: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
-from flowercli.bundle import MACHINE_BOUND
+from flowercli.bundle import CARD, MACHINE_BOUND
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown
 from flowercli.training import card_tables
@@ -13,23 +15,31 @@ from flowercli.training.intervals import number_text, share_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from flowercli.bundle import Bundle
+
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 LOSSES = {"log_loss": "log loss", "ece": "calibration error"}
 BASELINE = "always the most frequent class"
 USAGE = "```\nflowers classify PICTURE --model PATH\n```\n\nThe weights load with `timm.create_model`.\n"
 
 
-def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
+HEAD = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
+LICENSE_LINE = re.compile(r"^license: (.+)$", re.MULTILINE)
+PLAIN_LICENSE = re.compile(r"[A-Za-z][A-Za-z0-9.+-]*")
+
+
+def model_card(description: Mapping[str, Any], usage: str = USAGE, license_id: str | None = None) -> str:
     """Return the model card in Markdown, with the metadata block that the Hub reads.
 
     Args:
         description: the bundle's.
         usage: how to ask the model, in Markdown.
+        license_id: what its owner passes it on under, if that was said; it is not for us to say.
     """
     description = in_markdown(description)
     section = description["flowers"]
     parts = [
-        _front_matter(),
+        _front_matter(license_id),
         _about(description, usage),
         "\n".join(_metrics(section.get("metrics", {}))),
         "\n".join(_exports(section.get("exports", {}))),
@@ -40,15 +50,27 @@ def model_card(description: Mapping[str, Any], usage: str = USAGE) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter() -> str:
+def stated_license(bundle: Bundle) -> str | None:
+    """Return the licence that a card which we wrote states, so that the next one states it too."""
+    path = bundle.path / CARD
+    head = HEAD.match(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    found = LICENSE_LINE.search(head[1]) if head else None
+    return found and found[1].strip("\"'")
+
+
+def _front_matter(license_id: str | None) -> str:
+    stated = "" if license_id is None else f"license: {_in_yaml(license_id)}\n"
     return (
         "---\n"
         "tags:\n- image-classification\n- timm\n- flowers\n"
         "library_name: timm\n"
         "pipeline_tag: image-classification\n"
-        "license: mit\n"
-        "---\n"
+        f"{stated}---\n"
     )
+
+
+def _in_yaml(text: str) -> str:
+    return text if PLAIN_LICENSE.fullmatch(text) else json.dumps(text)
 
 
 def _about(description: Mapping[str, Any], usage: str) -> str:

@@ -12,7 +12,7 @@ from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.errors import UsageError
 from flowercli.models import FOLDER as SHIPPED
 from flowercli.training.answers import Answers, ask, variants_of
-from flowercli.training.card import model_card
+from flowercli.training.card import model_card, stated_license
 from flowercli.training.metrics import evaluate
 from flowercli.training.refusal import by_source, refusal
 
@@ -119,7 +119,7 @@ def can_record(bundle: Bundle) -> bool:
 
 
 def record(evaluation: Evaluation, scratch: Path) -> Bundle:
-    """Write the metrics into the bundle's description and model card.
+    """Write the metrics into the bundle's description, and into its model card unless people corrected that.
 
     Args:
         evaluation: of a bundle folder that may be written to.
@@ -128,7 +128,9 @@ def record(evaluation: Evaluation, scratch: Path) -> Bundle:
     bundle = evaluation.bundle
     known = bundle.section.get("metrics", {})
     metrics = {**known, evaluation.split: {**known.get(evaluation.split, {}), **evaluation.variants}}
+    if bundle.card_is_corrected:
+        return add_files(bundle, {}, metrics=metrics)
     card = scratch / CARD
     description = {**bundle.config, "flowers": {**bundle.section, "metrics": metrics}}
-    card.write_text(model_card(description), encoding="utf-8")
+    card.write_text(model_card(description, license_id=stated_license(bundle)), encoding="utf-8")
     return add_files(bundle, {CARD: card}, metrics=metrics)

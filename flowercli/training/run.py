@@ -14,6 +14,7 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
+from flowercli.shown import in_shell
 from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import (
     MORE_OF_IT,
@@ -87,6 +88,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     if run.target.exists():  # Killed after the last moment that mattered.
         run.discard()
         return _result(Bundle.load(run.target))
+    run.check_places()
     check_photos(run.config, run.manifest, listener.say)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
@@ -164,13 +166,14 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
 
 @contextmanager
 def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    resume = f"flowers train --resume {run.path}"
+    resume = run.how_to_go_on
     try:
         yield
     except KeyboardInterrupt as error:
         raise TrainingInterrupted("Interrupted. Everything is saved.", hint=f"Go on with: {resume}") from error
     except UnreadablePhotoError as error:
-        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: flowers split {run.config.data.path}"
+        anew = f"flowers split {in_shell(run.config.data.path)}"
+        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: {anew}"
         raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.data.changes import Changes, added, changed, split_command
 from flowercli.errors import DataError
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,6 @@ def _outliers_differ(config: TrainConfig) -> DataError:
     path = config.data.path
     if config.data.outliers is None:
         message = "The split manifest lists outliers, and nothing says where they are."
-        return DataError(message, hint=f"flowers train --data {path} --outliers DIR")
+        return DataError(message, hint=f"flowers train --data {in_shell(path)} --outliers DIR")
     message = "The split manifest was made without outliers."
-    return DataError(message, hint=f"flowers split {path} --outliers {config.data.outliers}")
+    return DataError(message, hint=f"flowers split {in_shell(path)} --outliers {in_shell(config.data.outliers)}")

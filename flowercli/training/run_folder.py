@@ -11,6 +11,7 @@ import datetime as dt
 import importlib.metadata
 import io
 import re
+import shlex
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -25,9 +26,12 @@ from flowercli.atomic import write_bytes, write_text
 from flowercli.bundle import MANIFEST, to_json
 from flowercli.data.manifest import Manifest
 from flowercli.description import read_plain_file
-from flowercli.errors import BundleError, TrainingError, UsageError
+from flowercli.errors import BundleError, DataError, TrainingError, UsageError
 from flowercli.inference.preprocess import PreprocessSpec
+from flowercli.models import load_model
+from flowercli.shown import in_shell
 from flowercli.training.architecture import first_line
+from flowercli.training.bundle_data import BundleData
 from flowercli.training.config import as_dict, config_from_dict
 
 if TYPE_CHECKING:
@@ -82,7 +86,7 @@ class RunFolder:
         folder = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
         if not (folder / RUN_FILE).is_file():
             if (path / "config.json").is_file():
-                raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {path}")
+                raise UsageError(f"The run {path} is finished.", hint=f"flowers eval {in_shell(path)}")
             raise UsageError(f"There is no unfinished run at {path}.", hint="flowers train --resume RUN")
         try:
             recorded = json_text.loads(read_plain_file(folder / RUN_FILE))
@@ -96,6 +100,52 @@ class RunFolder:
         # Where the run is now: it may have been moved, and it may be somebody else's, who says where to write.
         config = replace(config, output=str(folder.parent))
         return cls(folder, identity, config, _read_manifest(folder / MANIFEST), cfg, then)
+
+    @property
+    def how_to_go_on(self) -> str:
+        """What to type to go on with it."""
+        return shlex.join(["flowers", "train", "--resume", str(self.path)])
+
+    def moved(self, data: Path | None, outliers: Path | None) -> Self:
+        """Return the same run whose photographs are elsewhere now; that they are the same is checked.
+
+        Raises:
+            UsageError: the run has no outliers.
+            DataError: they are not there, or are not those of its manifest.
+        """
+        if outliers is not None and self.config.data.outliers is None:
+            raise UsageError(
+                "The run was started without outliers: --outliers cannot be given.", hint=self.how_to_go_on
+            )
+        if data is None and outliers is None:
+            return self
+        was = self.config.data
+        there = replace(was, path=str(data or was.path), outliers=str(outliers) if outliers else was.outliers)
+        run = replace(self, config=replace(self.config, data=there))
+        run.check_places()
+        photos = BundleData(Path(there.path), run.manifest, Path(there.outliers) if there.outliers else None)
+        for split in ("train", "val"):
+            photos.check_unchanged(split)
+        return run
+
+    def check_places(self) -> None:
+        """See that what the run reads is where it was, or where the user says that it is.
+
+        Raises:
+            DataError: photographs are not there.
+            BundleError: a teacher is not.
+        """
+        places = {"--data": self.config.data.path, "--outliers": self.config.data.outliers}
+        for option, place in places.items():
+            if place is not None and not Path(place).is_dir():
+                message = f"What the run reads is no longer at {place}."
+                raise DataError(message, hint=f"Say where it is: {self.how_to_go_on} {option} DIR")
+        for teacher in self.config.distill.teacher:
+            try:
+                load_model(teacher)
+            except BundleError as error:
+                hint = f"Say where the teachers are: {self.how_to_go_on} 'distill.teacher=[BUNDLE]'"
+                raise BundleError(error.message, hint=hint) from error
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write a checkpoint atomically; the one before stays until the new one is whole on disk."""
@@ -192,7 +242,7 @@ def _make_named_folder(target: Path) -> Path:
     if target.exists():
         raise UsageError(f"There is a run at {target} already.", hint="Give another name=…, or remove it.")
     if path.exists():
-        hint = f"Go on with it: flowers train --resume {path}   (or remove it)"
+        hint = f"Go on with it: {shlex.join(['flowers', 'train', '--resume', str(path)])}   (or remove it)"
         raise UsageError(f"There is an unfinished run at {path}.", hint=hint)
     path.mkdir(parents=True)
     return path

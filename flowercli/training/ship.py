@@ -18,6 +18,8 @@ from flowercli.models import FOLDER
 from flowercli.training.card import model_card
 from flowercli.training.data_terms import terms
 
+# Of the models that ship; that of others is their owners' to say.
+LICENSE = "mit"
 TABLES = frozenset({"per_class", "confusion_matrix"})
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
@@ -34,7 +36,7 @@ def ship(source: Path, target: Path, manifest: Path | None = None) -> Bundle:
     bundle.verify()
     said = bundle.section.get("data_terms") or terms(Manifest.read(bundle.file(MANIFEST)))
     section = {**without_local_paths(bundle.section), "data_terms": said}
-    card = model_card({**bundle.config, "flowers": section})
+    card = model_card({**bundle.config, "flowers": section}, license_id=LICENSE)
     config = {**bundle.config, "flowers": {**section, "metrics": _short(section["metrics"])}}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}

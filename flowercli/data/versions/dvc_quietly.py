@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
+import shlex
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # DVC shows its progress bars unless this logger is silent; ours would be drawn over them.
 BARS = "dvc.progress"
+# As Git says it, and libgit2.
+DUBIOUS = ("dubious ownership", "not owned by current user")
+QUOTED = re.compile(r"(?:dubious ownership in repository at|repository path) '([^']+)'")
 
 
 class Collector(logging.Handler):
@@ -76,8 +81,21 @@ def _explain(error: Exception, reasons: list[BaseException], messages: list[str]
     if isinstance(error, OSError) and error.errno is not None:
         return error
     text = " ".join(str(error).split())
+    if (untrusted := not_trusted(" ".join([text, *map(str, reasons), *messages]))) is not None:
+        return untrusted
     more = f" ({messages[-1].splitlines()[0]})" if messages else ""
     return DataError(f"DVC: {text}{more}")
+
+
+def not_trusted(said: str, folder: str = "DIR") -> DataError | None:
+    """Return what it means that Git, or a library in its place, does not trust whoever owns a repository."""
+    if not any(words in said for words in DUBIOUS):
+        return None
+    if found := QUOTED.search(said):
+        folder = found[1]
+    message = "Git does nothing in a repository that belongs to another user, and this one does."
+    trust = shlex.join(["git", "config", "--global", "--add", "safe.directory", folder])
+    return DataError(message, hint=f"If you trust them: {trust}   (otherwise take it over: chown, or clone it)")
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
+import re
 from importlib import resources
 from typing import TYPE_CHECKING
+
+import yaml
 
 from flowercli.atomic import write_text
 from flowercli.data.scan import scan_dataset
@@ -13,6 +16,8 @@ from flowercli.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What double quotes do not keep from a shell, and halves of characters: bytes of a name that are no text.
+UNQUOTABLE = re.compile('[$`\\\\"\x00-\x1f\ud800-\udfff]')
 STAGES, PARAMETERS = "dvc.yaml", "params.yaml"
 
 
@@ -35,16 +40,20 @@ def write_pipeline(folder: Path, dataset: Path, model: str) -> list[Path]:
     for name in (STAGES, PARAMETERS):
         if (folder / name).exists():
             raise UsageError(f"There is a {name} here already.", hint=f"Remove or rename it: mv {name} {name}.old")
-    # JSON's strings are YAML's too, whatever is in them.
-    values = {
-        "@DATA@": json.dumps(inside.relative_to(folder.resolve()).as_posix(), ensure_ascii=False),
-        "@MODEL@": json.dumps(model),
-    }
+    values = {"@DATA@": inside.relative_to(folder.resolve()).as_posix(), "@MODEL@": model}
+    for value in values.values():
+        if UNQUOTABLE.search(value):
+            message = f"{value!a} cannot stand in a command that DVC gives to a shell."
+            raise UsageError(message, hint='Rename it: without $, `, \\, " and what is no text.')
     written = []
     for name in (STAGES, PARAMETERS):
         text = (resources.files("flowercli.data.versions") / "template" / name).read_text(encoding="utf-8")
         for placeholder, value in values.items():
-            text = text.replace(placeholder, value)
+            text = text.replace(placeholder, _in_yaml(value))
         write_text(folder / name, text)
         written.append(folder / name)
     return written
+
+
+def _in_yaml(text: str) -> str:
+    return str(yaml.safe_dump(text, allow_unicode=True, default_style='"', width=math.inf)).rstrip("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from dvc.fs import get_cloud_fs
 from dvc.repo import Repo
 
-from flowercli.data.versions.dvc_quietly import running_dvc
+from flowercli.data.versions.dvc_quietly import not_trusted, running_dvc
 from flowercli.data.versions.remote import EXAMPLE, Remote
 from flowercli.errors import UsageError
 
@@ -90,13 +91,17 @@ def git_root() -> Path:
 
     Raises:
         UsageError: there is none, or no Git.
+        DataError: it is another user's.
     """
     hint = f"git init   (or, without Git: {EXAMPLE} --no-scm)"
     try:
         command = ["git", "rev-parse", "--show-toplevel"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+        english = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=english)  # noqa: S603
     except FileNotFoundError:
         raise UsageError("Git is not installed.", hint=f"Install it, or without Git: {EXAMPLE} --no-scm") from None
+    if (untrusted := not_trusted(done.stderr, str(Path.cwd()))) is not None:
+        raise untrusted
     if done.returncode:
         raise UsageError(f"{Path.cwd()} is in no Git repository.", hint=hint)
     return Path(done.stdout.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo.open_repo import clean_repos
 from dvc.scm import CloneError, GitAuthError, RevError, SCMError
 
-from flowercli.data.versions.dvc_quietly import running_dvc
+from flowercli.data.versions.dvc_quietly import not_trusted, running_dvc
 from flowercli.data.versions.objects import ObjectStream
 from flowercli.errors import DataError, UsageError
 
@@ -78,14 +79,16 @@ class DvcArchive:
         except (CloneError, GitAuthError, NotDvcRepoError, SCMError) as error:
             raise _not_readable(self.repo, error) from error
         if info["type"] == "directory":
-            hint = f"dvc get {self.repo} {self.path}, then flowers split {Path(self.path).name}"
+            get = shlex.join(["dvc", "get", self.repo, self.path])
+            hint = f"{get}, then {shlex.join(['flowers', 'split', Path(self.path).name])}"
             raise UsageError(f"{self.url} is a folder, not an archive.", hint=hint)
         return info
 
     def _what_there_is(self) -> str:
         if self._files.exists(f"{self.path}.tar"):
-            return f"A dataset is kept as one archive: --path {self.path}.tar"
-        return f"What there is: dvc list -R {self.repo}" + (f" --rev {self.rev}" if self.rev else "")
+            return f"A dataset is kept as one archive: --path {shlex.quote(self.path)}.tar"
+        revision = ["--rev", self.rev] if self.rev else []
+        return f"What there is: {shlex.join(['dvc', 'list', '-R', self.repo, *revision])}"
 
 
 def _checked(repo: str) -> str:
@@ -106,4 +109,9 @@ def _not_readable(repo: str, error: DvcException) -> UsageError | DataError:
     reason: BaseException = error
     while reason.__cause__ is not None:
         reason = reason.__cause__
-    return DataError(f"{repo} cannot be cloned: {' '.join(str(reason).split())}", hint=f"Can Git? git ls-remote {repo}")
+    if (untrusted := not_trusted(str(reason), repo)) is not None:
+        return untrusted
+    return DataError(
+        f"{repo} cannot be cloned: {' '.join(str(reason).split())}",
+        hint=f"Can Git? {shlex.join(['git', 'ls-remote', repo])}",
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowercli.bundle import CONFIG
 from flowercli.data.packing import packed_md5
 from flowercli.errors import DataError, UsageError
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +125,7 @@ def refuse_pipeline_output(repo: Repo, folder: Path) -> None:
     for stage in repo.index.stages:
         if not stage.is_data_source and str(folder) in {out.fs_path for out in stage.outs}:
             message = f"{shown(folder)} is made by the stage '{stage.name}' of dvc.yaml, and is tracked there."
-            raise UsageError(message, hint=f"dvc push {shown(folder)}")
+            raise UsageError(message, hint=f"dvc push {in_shell(shown(folder))}")
 
 
 def kind_of(path: Path) -> str:

@@ -31,6 +31,7 @@ from flowercli.data.versions.tracked import (
 )
 from flowercli.data.versions.upload import Target, send
 from flowercli.errors import DataError, UsageError, WrongContentError
+from flowercli.shown import in_shell
 from flowercli.transfer.place import check_space
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def pull(path: Path | None, listener: DatasetListener, *, force: bool = False, a
         for thing in things:
             if states[thing.file] == "changed" and not force:
                 message = f"{shown(thing.path)} is there already and is not what is tracked."
-                name = shown(thing.path)
+                name = in_shell(shown(thing.path))
                 hint = f"Keep it: flowers data push {name}   Replace it: flowers data pull {name} --force"
                 raise DataError(message, hint=hint)
         wanted = [thing for thing in things if states[thing.file] != "current"]
@@ -191,7 +192,7 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, listener: DatasetListener
     if not repo.cache.local.exists(thing.md5):
         if not remote.has([thing.md5]):
             message = f"{remote.where} does not hold this version of {shown(thing.path)} ({thing.md5[:12]}…)."
-            hint = f"Whoever made it has to: flowers data push {shown(thing.path)}"
+            hint = f"Whoever made it has to: flowers data push {in_shell(shown(thing.path))}"
             raise DataError(message, hint=hint)
         check_space(Path(repo.root_dir), 2 * thing.size)
     _fetch_into_cache(repo, remote, thing, listener)
@@ -216,7 +217,7 @@ def _fetch_into_cache(repo: Repo, remote: Remote, thing: Tracked, listener: Data
     if wrong:
         message = f"What {remote.where} holds as {shown(thing.path)} is not what its hash says."
         raise DataError(
-            message, hint=f"Whoever has it whole: delete it there, then flowers data push {shown(thing.path)}"
+            message, hint=f"Whoever has it whole: delete it there, then flowers data push {in_shell(shown(thing.path))}"
         )
 
 

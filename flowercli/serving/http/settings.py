@@ -28,7 +28,7 @@ class Limits:
     """What one server process takes at most.
 
     ``body`` and ``held`` are bytes, of one request and of all that are under way; ``pixels`` those of one picture, as
-    it is stored; ``images`` those of one request; ``queue`` the pictures that wait for a thread, ``wait`` the seconds
+    it is decoded; ``images`` those of one request; ``queue`` the pictures that wait for a thread, ``wait`` the seconds
     that one does, ``picture`` those that one may take; ``upload`` the seconds that a request may take to arrive;
     ``connections`` those that are open.
     """

@@ -1,0 +1,81 @@
+"""Paths and names of others in what is to be copied or read by programs: commands, tables, files for DVC."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from flowercli.bundle import Bundle
+from flowercli.errors import FlowersError
+from flowercli.monitoring.log_file import models_in
+from flowercli.reporting.page import check_target
+from flowercli.shown import in_markdown, in_shell
+
+# A program or an option right before something that is put in.
+COMMAND = re.compile(r"(?:(?:flowers|dvc|mkdir|mv|cp|rm|mlflow)\b[^.:,]*|--[a-z-]+) $")
+PATHS = frozenset({"path", "folder", "root", "target", "parent", "bundle", "dataset", "records"})
+# The owners of these quote them.
+ELSEWHERE = ("flowercli/data/", "flowercli/serving/", "flowercli/doctor/")
+
+
+def unquoted(tree):
+    """Yield the lines where the text of a command is followed by a path as it is."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for before, put, after in zip(node.values, node.values[1:], [*node.values[2:], None], strict=False):
+            if not (isinstance(before, ast.Constant) and isinstance(put, ast.FormattedValue)):
+                continue
+            if isinstance(after, ast.Constant) and after.value.startswith(":"):  # What is wrong with an option.
+                continue
+            last = getattr(put.value, "attr", getattr(put.value, "id", None))
+            if COMMAND.search(before.value) and last in PATHS:
+                yield put.lineno
+
+
+def test_every_path_in_a_command_is_quoted():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / "flowercli").rglob("*.py"))
+        for line in unquoted(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert [place for place in found if not place.startswith(ELSEWHERE)] == []
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "$(reboot)", "a;b", "-x"])
+def test_commands_can_be_copied(tmp_path, name):
+    folder = tmp_path / name
+    with pytest.raises(FlowersError) as caught:
+        models_in(folder / "log.db")
+    assert caught.value.hint is not None
+    assert shlex.split(caught.value.hint)[-1] == str(folder / "log.db")
+    with pytest.raises(FlowersError) as caught:
+        check_target(folder / "page.html")
+    assert shlex.split(str(caught.value.hint)) == ["mkdir", "-p", str(folder)]
+    assert shlex.split(in_shell(Path(name))) == [name]
+
+
+def test_a_card_has_no_emphasis_or_formula_of_others():
+    assert in_markdown("*a* ~b~ $c$ _d_ e_f") == r"\*a\* \~b\~ \$c\$ \_d\_ e_f"
+
+
+def test_tables_for_dvc_have_a_line_a_photograph(tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    from flowercli.reporting.dvc_files import write_dvc_files
+    from flowercli.training.answers import Answers
+    from flowercli.training.evaluation import Evaluation
+
+    names = ["a\tb\nc", 'd,"e"']
+    bundle = Bundle(tmp_path, {"label_names": names, "flowers": {}})
+    answers = Answers(["1", "2"], np.array([0, 1]), np.eye(2), np.zeros((2, 1), np.float32), np.ones(2))
+    write_dvc_files(tmp_path / "dvc", Evaluation(bundle, "val", {}, {"int8": answers}))
+    text = (tmp_path / "dvc" / "confusion.csv").read_text()
+    assert len(text.splitlines()) == 3
+    assert list(csv.reader(text.splitlines()))[1:] == [[r"a\tb\nc"] * 2, ['d,"e"'] * 2]

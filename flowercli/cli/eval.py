@@ -26,7 +26,9 @@ def evaluate(
         str, typer.Argument(metavar="BUNDLE", help="A bundle folder, a .onnx file or the name of a model.")
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset, if it has moved; or any folder with one subfolder a class.")
+    ] = None,
     outliers: OutliersFolder = None,
     only: Only = None,
     against: Annotated[
@@ -51,7 +53,8 @@ def evaluate(
 ) -> None:
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
 
-    The photographs are those of the bundle's own manifest; their hashes are compared first. The
+    The photographs are those of the bundle's own manifest; their hashes are compared first. In a folder that holds none
+    of them, all are asked about: class names become the model's, and what it has no class for is to be refused. The
     metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
     from flowercli.data.split import SPLITS
@@ -83,9 +86,9 @@ def evaluate(
         else:
             # Before anything is looked for: without the extra, that is what is told.
             import flowercli.training.evaluation  # noqa: F401
-            from flowercli.training.bundle_data import bundle_data
+            from flowercli.training.labelled_folder import data_to_evaluate
 
-            photos, names = bundle_data(loaded, data, outliers), _only(loaded, only)
+            photos, names = data_to_evaluate(loaded, data, outliers), _only(loaded, only)
             _evaluate(loaded, split, photos, names, report, dvc, json_output=json_output)
 
 
@@ -121,6 +124,8 @@ def _evaluate(
         from flowercli.reporting.dvc_files import write_dvc_files
 
         write_dvc_files(dvc, result)
+    elif not photos.is_its_own:
+        note(f"The metrics are not written into the bundle: it was not made from {photos.root}.")
     elif only:
         note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):

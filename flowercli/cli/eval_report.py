@@ -79,6 +79,7 @@ def _print_classes(metrics: Mapping[str, Any], variant: str) -> None:
     rows = [
         (name, share_text(row["precision"]), share_text(row["recall"]), f"{100 * row['f1']:.2f} %", str(row["support"]))
         for name, row in metrics["per_class"].items()
+        if row["support"]  # Of the others there is nothing to say.
     ]
     print_table(("Class", "Precision", "Recall", "F1", "Photos"), rows, title=f"Each class, {variant}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.changes import changed, split_command
@@ -30,6 +30,8 @@ class BundleData:
     root: Path
     manifest: Manifest
     outliers_at: Path | None = None
+    # Whether the model was made from it, so that what is measured on it says something of the model in general.
+    is_its_own: ClassVar[bool] = True
 
     @property
     def outliers_root(self) -> Path:

@@ -1,0 +1,81 @@
+"""``flowers eval`` on photographs that a model was not made from: any folder with one subfolder a class."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from conftest import FLOWERS, SAMPLES
+from PIL import Image
+
+pytest.importorskip("sklearn", reason="needs the extra 'train'")
+
+from flowercli.models import FOLDER
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Folders that are called as datasets call them, one of a flower that flowers5 does not know, and walls."""
+    root = tmp_path / "mine"
+    for name in FLOWERS:
+        folder = root / ("roses" if name == "rose" else name)
+        folder.mkdir(parents=True)
+        shutil.copy(SAMPLES / f"{name}.jpg", folder / "1.jpg")
+    (root / "orchid").mkdir()
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(root / "orchid" / "1.png")
+    walls = tmp_path / "walls"
+    walls.mkdir()
+    Image.new("RGB", (64, 64), (120, 120, 120)).save(walls / "1.png")
+    return root, walls
+
+
+def metrics_of(result):
+    assert result.code == 0, result.err
+    (metrics,) = json.loads(result.out)["variants"].values()
+    return metrics
+
+
+def test_classes_are_mapped_and_others_are_to_be_refused(run, labelled):
+    root, walls = labelled
+    result = run("eval", "flowers5", "--data", root, "--json")
+    metrics = metrics_of(result)
+    assert (metrics["photos"], metrics["right"]) == (5, 5)
+    assert metrics["refusal"]["by_kind"]["orchid"]["photos"] == 1
+    assert "was not made from" in result.err
+    metrics = metrics_of(run("eval", "flowers5", "--data", root, "--outliers", walls, "--json"))
+    assert set(metrics["refusal"]["by_kind"]) == {"orchid", "walls"}
+    table = run("eval", "flowers5", "--data", root, "--only", "rose,tulip")
+    assert table.code == 0
+    assert "orchid (1)" in table.out
+
+
+def test_a_lone_graph_is_asked_too(run, labelled, tmp_path):
+    lone = tmp_path / "lone.onnx"
+    shutil.copy(FOLDER / "flowers5" / "model.int8.onnx", lone)
+    assert metrics_of(run("eval", lone, "--data", labelled[0], "--json"))["photos"] == 5
+
+
+def test_a_class_without_photographs_has_no_row(run, labelled):
+    root, _ = labelled
+    shutil.rmtree(root / "tulip")
+    lines = run("eval", "flowers5", "--data", root).out.splitlines()
+    assert sum(line.strip().startswith("roses") or line.strip().startswith("rose ") for line in lines) == 2
+    assert sum(line.strip().startswith("tulip ") for line in lines) == 1  # Of the confusion matrix.
+
+
+def test_a_folder_of_other_things_is_told(run, labelled, tmp_path):
+    root, _ = labelled
+    for name in ("roses", *FLOWERS):
+        shutil.rmtree(root / name, ignore_errors=True)
+    result = run("eval", "flowers5", "--data", root)
+    assert result.code == 1
+    assert "no subfolder of it is called as one of its flowers" in result.err
+    assert "flowers models" in result.err
+    assert run("eval", "flowers5", "--data", tmp_path / "nowhere").code == 1
+
+
+def test_it_has_no_splits(run, labelled):
+    result = run("eval", "flowers5", "--data", labelled[0], "--split", "val")
+    assert result.code == 2
+    assert "--split test" in result.err

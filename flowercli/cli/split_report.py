@@ -87,10 +87,15 @@ def _report_findings(result: SplitResult) -> None:
     wanted = dict(zip(SPLITS, result.manifest.ratios, strict=True))
     empty = [split for split in SPLITS if wanted[split] and not any(result.manifest.counts(split).values())]
     _list("splits without photographs: too few of them, or all are copies", empty, warn)
-    _list("groups of copies on several sides, as the folders have them", _joined(result.across, " = "), warn)
+    _list(
+        "groups of copies on several sides: what is learnt of one is asked about the other",
+        _joined(result.across, " = "),
+        warn,
+    )
     _list("groups of copies in different classes: a label is wrong", _joined(result.conflicting, " = "), warn)
-    _list("groups of identical photographs, kept on one side", _joined(result.exact, " = "), note)
-    _list("groups of near copies, kept on one side", _joined(result.near, " ≈ "), note)
+    kept = "left in their folders" if scan.parts else "kept on one side"
+    _list(f"groups of identical photographs, {kept}", _joined(result.exact, " = "), note)
+    _list(f"groups of near copies, {kept}", _joined(result.near, " ≈ "), note)
     _list("hidden, left out", scan.hidden, note)
     _list("not photographs, left out", scan.other_files, note)
     if imbalance(result) > IMBALANCED:

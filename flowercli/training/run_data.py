@@ -34,10 +34,9 @@ def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], N
     root, others = Path(config.data.path), outliers_root(config) if manifest.outliers else None
     if others and not others.is_dir():
         raise DataError(f"The outliers are not at {others}.", hint="Say where they are: --outliers DIR")
-    if untaught := [name for name, count in manifest.counts("train").items() if not count]:
-        message = f"The train split has no photograph of {', '.join(untaught)}: nothing could be learnt about that."
-        anew = split_command(root, replace(manifest, stratified=True), others)
-        raise DataError(message, hint=f"Give each class its share: {anew}")
+    counts = manifest.counts("train")
+    if any(counts.values()) and (untaught := [name for name, count in counts.items() if not count]):
+        raise _untaught(untaught, split_command(root, replace(manifest, stratified=True), others), manifest)
     inside, outside = changed(root, manifest.photos), changed(others, manifest.outliers) if others else Changes()
     found = added(root, manifest) + inside + (outside.below(others) if others else outside)
     again = split_command(root, manifest, others)
@@ -57,6 +56,13 @@ def outliers_root(config: TrainConfig) -> Path:
 def _is_used(changes: Changes, entries: Sequence[Entry]) -> bool:
     """Whether any of what is no longer as it was is for training or validation."""
     return not {entry.path for entry in entries if entry.split != "test"}.isdisjoint(changes.removed + changes.edited)
+
+
+def _untaught(class_names: Sequence[str], split_again: str, manifest: Manifest) -> DataError:
+    message = f"The train split has no photograph of {', '.join(class_names)}: nothing could be learnt about that."
+    if manifest.stratified or "--stratify" not in split_again or "--by-folder" in split_again:
+        return DataError(message, hint="Add photographs of it for training and split again, or move its folder away.")
+    return DataError(message, hint=f"Give each class its share: {split_again}")
 
 
 def _outliers_differ(config: TrainConfig) -> DataError:

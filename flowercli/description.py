@@ -5,13 +5,13 @@ A bundle may come from anywhere: what is missing, damaged or of another format i
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
 from flowercli.description_fields import missing_fields, wrong_fields
 from flowercli.errors import BundleError
 from flowercli.graph_file import check_file
+from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ FORMAT_VERSION = 1
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
 # Ten thousand classes with the metrics of six variants fit; what a stranger can have us parse is bounded.
-MOST_BYTES = 64 * 2**20
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -40,23 +39,6 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}.") from error
     return parse(text, path)
-
-
-def read_plain_file(path: Path, most: int = MOST_BYTES) -> str:
-    """Read the text of a file that may be somebody else's: a pipe would never end, a device neither.
-
-    Raises:
-        OSError: it is not there, or cannot be read.
-        ValueError: it is no plain file, has more than ``most`` bytes, or is not UTF-8.
-    """
-    # Before it is opened: that alone waits for ever at a pipe.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a plain file")
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it has more than {most / 2**20:g} MiB")
-    return content.decode("utf-8")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowercli import json_text
 from flowercli.atomic import PARTIAL_PREFIX, write_text
 from flowercli.errors import DataError
 from flowercli.home import NoHomeError, data_home
 from flowercli.installation import upgrade
 from flowercli.locks import alone, is_held
+from flowercli.plain_file import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,10 +173,10 @@ def _put_aside(folder: Path) -> Path:
 def _read() -> list[Installed]:
     try:
         path = data_home() / INDEX
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json_text.loads(read_plain_file(path))
     except (FileNotFoundError, NotADirectoryError, NoHomeError):
         return []
-    except ValueError as error:
+    except (ValueError, IsADirectoryError) as error:
         kept = shlex.join(["mv", str(path), f"{path}.damaged"])
         hint = f"Put it aside: {kept}   (what it lists stays on the disk)"
         raise DataError(f"The index {path} is damaged: {error}.", hint=hint) from error

@@ -19,6 +19,7 @@ MODULES = (
     "inference",
     "installation.py",
     "json_text.py",
+    "plain_file.py",
     "shown.py",
 )
 ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")

@@ -105,10 +105,10 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: object, **environment: str):
-    """Run ``flowers serve`` on a free port until the end of the block."""
+def serving(folder: Path, *arguments: object, wrap=lambda *line: list(line), **environment: str):
+    """Run ``flowers serve`` on a free port until the end of the block; ``wrap`` is what runs it."""
     log = folder / "serve.log"
-    line = command("serve", "--port", 0, *arguments)
+    line = wrap(*command("serve", "--port", 0, *arguments))
     with log.open("wb") as stream:
         process = subprocess.Popen(line, stderr=stream, stdout=stream, cwd=ROOT, env={**os.environ, **environment})
     server = Server(process, log)

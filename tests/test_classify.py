@@ -21,7 +21,7 @@ from conftest import FLOWERS, SAMPLES, command, default_interrupt, flowers, in_t
 
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.pipeline import Waiting, classify_stream, ordered_map
-from flowercli.models import load_model
+from flowercli.models import FOLDER, load_model
 
 PICTURES = [SAMPLES / f"{name}.jpg" for name in FLOWERS]
 
@@ -153,6 +153,25 @@ def test_device_that_is_not_there_is_an_error(run, device):
     result = run("classify", PICTURES[0], "--device", device)
     assert (result.code, result.out) == (1, "")
     assert f"--device {device} cannot be had" in result.err
+
+
+def test_a_file_of_another_size_is_not_read(run, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(FOLDER / "flowers5", bundle)
+    with (bundle / "model.int8.onnx").open("r+b") as file:
+        file.truncate(300 * 2**30)  # It takes no room.
+    result = run("classify", PICTURES[0], "--model", bundle)
+    assert result.code == 1
+    assert f"size {300 * 2**30} instead of" in result.err
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "1e9", "9" * 5000, "100000", "²"])
+def test_numbers_of_threads_that_are_none_are_refused(run, monkeypatch, threads):
+    monkeypatch.setenv("FLOWERS_THREADS", threads)
+    result = run("classify", PICTURES[0])
+    assert result.code == 2
+    assert "a whole number from 1 to 1024" in result.err
+    assert len(result.err) < 300
 
 
 def test_device_and_reasons_are_said(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -75,7 +76,7 @@ def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
         done = run("download", *arguments)
         assert done.code == 1
         assert "newer version" in done.err
-        assert "pipx upgrade flowercli" in done.err
+        assert "--upgrade" in done.err or "upgrade flowercli" in done.err
         assert "rm " not in done.err
     assert path.read_text() == text
     path.write_text(text[:-3])
@@ -122,3 +123,17 @@ def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
         assert "Traceback" not in done.stderr
     assert "export FLOWERS_HOME" in flowers("doctor").stdout
     assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among files")
+def test_an_index_that_is_none_is_told(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWERS_HOME", str(tmp_path))
+    index = tmp_path / "index.json"
+    os.mkfifo(index)
+    assert "not a plain file" in run("download", "--list").err
+    index.unlink()
+    for text in ("[" * 100_000, "{", "[NaN]"):
+        index.write_text(text)
+        result = run("download", "--list")
+        assert result.code == 1
+        assert "is damaged" in result.err or "newer" in result.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,3 +224,28 @@ def test_a_class_that_nothing_could_be_learnt_about_is_told(own_dataset, tmp_pat
 
 def _lonely(dataset, seed, run):
     return json.loads(run("split", dataset, "--seed", seed, "--json").out)["classes_not_in_train"] == ["rare"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name is always text")
+def test_names_that_are_no_text_are_left_out_and_told(own_dataset, tmp_path, run):
+    root = tmp_path / "odd"
+    shutil.copytree(own_dataset, root)
+    picture = next((root / "blue").iterdir())
+    shutil.copy(picture, os.fsencode(root / "blue") + b"/\xff.jpg")
+    Path(os.fsdecode(os.fsencode(root) + b"/\xfe")).mkdir()
+    found = json.loads(run("split", root, "--json").out)
+    assert sorted(found["odd_names"]) == ["blue/\udcff.jpg", "\udcfe"]
+    assert "no UTF-8" in run("split", root).err
+    assert run("merge", root, "--output", tmp_path / "merged").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among files")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_manifest_that_never_ends_is_refused(own_dataset, tmp_path, run, make):
+    root = tmp_path / "odd"
+    shutil.copytree(own_dataset, root)
+    (root / "flowers-split.json").unlink(missing_ok=True)
+    make(root / "flowers-split.json")
+    result = run("merge", root, "--output", tmp_path / "merged")
+    assert result.code == 1
+    assert "not a plain file" in result.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import os
 import re
@@ -180,3 +181,24 @@ def test_what_is_too_much_is_refused_and_the_rest_is_answered(tmp_path):
         assert server.classify(PICTURE).status == 200
         figures = server.ask("GET", "/metrics").body.decode()
         assert f'flowers_shed_total{{status="429"}} {len(refused)}.0' in figures
+
+
+def test_a_stopped_worker_does_not_hold_the_end(tmp_path):
+    with serving(tmp_path, "--workers", 2, "--drain-seconds", 1) as server:
+        os.kill(children(server.process)[0], signal.SIGSTOP)
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+
+
+def test_fewer_open_files_than_connections_leave_room_for_a_good_client(tmp_path):
+    few = 128
+
+    def limited(*arguments):
+        return ["sh", "-c", f'ulimit -n {few}; exec "$0" "$@"', *map(str, arguments)]
+
+    with serving(tmp_path, wrap=limited) as server, contextlib.ExitStack() as stack:
+        assert "64 connections at once instead of 512" in server.log.read_text()
+        for _ in range(2 * few):
+            stack.enter_context(contextlib.closing(socket.create_connection(("127.0.0.1", server.port), 5)))
+        assert server.ask("GET", "/v2/health/ready").status == 200
+        assert server.ask("POST", "/v1/classify", PICTURE, JPEG).json["predicted_class"] == "rose"

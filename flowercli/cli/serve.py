@@ -118,6 +118,7 @@ def serve(
     """
     keep_numpy_to_one_thread()
     from flowercli.cli.answer_log import open_log
+    from flowercli.cli.connections import tell_connections
     from flowercli.errors import needs_extra
     from flowercli.inference.classifier import parse_only
     from flowercli.inference.cpu import available_cores
@@ -141,7 +142,7 @@ def serve(
             queue=max_queue,
             wait=max_wait,
             upload=upload_seconds,
-            connections=max_connections,
+            connections=tell_connections(max_connections),
         )
         settings = Settings(
             model=bundle,

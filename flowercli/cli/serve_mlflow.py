@@ -68,12 +68,15 @@ def serve_mlflow(
 
 
 def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int, hosts: Hosts) -> None:
+    from flowercli.cli.connections import tell_connections
     from flowercli.cli.output import note
+    from flowercli.serving.connections import MAX_CONNECTIONS
     from flowercli.serving.mlflow_server import serve, url
     from flowercli.serving.mlflow_source import is_uri, served
 
     if is_uri(model):
         store.require_records()
+    tell_connections(MAX_CONNECTIONS)
     with served(model, store.uri) as (path, name):
         address = url(taken)
         serve(path, taken, workers, hosts, lambda: note(f"Serving {name} at {address}/invocations"))

@@ -41,6 +41,7 @@ def summary(result: SplitResult, path: Path) -> dict[str, Any]:
         "other_files": result.scan.other_files,
         "links_outside": result.scan.outside_links,
         "dead_links": result.scan.dead_links,
+        "odd_names": result.scan.odd_names,
         "closed_folders": result.scan.closed_folders,
         "empty_classes": result.scan.empty_classes,
     }
@@ -82,6 +83,7 @@ def _report_findings(result: SplitResult) -> None:
     _list("classes without photographs, left out", scan.empty_classes, warn)
     _list("links that lead out of the folder, left out", scan.outside_links, warn)
     _list("links that lead nowhere, left out", scan.dead_links, warn)
+    _list("names that are no UTF-8, left out: rename them", scan.odd_names, warn)
     _list("folders that cannot be listed, left out", scan.closed_folders, warn)
     _list("classes without a photograph in train (--stratify gives each its share)", not_in_train(result), warn)
     wanted = dict(zip(SPLITS, result.manifest.ratios, strict=True))

@@ -15,12 +15,15 @@ from flowercli.atomic import write_text
 from flowercli.data.manifest_file import OtherFormatError, parse
 from flowercli.errors import DataError
 from flowercli.installation import upgrade
+from flowercli.plain_file import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 FORMAT_VERSION = 1
+# Of five million photographs.
+MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,8 @@ class Manifest:
             DataError: it is missing, damaged or of another format.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_plain_file(path, MOST_BYTES)
+        except (OSError, ValueError) as error:
             raise DataError(f"The split manifest {path} cannot be read: {error}.", hint="flowers split DIR") from error
         return cls.from_json(text, path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIN_CLASSES = 2
+NO_TEXT = re.compile("[\ud800-\udfff]")
 # The split manifest lies beside the class folders, and is no part of the dataset.
 MANIFEST_FILE = "flowers-split.json"
 # What the folders of a dataset are called that is split already, and which part each is.
@@ -49,6 +51,7 @@ class Scan:
     outside_links: list[str] = field(default_factory=list)
     dead_links: list[str] = field(default_factory=list)
     closed_folders: list[str] = field(default_factory=list)
+    odd_names: list[str] = field(default_factory=list)
     empty_classes: list[str] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
 
@@ -62,7 +65,7 @@ class Scan:
 
     def add_left_out(self, other: Scan) -> None:
         """Put down what another scan left out, with its folder."""
-        for name in ("hidden", "other_files", "outside_links", "dead_links", "closed_folders"):
+        for name in ("hidden", "other_files", "outside_links", "dead_links", "closed_folders", "odd_names"):
             getattr(self, name).extend(f"{other.root}/{path}" for path in getattr(other, name))
 
 
@@ -172,6 +175,8 @@ def _kind(scan: Scan, entry: os.DirEntry[str], name: str) -> Kind:
     """Return what an entry is; one to leave out is put down."""
     if entry.name.startswith("."):
         scan.hidden.append(name)
+    elif NO_TEXT.search(entry.name):  # Bytes that are no UTF-8: a manifest holds text.
+        scan.odd_names.append(name)
     elif entry.is_symlink() and _leads_outside(entry, scan.root):
         scan.outside_links.append(name)
     elif _is(entry, Kind.FOLDER):

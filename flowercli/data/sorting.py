@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
 from flowercli.errors import DataError, UsageError
+from flowercli.plain_file import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"
+# A list of five million pictures.
+MOST_BYTES = 2**30
 MOVED, COPIED = "moved", "copied"
 
 
@@ -138,7 +141,10 @@ def _read(file: Path) -> list[tuple[str, Path, Path]]:
     folder = file.absolute().parent
     rows = []
     # A line without an end was being written when all ended: its file was not touched.
-    whole = file.read_text(encoding="ascii", errors="replace").rpartition("\n")[0]
+    try:
+        whole = read_plain_file(file, MOST_BYTES).rpartition("\n")[0]
+    except ValueError as error:
+        raise DataError(f"{file} is no list of pictures that were sorted: {error}.") from error
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             row = json.loads(line)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from flowercli.errors import UsageError
 from flowercli.inference.cgroup import Quota, cpu_quota
+from flowercli.shown import one_line
 
 THREADS_VARIABLE = "FLOWERS_THREADS"
+ASKED = re.compile("[0-9]{1,9}")
+MOST_THREADS, SHOWN = 1024, 40
 # Instructions for products of 8-bit integers.
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni"})
 # Instructions that make bf16 faster than fp32; elsewhere it is emulated, and slower.
@@ -75,9 +79,9 @@ def _asked_threads() -> int | None:
     text = os.environ.get(THREADS_VARIABLE, "").strip()
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
+    if not ASKED.fullmatch(text) or not 1 <= int(text) <= MOST_THREADS:
         raise UsageError(
-            f"{THREADS_VARIABLE}={text}: a whole number of at least 1.",
+            f"{THREADS_VARIABLE}={one_line(text[:SHOWN])}: a whole number from 1 to {MOST_THREADS}.",
             hint=f"unset {THREADS_VARIABLE}   (uses every core)",
         )
     return int(text)

@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from flowercli import __version__
+from flowercli import __version__, shown
 from flowercli.errors import UsageError
 from flowercli.reporting.plot_files import svg
 from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
@@ -28,8 +28,8 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", C
 
 
 def text(value: object) -> str:
-    """Return a text as HTML; half characters, which a file name may hold, become question marks."""
-    return escape(str(value).encode("utf-8", "replace").decode())
+    """Return a text as HTML, with what would turn the text beside it, or has no form, as escapes."""
+    return escape(shown.lines(str(value)))
 
 
 def check_target(path: Path) -> None:

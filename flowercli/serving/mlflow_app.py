@@ -14,7 +14,9 @@ from uvicorn.config import STARTUP_FAILURE
 from flowercli.allocator import give_freed_memory_back
 from flowercli.atomic import scratch_folder
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.serving.connections import MAX_CONNECTIONS, LimitedProtocol
 from flowercli.serving.hosts import Hosts
+from flowercli.serving.listening import connections_allowed
 from flowercli.serving.mlflow_gate import Gate
 from flowercli.serving.mlflow_save import input_example, save_for_this_environment
 from flowercli.serving.parent import end_with_parent
@@ -31,6 +33,7 @@ def create() -> Gate:
     """Return the application. A worker that cannot load its model ends with the code that ends the server."""
     end_with_parent()
     give_freed_memory_back()
+    LimitedProtocol.max_connections = connections_allowed(MAX_CONNECTIONS)
     # pandas would keep texts in Arrow: 40 MiB of libraries a worker, and a pool that keeps what strangers sent.
     sys.modules["pyarrow"] = None  # type: ignore[assignment]  # how Python says that a module is not to be found
     try:

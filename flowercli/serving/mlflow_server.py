@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
 from flowercli.serving.connections import LimitedProtocol
 from flowercli.serving.listening import bound, http_url
 from flowercli.serving.mlflow_app import HOSTS_VARIABLE, MODEL_VARIABLE
+from flowercli.serving.parent import FORCE_SECONDS
 
 if TYPE_CHECKING:
     import socket
@@ -98,12 +100,25 @@ def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: 
         timeout_graceful_shutdown=DRAIN_SECONDS,
         server_header=False,
     )
-    supervisor = Multiprocess(config, [taken])
+    supervisor = Supervisor(config, [taken])
     tell_when_answering(f"{url(taken)}/ping", ready, supervisor.should_exit)
     with taken:
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise ServingError("The server did not start: the line above says why.")
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's, which waits for its workers no longer than requests are given."""
+
+    def join_all(self) -> None:
+        """Wait, and end by force what is left: a process that is stopped does not end by itself."""
+        until = time.monotonic() + DRAIN_SECONDS + FORCE_SECONDS
+        for process in self.processes:
+            process.process.join(max(0, until - time.monotonic()))
+            if process.process.is_alive():
+                process.kill()
+        super().join_all()
 
 
 def _log_to_stderr() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from flowercli.errors import ServingError
 from flowercli.inference.classifier import Classifier
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.models import load_model
+from flowercli.plain_file import read_plain_file
 from flowercli.serving.mlflow_request import COLUMN
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def _inputs(folder: Path) -> list[dict[str, Any]]:
     import yaml
 
     try:
-        description = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        description = yaml.safe_load(read_plain_file(folder / DESCRIPTION))
         inputs = json.loads(description["signature"]["inputs"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         message = f"{folder} is not an MLflow model with a signature."
         raise ServingError(message, hint="flowers export BUNDLE --mlflow FOLDER makes one.") from error
     return [column for column in inputs if isinstance(column, dict)] if isinstance(inputs, list) else []

@@ -1,4 +1,4 @@
-"""The end of a server process whose parent is gone: whoever looks after it may be killed, and it must not stay."""
+"""The end of a server process: with its parent, whoever killed that, and by force where it takes too long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
+
+# After the seconds that requests are given at the end: for the end of what else there is, such as a log.
+FORCE_SECONDS = 3.0
 
 
 def end_with_parent() -> None:

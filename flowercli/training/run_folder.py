@@ -25,10 +25,10 @@ from flowercli import json_text
 from flowercli.atomic import write_bytes, write_text
 from flowercli.bundle import MANIFEST, to_json
 from flowercli.data.manifest import Manifest
-from flowercli.description import read_plain_file
 from flowercli.errors import BundleError, DataError, TrainingError, UsageError
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.models import load_model
+from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 from flowercli.training.architecture import first_line
 from flowercli.training.bundle_data import BundleData

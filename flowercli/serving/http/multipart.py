@@ -81,7 +81,7 @@ class _Form:
     def _begin(self) -> None:
         if len(self.files) == self._limit:
             # Counted no further than needed to say so.
-            raise too_many_images(self._body.count(b"filename="), self._limit)
+            raise too_many_images(max(self._body.count(b"filename="), self._limit + 1), self._limit)
         self._disposition = b""
         self._data = []
 

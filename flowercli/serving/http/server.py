@@ -15,6 +15,7 @@ from flowercli.serving.connections import limited_protocol
 from flowercli.serving.http.access_log import AccessLog, set_up_logging
 from flowercli.serving.http.app import create_app
 from flowercli.serving.http.service import Service, open_classifier
+from flowercli.serving.parent import FORCE_SECONDS
 
 if TYPE_CHECKING:
     import socket
@@ -26,8 +27,6 @@ KEEP_ALIVE_SECONDS = 15
 # How long connections are kept, at the end, on which a request may be on its way.
 LAST_REQUESTS_TICKS = 25
 TICK = 0.02
-# After the seconds that requests are given: for the end of what else there is, such as a log.
-FORCE_SECONDS = 3.0
 STDERR = 2
 
 

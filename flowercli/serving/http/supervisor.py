@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import scratch_folder
 from flowercli.errors import FlowersError
-from flowercli.serving.parent import end_with_parent
+from flowercli.serving.parent import FORCE_SECONDS, end_with_parent
 
 if TYPE_CHECKING:
     import socket
@@ -63,6 +64,8 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._woken, self._wake = self._context.Pipe(duplex=False)
         self._ending = False
+        # One that is stopped, or frozen with its container, does not end by itself.
+        self._kill_at = math.inf
         self._early_deaths = 0
 
     def run(self) -> None:
@@ -76,6 +79,9 @@ class Supervisor:
                 self._woken.recv_bytes()
                 self._end()
             self._look()
+            if self._kill_at < time.monotonic():
+                for worker in self._workers:
+                    worker.process.kill()
         if self._early_deaths >= MAX_EARLY_DEATHS:
             raise FlowersError("The workers die as soon as they start.", hint="flowers serve --workers 1   (says why)")
 
@@ -92,6 +98,8 @@ class Supervisor:
         self._listener.close()
         for worker in self._workers:
             worker.send(signal.SIGKILL if self._ending and sys.platform != "win32" else signal.SIGTERM)
+        if not self._ending:
+            self._kill_at = time.monotonic() + self._settings.drain_seconds + FORCE_SECONDS + POLL_SECONDS
         self._ending = True
 
     def _look(self) -> None:

@@ -18,6 +18,7 @@ MODULES = (
     "graph_file.py",
     "inference",
     "json_text.py",
+    "shown.py",
 )
 ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
 

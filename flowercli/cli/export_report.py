@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table, stderr_console
+from flowercli.export.delivery import CLIENT
 from flowercli.shown import in_shell
 from flowercli.training.intervals import share_text
 
@@ -110,9 +111,10 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
 def _say_next(bundle: Bundle, packages: Mapping[str, Path]) -> None:
     commands = {
         "mlflow": "mlflow models serve --env-manager local --model-uri {0}",
-        "delivery": "python {0}/classify.py PICTURE",
+        "delivery": "python {0} PICTURE",
     }
     for name, folder in packages.items():
-        note(f"Now: {commands[name].format(folder)}")
+        what = folder / CLIENT if name == "delivery" else folder
+        note(f"Now: {commands[name].format(in_shell(what))}")
     if not packages:
         note(f"Now: flowers classify PICTURE --model {in_shell(bundle.path)}")

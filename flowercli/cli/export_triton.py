@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowercli.shown import in_shell
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,5 +38,5 @@ def export_triton(model: str, target: Path, backend: str, *, json_output: bool) 
     run_by = ("ensemble of the two below", "python", runner)
     rows = zip(repository.models, takes, gives, run_by, strict=True)
     print_table(("Model", "Takes", "Gives", "Run by"), rows, title=str(target), left=("Takes", "Gives", "Run by"))
-    note(f"The server's Python needs: pip install -r {target / 'requirements.txt'}")
-    note(f"Now, in {IMAGE}: tritonserver --model-repository={target.resolve()}")
+    note(f"The server's Python needs: pip install -r {in_shell(target / 'requirements.txt')}")
+    note(f"Now, in {IMAGE}: tritonserver --model-repository={in_shell(target.resolve())}")

@@ -110,7 +110,7 @@ if __name__ == "__main__":
     cpu, options = Path("/proc/cpuinfo"), ort.SessionOptions()
     if cpu.exists() and "vnni" not in cpu.read_text():  # there sums of int8 products overflow otherwise
         options.add_session_config_entry("session.x64quantprecision", "1")
-    model = ort.InferenceSession(HERE / SPEC["model"], options, providers=["CPUExecutionProvider"])
+    model = ort.InferenceSession((HERE / SPEC["model"]).read_bytes(), options, providers=["CPUExecutionProvider"])
     failed = False
     for picture in sys.argv[1:]:
         try:

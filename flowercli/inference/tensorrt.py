@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import ONNX_FP16, PLAN, TENSORRT_GRAPH, Bundle
-from flowercli.errors import DeviceError
+from flowercli.errors import DataError, DeviceError
 from flowercli.inference.engine import PROFILE, Machine, cache_key, graph_sha256, this_machine, unusable
 from flowercli.inference.libraries import CUDA, TENSORRT
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
@@ -91,14 +91,15 @@ def kept_options(bundle: Bundle, graph: Path, machine: Machine) -> dict[str, str
 def cache_folder(name: str) -> Path:
     """Return the folder for engines or measurements of that name in the data directory.
 
-    A served model has a copy of this module and no data directory; it gets a folder that is nobody else's, because an
-    engine is code.
+    A served model has a copy of this module and no data directory, nor has a user without a home; they get a folder
+    that is nobody else's, because an engine is code.
     """
     try:
         from flowercli.home import data_home
-    except ModuleNotFoundError:
+
+        folder = data_home() / "engines" / name
+    except (ModuleNotFoundError, DataError):
         return Path(tempfile.mkdtemp(prefix="flowers-engines-"))
-    folder = data_home() / "engines" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

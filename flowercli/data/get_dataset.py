@@ -16,6 +16,7 @@ from flowercli.data.scan import scan_dataset
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
 from flowercli.locks import alone
+from flowercli.shown import in_shell
 from flowercli.transfer.contract import FilesListener, Wanted, shown
 from flowercli.transfer.fetch import fetch
 from flowercli.transfer.place import check_space, disk_faults
@@ -94,7 +95,7 @@ def _already(source: DatasetSource, target: Path) -> Dataset | None:
     entry = installed.find_at(target)
     if entry is None or not _is_of(source, entry):
         of = f", from {entry.source}" if entry else ""
-        hint = f"--output DIR or --name NAME, or first: flowers download --remove {source.dataset}"
+        hint = f"--output DIR or --name NAME, or first: flowers download --remove {in_shell(source.dataset)}"
         raise UsageError(
             f"{target} is there already{of}.", hint=hint if entry else "Choose another folder: --output DIR"
         )

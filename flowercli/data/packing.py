@@ -16,6 +16,7 @@ from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.data.archive import JUNK, Limits, extract
 from flowercli.data.member_names import Taken, checked
 from flowercli.errors import ArchiveError, DataError
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def _write(folder: Path, file: BinaryIO | _Digest, advance: Callable[[int], None
             _check_name(path, member.name, taken)
             member.mtime = MTIME
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                hint = f"Put a copy of what it means in its place: cp -rL {folder} COPY"
+                hint = f"Put a copy of what it means in its place: cp -rL {in_shell(folder)} COPY"
                 raise DataError(f"{path} is a link or a special file, which cannot be packed.", hint=hint)
             if path.is_dir():
                 member.type, member.mode = tarfile.DIRTYPE, 0o755

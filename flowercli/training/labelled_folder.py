@@ -12,6 +12,7 @@ from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, UsageError
+from flowercli.shown import in_shell
 from flowercli.training.bundle_data import BundleData, bundle_data
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None) -> Labell
     others = [entry for entry in entries if entry.class_name not in known]
     if not photos:
         message = f"{root} is no dataset of this model, and no subfolder of it is called as one of its flowers."
-        raise DataError(message, hint=f"Which it knows: flowers models {bundle.path}")
+        raise DataError(message, hint=f"Which it knows: flowers models {in_shell(bundle.path)}")
     # An absolute path stays what it is below any folder: these are of two.
     outside = [*_absolute(root, others), *(_absolute(outliers, _entries(outliers)) if outliers else ())]
     manifest = Manifest(

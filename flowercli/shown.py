@@ -27,6 +27,11 @@ def one_line(text: str) -> str:
     return UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as it is written everywhere: ``97.5 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def in_shell(word: object) -> str:
     """Return a path or a name as it may stand in a command to be copied: one word, whatever is in it."""
     return shlex.quote(str(word))

@@ -10,11 +10,11 @@ import pytest
 
 from flowercli import bundle as bundles
 from flowercli.bundle import Bundle, add_files
-from flowercli.description import MOST_BYTES
 from flowercli.errors import BundleError, FlowersError
 from flowercli.inference.classifier import Classifier
 from flowercli.installed import Installed, folder_of, record
 from flowercli.models import load_model
+from flowercli.plain_file import MOST_BYTES
 
 
 def minimal(folder):

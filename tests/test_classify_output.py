@@ -87,8 +87,8 @@ def test_tsv_has_as_many_classes_as_are_asked_for(run):
 
 def test_a_table_lists_as_many_classes_as_are_asked_for():
     shown = in_terminal(["classify", SAMPLES / "rose.jpg", "-k", 4], columns=80).out
-    assert [line.split()[-2] for line in shown.splitlines()[2:]] == ["sunflower", "cyclamen"]
-    assert "100.0%" not in shown
+    assert [line.split()[-3] for line in shown.splitlines()[2:]] == ["sunflower", "cyclamen"]
+    assert "100.0 %" not in shown
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from flowercli.serving.page import runtime
 
 PICTURES = {"iris.png": picture("iris"), "rose.png": picture("rose", 0.6), "cat.png": picture("wallflower", 0.1)}
 ANSWERS = {
-    "iris.png": "Iris: 90.9% sure",
+    "iris.png": "Iris: 90.9\xa0% sure",
     "rose.png": "Not sure: Most like rose, 91\xa0%.",
     "cat.png": "None of the 14 flowers I know: The nearest is wallflower, 91\xa0%.",
 }
@@ -132,7 +132,11 @@ def test_a_model_without_the_output_known_is_as_sure_as_its_largest_probability(
     with host(site) as url, visit(browser) as visitor:
         visitor.open(url)
         visitor.drop(PICTURES)
-        assert set(visitor.answers(3).values()) == {"Iris: 90.9% sure", "Rose: 90.9% sure", "Wallflower: 90.9% sure"}
+        assert set(visitor.answers(3).values()) == {
+            "Iris: 90.9\xa0% sure",
+            "Rose: 90.9\xa0% sure",
+            "Wallflower: 90.9\xa0% sure",
+        }
         assert visitor.page.locator(".picture i").count() == 0
         assert visitor.faults == []
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import finite
-from flowercli.shown import in_shell
+from flowercli.shown import in_shell, percent
 
 
 def average(
@@ -44,6 +44,6 @@ def average(
     result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept)
     metrics = result.section["metrics"]["val"]["torch"]
     accuracy = metrics["accuracy"]["value"]
-    note(f"Accuracy on validation {accuracy:.2%}. Now: flowers export {in_shell(result.path)} --onnx --int8")
+    note(f"Accuracy on validation {percent(accuracy, 2)}. Now: flowers export {in_shell(result.path)} --onnx --int8")
     # The one line of data: where the bundle is.
     print_text(result.path)

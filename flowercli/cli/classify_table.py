@@ -11,7 +11,7 @@ from rich.text import Text
 from flowercli.cli.console import SafeConsole
 from flowercli.cli.output import WIDTH_IN_A_PIPE, stdout_console
 from flowercli.inference.classifier import UNSURE, Prediction, in_words
-from flowercli.shown import one_line
+from flowercli.shown import one_line, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FLOWER, SCIENTIFIC = "Flower", "Scientific name"
 CONFIDENCE, OTHERS = "Confidence", "Otherwise"
 BAR_WIDTH = 10
-PERCENT_WIDTH = 6
+PERCENT_WIDTH = 7
 GAP = 2
 MIN_PATH_WIDTH = 12
 # On a narrower terminal the scientific name would leave too little for the others.
@@ -80,8 +80,8 @@ class TablePrinter:
             return [(self._rejection(outcome, bar), self.answer_width), others]
         flower = Text(in_words(outcome.predicted_class), style="bold green")
         names = self._names(flower, Text(outcome.scientific_name or "", style="dim italic"))
-        percent = Text(f"{outcome.confidence:{PERCENT_WIDTH}.1%}")
-        return [(names, self.name_width), (bar, BAR_WIDTH), (percent, PERCENT_WIDTH), others]
+        share = Text(percent(outcome.confidence).rjust(PERCENT_WIDTH))
+        return [(names, self.name_width), (bar, BAR_WIDTH), (share, PERCENT_WIDTH), others]
 
     def _rejection(self, outcome: Prediction, bar: Text) -> Text:
         """Return what is said of a rejected answer, over the columns of name and confidence, with its bar in place."""
@@ -105,10 +105,10 @@ class TablePrinter:
         """Return as many of the next classes as there is room for; one of them always."""
         if self.lists_all:
             others = list(outcome.all_predictions.items())[1:]
-            return Text("\n".join(f"{in_words(name)} {value:.1%}" for name, value in others), style="dim")
+            return Text("\n".join(f"{in_words(name)} {percent(value)}" for name, value in others), style="dim")
         said = ""
         for name, value in list(outcome.all_predictions.items())[1:]:
-            longer = f"{said}{', ' if said else ''}{in_words(name)} {value:.1%}"
+            longer = f"{said}{', ' if said else ''}{in_words(name)} {percent(value)}"
             if value < WORTH_SHOWING or (said and cell_len(longer) > self.others_width):
                 break
             said = longer
@@ -140,7 +140,7 @@ def rejection_in_words(answer: Prediction, flowers: int, *, is_restricted: bool)
     """
     if flowers == 1:
         return f"{'not sure that it is' if answer.reason == UNSURE else 'not'} {in_words(answer.predicted_class)}"
-    nearest = f"{in_words(answer.predicted_class)}, {100 * answer.confidence:.0f} %"
+    nearest = f"{in_words(answer.predicted_class)}, {percent(answer.confidence, 0)}"
     if answer.reason == UNSURE:
         return f"not sure; most like {nearest}"
     return f"none of the {flowers} flowers {'asked about' if is_restricted else 'I know'}; the nearest is {nearest}"

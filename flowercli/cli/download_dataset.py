@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercli.cli.options import finite
-from flowercli.shown import in_shell
+from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
@@ -82,7 +82,7 @@ def _report(result: Dataset) -> None:
     total = sum(result.counts.values())
     if not result.new:
         note(f"{result.entry.name} is there already, since {result.entry.installed_at}.")
-    rows = [(name, str(count), f"{count / total:.1%}") for name, count in sorted(result.counts.items())]
+    rows = [(name, str(count), percent(count / total)) for name, count in sorted(result.counts.items())]
     print_table(("Class", "Photos", "Share"), [*rows, ("all", str(total), "")], console=stderr_console())
     for path, reason in result.unreadable[:5]:
         warn(f"{path}: {reason}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowercli.cli.output import note, print_table, stdout_console
 from flowercli.inference.classifier import in_words
 from flowercli.monitoring.drift import DRIFTING, FEWEST, STABLE
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from flowercli.monitoring.drift import Comparison, Feature
@@ -58,7 +59,7 @@ def _typical(feature: Feature) -> tuple[str, str]:
     change = [now - before for before, now in zip(feature.reference, feature.current, strict=True)]
     most = max(range(len(change)), key=lambda position: abs(change[position]))
     name = in_words(feature.bins[most])
-    return f"{name} {feature.reference[most]:.0%}", f"{name} {feature.current[most]:.0%}"
+    return f"{name} {percent(feature.reference[most], 0)}", f"{name} {percent(feature.current[most], 0)}"
 
 
 def _change(feature: Feature) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import print_table
+from flowercli.shown import percent
 from flowercli.training.confusion import confused_pairs
 from flowercli.training.intervals import number_text, share_text
 
@@ -77,7 +78,7 @@ def _print_sources(metrics: Mapping[str, Any], variant: str) -> None:
 
 def _print_classes(metrics: Mapping[str, Any], variant: str) -> None:
     rows = [
-        (name, share_text(row["precision"]), share_text(row["recall"]), f"{100 * row['f1']:.2f} %", str(row["support"]))
+        (name, share_text(row["precision"]), share_text(row["recall"]), percent(row["f1"], 2), str(row["support"]))
         for name, row in metrics["per_class"].items()
         if row["support"]  # Of the others there is nothing to say.
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table, stderr_console
 from flowercli.export.delivery import CLIENT
-from flowercli.shown import in_shell
+from flowercli.shown import in_shell, percent
 from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
             check.method,
             f"{check.max_difference:.1e}",
             f"{check.mean_difference:.1e}",
-            f"{check.agreement:.2%}",
+            percent(check.agreement, 2),
             share_text(check.accuracy),
             f"{check.drop:.2f} pt",
             "–" if check.latency_ms is None else f"{check.latency_ms:.1f} ms",

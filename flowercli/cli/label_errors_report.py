@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from flowercli.training.label_errors import LabelErrors
@@ -15,10 +16,8 @@ TOO_MANY = 0.2
 
 def print_label_errors(errors: LabelErrors) -> None:
     """Print a row for each suspect, the least probable label first."""
-    rows = [
-        (row.path, row.labelled, row.looks_like, f"{100 * row.probability:.1f} %", row.split) for row in errors.rows
-    ]
-    accuracy = f"{100 * errors.accuracy:.1f} %"
+    rows = [(row.path, row.labelled, row.looks_like, percent(row.probability), row.split) for row in errors.rows]
+    accuracy = percent(errors.accuracy)
     title = f"{len(rows)} of {errors.photos} labels are doubtful (accuracy out of fold {accuracy})"
     print_table(("Photo", "Labelled", "Looks like", "Probability", "Split"), rows, title=title)
     tell_limits(errors)

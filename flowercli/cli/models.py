@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercli.shown import percent
+
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.installed import Installed
@@ -103,7 +105,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     accuracy = entry["accuracy"]
     measured = "not measured"
     if accuracy is not None:
-        measured = f"{accuracy['value']:.1%} of {accuracy['photos']} ({accuracy['split']})"
+        measured = f"{percent(accuracy['value'])} of {accuracy['photos']} ({accuracy['split']})"
     return (
         entry["name"] + (" (default)" if entry["default"] else ""),
         entry["architecture"],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import note, print_table, warn
 from flowercli.data.split import SPLITS
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +67,7 @@ def print_report(result: SplitResult, path: Path) -> None:
     rows = []
     for name in manifest.class_names:
         parts = [counts[split][name] for split in SPLITS]
-        rows.append((name, *map(str, parts), str(sum(parts)), f"{sum(parts) / total:.1%}"))
+        rows.append((name, *map(str, parts), str(sum(parts)), percent(sum(parts) / total)))
     sums = [sum(counts[split].values()) for split in SPLITS]
     rows.append(("all", *map(str, sums), str(total), f"imbalance {imbalance(result):.2f}"))
     if manifest.outliers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowercli.cli.output import note, stderr_console
-from flowercli.shown import in_shell
+from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
     from flowercli.training.loop import EpochReport
@@ -55,7 +55,7 @@ class TrainingProgress:
             f"{report.memory / 1024:.2f} GiB"
         )
         if report.val_accuracy is not None:
-            text += f"  val accuracy {report.val_accuracy:.2%}  val loss {report.val_loss:.4f}"
+            text += f"  val accuracy {percent(report.val_accuracy, 2)}  val loss {report.val_loss:.4f}"
         stderr_console().print(text, markup=False, soft_wrap=True)
 
     def say(self, message: str) -> None:

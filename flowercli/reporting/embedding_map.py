@@ -16,10 +16,10 @@ from flowercli.reporting.plot_style import (
     label,
     legend_below,
     new_figure,
-    percent,
     series,
     style_axes,
 )
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

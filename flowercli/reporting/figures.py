@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix as count_confusions
 
 from flowercli.reporting import plots
 from flowercli.reporting.embedding_map import embedding_map, sample
-from flowercli.reporting.plot_style import percent
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowercli.atomic import write_text
 from flowercli.reporting import page
 from flowercli.reporting.gallery import thumbnail
-from flowercli.reporting.plot_style import percent
+from flowercli.shown import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -101,11 +101,6 @@ def whole_numbers(axes: Axes, *, y: bool = False) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """Return a share as it is written everywhere: ``97.5 %``."""
-    return f"{100 * share:.{digits}f} %"
-
-
 def label(name: str) -> str:
     """Return a class name as a figure can hold it: on one line, of printable characters, not too long."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())

@@ -19,12 +19,12 @@ from flowercli.reporting.plot_style import (
     label,
     legend_below,
     new_figure,
-    percent,
     series,
     style_axes,
     style_text,
     whole_numbers,
 )
+from flowercli.shown import percent
 from flowercli.training.intervals import wilson
 from flowercli.training.scores import BINS, bin_of
 

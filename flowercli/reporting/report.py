@@ -11,7 +11,7 @@ from flowercli.bundle import without_local_paths
 from flowercli.reporting import page
 from flowercli.reporting.figures import answer_plots, history_plots
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
-from flowercli.reporting.plot_style import percent
+from flowercli.shown import percent
 from flowercli.training.card import SPLIT_WORDS
 from flowercli.training.intervals import number_text, share_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
 from flowercli.inference.classifier import in_words
-from flowercli.shown import in_markdown
+from flowercli.shown import in_markdown, percent
 from flowercli.training import card_tables
 from flowercli.training.intervals import number_text, share_text
 
@@ -125,7 +125,7 @@ def _per_class(variant: str, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "| class | precision | recall | F1 | photographs |"
     yield "|---|---|---|---|---|"
     for name, row in metrics["per_class"].items():
-        figures = f"{share_text(row['precision'], 1)} | {share_text(row['recall'], 1)} | {100 * row['f1']:.1f} %"
+        figures = f"{share_text(row['precision'], 1)} | {share_text(row['recall'], 1)} | {percent(row['f1'])}"
         yield f"| {name} | {figures} | {row['support']} |"
     yield ""
 
@@ -140,7 +140,7 @@ def _exports(exports: Mapping[str, Any]) -> Iterator[str]:
     yield "| file | size | made by | largest difference | same answer |"
     yield "|---|---|---|---|---|"
     for name, check in exports.items():
-        size, agreement = f"{check['size'] / 1e6:.2f} MB", f"{check['agreement']:.2%}"
+        size, agreement = f"{check['size'] / 1e6:.2f} MB", percent(check["agreement"], 2)
         yield f"| `{name}` | {size} | {check['method']} | {check['max_difference']:.1e} | {agreement} |"
     yield ""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from flowercli.shown import percent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,7 @@ def share(right: int, total: int) -> dict[str, float]:
 
 def share_text(value: Mapping[str, float], digits: int = 2) -> str:
     """Return a share and its interval in words: ``97.46 % (92.8–99.1)``."""
-    return f"{100 * value['value']:.{digits}f} % ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
+    return f"{percent(value['value'], digits)} ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
 
 
 def number_text(value: Mapping[str, float], digits: int = 3) -> str:

@@ -1,18 +1,21 @@
 /** Every word that the page says, in one place. */
 
-const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const oneDigit = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 const list = new Intl.ListFormat('en', { type: 'conjunction' });
 // As many names fit on a line.
 const FEW = 6;
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
+/** A share as the command line writes it, too: 97.5 %. */
+const percent = (value, format = oneDigit) => `${format.format(100 * value)}\u00a0%`;
+
 /** A share as a percentage that claims neither certainty nor impossibility. */
 export function share(value) {
-  if (value > 0.999) return `>${percent.format(0.999)}`;
-  return value < 0.001 ? `<${percent.format(0.001)}` : percent.format(value);
+  if (value > 0.999) return `>${percent(0.999)}`;
+  return value < 0.001 ? `<${percent(0.001)}` : percent(value);
 }
 
-const wholePercent = (value) => `${whole.format(100 * value)}\u00a0%`;
+const wholePercent = (value) => percent(value, whole);
 
 /** A class name as people write it: `lily_of_the_valley` is three spaces away. */
 export const flower = (name) => name.replaceAll('_', ' ');
@@ -20,7 +23,7 @@ export const flower = (name) => name.replaceAll('_', ' ');
 export const title = (name) => flower(name).replace(/^./, (first) => first.toUpperCase());
 
 export const words = {
-  getting: (part) => `Getting the model: ${percent.format(Math.floor(part * 100) / 100)}`,
+  getting: (part) => `Getting the model: ${percent(Math.floor(part * 100) / 100)}`,
   opening: 'Getting the model ready…',
   ready: 'Ready.',
   readyOnServer: 'Ready, on the server.',

@@ -112,6 +112,7 @@ def test_pretrained_positions_are_fitted_to_another_size_also_when_timm_loads_th
             "nest_tiny cannot be built for pictures of 100 pixels",
             "image_size=null",
         ),
+        ("mobilenetv5_300m_enc", [], "mobilenetv5_300m_enc is no classifier", "--model NAME"),
         ("resnet18.nonsense", [], "timm knows no weights 'nonsense' of resnet18", "It knows resnet18.a1_in1k"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 timm = pytest.importorskip("timm", reason="needs the extra 'train'")
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from flowercli.errors import ConfigError, WeightsError
 from flowercli.export.graph import OPSET
@@ -20,6 +20,7 @@ from flowercli.training.config import compose_config
 from flowercli.training.learner import Learner
 from flowercli.training.model import PixelClassifier, create_backbone, resolved_cfg
 from flowercli.training.pointwise import Skipping, avoid_strided_pointwise
+from flowercli.training.save import without_ties
 
 CLASSES = 3
 # A convolution as head; two heads with batch normalisation; one for each of its features; one for its patches besides;
@@ -111,6 +112,7 @@ def test_pretrained_positions_are_fitted_to_another_size_also_when_timm_loads_th
             "nest_tiny cannot be built for pictures of 100 pixels",
             "image_size=null",
         ),
+        ("mobilenetv5_300m_enc", [], "mobilenetv5_300m_enc is no classifier", "--model NAME"),
         ("resnet18.nonsense", [], "timm knows no weights 'nonsense' of resnet18", "It knows resnet18.a1_in1k"),
     ],
 )
@@ -120,6 +122,14 @@ def test_what_an_architecture_does_not_take_is_the_reason_that_is_told(name, ove
     assert words in told.value.message
     assert hint in told.value.hint
     assert "ImageNet" not in told.value.message
+
+
+def test_layers_that_are_used_under_two_names_are_written(tmp_path):
+    state = made("coat_tiny", "model.image_size=64")[0].backbone.state_dict()
+    save_file(without_ties(state), tmp_path / "model.safetensors")
+    read = load_file(tmp_path / "model.safetensors")
+    assert read.keys() == state.keys()
+    assert all(torch.equal(read[name], state[name]) for name in state)
 
 
 STRIDED = """

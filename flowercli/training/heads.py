@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from flowercli.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,6 +27,13 @@ def output_layers(backbone: Any) -> list[nn.Module]:
     """Return the layers of a classifier whose weights have a row a class: linear ones, or convolutions of a pixel."""
     layers = [layer for layer in head_of(backbone).modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return [layer for layer in layers if layer.weight.shape[0] == backbone.num_classes]
+
+
+def require_classifier(backbone: Any, name: str) -> None:
+    """Raise ConfigError where a network of timm is an encoder only."""
+    if not (hasattr(backbone, "forward_head") and hasattr(backbone, "get_classifier") and output_layers(backbone)):
+        hint = "Choose another: flowers train --model NAME …"
+        raise ConfigError(f"{name} is no classifier: timm has it without a layer of classes.", hint=hint)
 
 
 def reset_head(head: nn.Module) -> None:

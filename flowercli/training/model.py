@@ -16,7 +16,7 @@ from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
 from flowercli.shown import one_line
 from flowercli.training.architecture import SHOWN
-from flowercli.training.heads import copy_classes, head_of, keep_classes, reset_head
+from flowercli.training.heads import copy_classes, head_of, keep_classes, require_classifier, reset_head
 from flowercli.training.known import Known, Line, NoneLogit
 from flowercli.training.threads import honour_limits
 from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
@@ -156,6 +156,7 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
 
     Raises:
         WeightsError: the name is unknown to timm, or the weights cannot be had.
+        ConfigError: the architecture does not take what is wanted of it, or is no classifier.
     """
     _require_known(config)
     if config.weights is not None:
@@ -164,6 +165,7 @@ def create_backbone(config: ModelConfig, num_classes: int) -> Any:
         backbone = from_path(weights, config, num_classes)
     else:
         backbone = from_hub(config, num_classes)
+    require_classifier(backbone, config.name)
     reset_head(head_of(backbone))
     return backbone
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
+from torch import contiguous_format
 
 from flowercli import __version__, bundle
 from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
@@ -53,11 +54,15 @@ def save_bundle(
 def write_bundle(folder: Path, description: dict[str, Any], state: Mapping[str, Tensor], manifest: Manifest) -> Bundle:
     """Write weights, manifest and model card with their description into ``folder``."""
     staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
-    weights = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
-    save_file(weights, staged[WEIGHTS], metadata={"format": "pt"})
+    save_file(without_ties(state), staged[WEIGHTS], metadata={"format": "pt"})
     staged[MANIFEST].write_text(manifest.to_json(), encoding="utf-8")
     staged[CARD].write_text(model_card(description), encoding="utf-8")
     return bundle.create(folder, description, staged)
+
+
+def without_ties(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors each in memory of its own: some architectures use one under two names, which no file may."""
+    return {name: tensor.cpu().clone(memory_format=contiguous_format) for name, tensor in state.items()}
 
 
 def describe_run(

@@ -178,9 +178,10 @@ def five_alone(
     session.run("flowers", "export", model, "--onnx", "--int8")
     # It is asked about the split of the original dataset.
     script = ("python", "-m", "flowercli.training.ship", "--manifest", split_of(session, sources[0]))
-    session.run(*script, model, f"{work}/flowers5-shipped")
+    asked = ("--outliers-of", f"{data}/flowers-split.json")
+    session.run(*script, *asked, model, f"{work}/flowers5-shipped")
     session.run("flowers", "reference", f"{work}/flowers5-shipped", "--data", sources[0])
-    measure(session, f"{work}/flowers5-shipped", "flowers5", "--data", sources[0])
+    measure(session, f"{work}/flowers5-shipped", "flowers5", "--data", sources[0], "--outliers", and_others)
 
 
 def gather_outliers(target: Path, sources: Sequence[str]) -> str:

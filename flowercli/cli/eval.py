@@ -134,6 +134,8 @@ def _evaluate(
         if bundle.card_is_corrected:
             note(f"{bundle.path / CARD} was changed by hand and stays as it is. Without it, eval writes a new one.")
     else:
+        if not photos.manifest.outliers:
+            note("How well it refuses is not measured without pictures to refuse: --outliers DIR")
         note(f"The metrics are not written into {bundle.path}: it is shipped, a delivery, read-only or a single file.")
     if json_output:
         print_json(result.as_dict())

@@ -14,6 +14,7 @@ from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, UsageError
 from flowercli.shown import in_shell
 from flowercli.training.bundle_data import BundleData, bundle_data
+from flowercli.training.evaluation import can_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,7 +83,8 @@ def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None) -
     Args:
         bundle: the model.
         data: where its dataset is, if not where it was; or the other folder.
-        outliers: where its outliers are, likewise. One that was trained without is asked about all pictures in there.
+        outliers: where its outliers are, likewise. One that was trained without is asked about all pictures in there;
+            one that ships, and does not know where they are, about none.
 
     Raises:
         BundleError: no folder is given, and the bundle does not say which photographs it was trained on.
@@ -91,6 +93,8 @@ def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None) -
     if data is not None and data.is_dir() and not _is_dataset_of(bundle, data):
         return labelled_folder(bundle, data, outliers)
     found = bundle_data(bundle, data, outliers)
+    if outliers is None and found.outliers_at is None and not can_record(bundle):
+        return replace(found, manifest=replace(found.manifest, outliers=()))
     if outliers is None or found.manifest.outliers:
         return found
     others = list(_entries(outliers))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from flowercli.training.data_terms import terms
 
 # Of the models that ship; that of others is their owners' to say.
 LICENSE = "mit"
-TABLES = frozenset({"per_class", "confusion_matrix"})
+TABLES = frozenset({"per_class", "confusion_matrix", "by_kind"})
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
 
-def ship(source: Path, target: Path, manifest: Path | None = None) -> Bundle:
+def ship(source: Path, target: Path, manifest: Manifest | None = None) -> Bundle:
     """Write the slim copy of a bundle into ``target``, replacing what is there.
 
     Args:
@@ -37,23 +38,35 @@ def ship(source: Path, target: Path, manifest: Path | None = None) -> Bundle:
     said = bundle.section.get("data_terms") or terms(Manifest.read(bundle.file(MANIFEST)))
     section = {**without_local_paths(bundle.section), "data_terms": said}
     card = model_card({**bundle.config, "flowers": section}, license_id=LICENSE)
-    config = {**bundle.config, "flowers": {**section, "metrics": _short(section["metrics"])}}
+    config = {
+        **bundle.config,
+        "flowers": {
+            **section,
+            "metrics": {split: _short({"int8": variants["int8"]}) for split, variants in section["metrics"].items()},
+        },
+    }
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
         files[CARD].write_text(card, encoding="utf-8")
         if manifest is not None:
-            shutil.copy(manifest, files[MANIFEST])
+            manifest.write(files[MANIFEST])
         shutil.rmtree(target, ignore_errors=True)
         return bundles.create(target, config, files)
 
 
-def _short(metrics: dict[str, Any]) -> dict[str, Any]:
+def manifest_to_ask_about(photos: Path, outliers: Path | None) -> Manifest:
+    """Return the split of one manifest with those outliers of another that were not for training."""
+    manifest = Manifest.read(photos)
+    if outliers is None:
+        return manifest
+    return replace(manifest, outliers=tuple(one for one in Manifest.read(outliers).outliers if one.split != "train"))
+
+
+def _short(metrics: Any) -> Any:
     """Return the metrics of what is shipped without the tables that its card has: each answer reads the description."""
-    return {
-        split: {"int8": {key: value for key, value in variants["int8"].items() if key not in TABLES}}
-        for split, variants in metrics.items()
-        if "int8" in variants
-    }
+    if not isinstance(metrics, dict):
+        return metrics
+    return {key: _short(value) for key, value in metrics.items() if key not in TABLES}
 
 
 if __name__ == "__main__":
@@ -61,5 +74,7 @@ if __name__ == "__main__":
     parser.add_argument("bundle", type=Path)
     parser.add_argument("name", help="the model's name, which is its folder in flowercli/models, or a path")
     parser.add_argument("--manifest", type=Path, help="that of other photographs than those of its training")
+    parser.add_argument("--outliers-of", type=Path, help="with --manifest: the one whose outliers it is asked about")
     arguments = parser.parse_args()
-    ship(arguments.bundle, FOLDER / arguments.name, arguments.manifest)
+    asked = arguments.manifest and manifest_to_ask_about(arguments.manifest, arguments.outliers_of)
+    ship(arguments.bundle, FOLDER / arguments.name, asked)

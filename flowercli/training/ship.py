@@ -38,13 +38,9 @@ def ship(source: Path, target: Path, manifest: Manifest | None = None) -> Bundle
     said = bundle.section.get("data_terms") or terms(Manifest.read(bundle.file(MANIFEST)))
     section = {**without_local_paths(bundle.section), "data_terms": said}
     card = model_card({**bundle.config, "flowers": section}, license_id=LICENSE)
-    config = {
-        **bundle.config,
-        "flowers": {
-            **section,
-            "metrics": {split: _short({"int8": variants["int8"]}) for split, variants in section["metrics"].items()},
-        },
-    }
+    measured = section["metrics"].items()
+    metrics = {split: {"int8": _short(variants["int8"])} for split, variants in measured if "int8" in variants}
+    config = {**bundle.config, "flowers": {**section, "metrics": metrics}}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
         files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
         files[CARD].write_text(card, encoding="utf-8")

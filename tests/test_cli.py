@@ -271,3 +271,20 @@ def test_every_help_ends_in_examples_that_the_program_reads():
 def test_no_paragraph_of_a_help_is_broken_in_mid_sentence():
     for found in dict(every_command(typer.main.get_command(build()))).values():
         assert all("\n" not in paragraph for paragraph in (found.help or "").split("\n\n"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("flowers classify --model g", ["garden"]),
+        ("flowers classify --only rose,tu", ["rose,tulip"]),
+        ("flowers serve --device c", ["cuda", "cpu"]),
+        ("flowers eval x --split va", ["val"]),
+    ],
+)
+def test_values_are_completed(typed, expected):
+    asked = {"_FLOWERS_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    done = subprocess.run(
+        command(), env={**os.environ, **asked}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.split() == expected

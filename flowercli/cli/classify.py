@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.ahead import Ahead
+from flowercli.cli.completion import models
 from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
 from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Format, Only
 from flowercli.errors import EXIT_BAD_INPUT
@@ -64,7 +65,13 @@ def classify(
     ] = None,
     only: Only = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A name from `flowers models`, a bundle folder or a .onnx file.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            autocompletion=models,
+            help="A name from `flowers models`, a bundle folder or a .onnx file.",
+        ),
     ] = None,
     device: Device = None,
     copy_to: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.atomic import scratch_folder
+from flowercli.cli.completion import splits
 from flowercli.cli.options import Only, OutliersFolder
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def evaluate(
     bundle: Annotated[
         str, typer.Argument(metavar="BUNDLE", help="A bundle folder, a .onnx file or the name of a model.")
     ],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(autocompletion=splits, help="train, val or test.")] = "test",
     data: Annotated[
         Path | None, typer.Option(help="The dataset, if it has moved; or any folder with one subfolder a class.")
     ] = None,

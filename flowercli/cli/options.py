@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli import completion
+
 
 class Format(StrEnum):
     """What the answers of ``flowers classify`` can be printed as."""
@@ -28,11 +30,19 @@ def finite(value: float | None) -> float | None:
 
 Device = Annotated[
     str | None,
-    typer.Option(help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto."),
+    typer.Option(
+        autocompletion=completion.devices,
+        help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto.",
+    ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option("--only", metavar="NAMES", help="Answer among these flowers alone, such as daisy,rose,tulip."),
+    typer.Option(
+        "--only",
+        metavar="NAMES",
+        autocompletion=completion.flowers,
+        help="Answer among these flowers alone, such as daisy,rose,tulip.",
+    ),
 ]
 AnswerLog = Annotated[
     Path | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import socket
 import ssl
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from archive_server import Answer, archive_server
-from transfers import PATH, Listener, visible
+from transfers import PATH, Listener, raw, visible
 
 from flowercli.errors import DownloadError, ImageError
 from flowercli.inference import remote
@@ -175,43 +174,6 @@ def test_a_file_in_place_of_a_folder(run, server, tmp_path, monkeypatch):
     done = run("download", "dataset", server.url(PATH))
     assert done.code == 1
     assert "on the way is a file" in done.err
-
-
-def raw(head, endless=b"", pause=0.0):
-    """Serve an answer byte for byte, and what comes again and again after it; yields the address and what was sent."""
-    sent = []
-
-    def answer(connection):
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(20)
-            asked = connection.recv(65536)
-            sent.append(asked)
-            if b" /there" in asked:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                return
-            connection.sendall(head)
-            while endless:
-                connection.sendall(endless)
-                sent.append(endless)
-                time.sleep(pause)
-            connection.shutdown(socket.SHUT_WR)
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
-
-    @contextlib.contextmanager
-    def serving():
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/file", sent
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            listening.close()
-
-    listening = socket.create_server(("127.0.0.1", 0))
-    return serving()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -94,7 +94,7 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
     try:
         answer = answers.get(timeout=seconds)
     except Empty:
-        raise TooSlowError(f"no answer within {seconds:g} seconds") from None
+        raise TooSlowError(f"nothing whole within {seconds:g} seconds") from None
     return answer()
 
 

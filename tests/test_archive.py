@@ -8,6 +8,7 @@ import io
 import lzma
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -65,6 +66,26 @@ def with_long_head(size):
     head = tarfile.TarInfo("head")
     head.type, head.size = tarfile.XHDTYPE, size
     return head.tobuf() + b"\0" * 4096
+
+
+def chained(kind, times):
+    """Return a tar with so many heads of a kind before its one member."""
+    content = b"8 a=bc\n\0" if kind in b"xg" else b"daisy/1\0"
+    head = tarfile.TarInfo("head")
+    head.type, head.size = kind, 7 if kind in b"xg" else 8
+    one = head.tobuf(tarfile.USTAR_FORMAT) + content.ljust(tarfile.BLOCKSIZE, b"\0")
+    return one * times + tar_of(("daisy/1.jpg", PHOTO))
+
+
+def zip_directory(count, stated=1):
+    """Return a zip whose directory has ``count`` members and says that it has fewer."""
+    start, end = b"PK\x03\x04" + bytes(27), b"PK\x05\x06" + bytes(4)
+    entries = b"".join(
+        struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0)
+        + b"%06x" % number
+        for number in range(count)
+    )
+    return start + entries + end + struct.pack("<2H2LH", stated, stated, len(entries), len(start), 0)
 
 
 def damaged_between(archive):
@@ -127,6 +148,15 @@ HOSTILE = {
     "bomb of xz": (lzma.compress(tar_of(("daisy/1.jpg", bytes(2**22)))), "unpacks to more"),
     "bomb in a zip": (zip_of(("daisy/1.jpg", bytes(2**22))), "unpacks to more"),
     "bomb after the last member": (gzip.compress(tar_of(*TWO) + bytes(2**22)), "unpacks to more"),
+    "folders that no member is": (tar_of(*((f"{n}/a/b/c/1.jpg", b"x") for n in range(12))), "more than 50 members"),
+    "folders of folders": (tar_of(*((f"{n}/a/b/c", None) for n in range(14))), "more than 50 members"),
+    "folders that no member is, in a zip": (zip_of(*((f"{n}/a/b/c/1.jpg", b"x") for n in range(12))), "more than 50"),
+    "chain of heads for all": (chained(b"g", 3000), "unlikely head"),
+    "chain of heads for one": (chained(b"x", 3000), "unlikely head"),
+    "chain of long names": (chained(b"L", 3000), "unlikely head"),
+    "directory that hides its length": (zip_directory(51), "more than 50 members"),
+    "directory of many bytes": (zip_directory(30000), "more than 50 members"),
+    "name in a zip that is no UTF-8": (zip_of(("\u00ff/1.jpg", PHOTO)).replace(b"\xc3\xbf", b"\xff\xfe"), "damaged"),
     "long head": (with_long_head(2**31), "unlikely head"),
     "sparse file": (tar_of(("x", b"", {"pax_headers": {"GNU.sparse.map": "0,0", "GNU.sparse.size": "99"}})), None),
     "sparse file with a damaged map": (tar_of(("x", b"", {"pax_headers": SPARSE_MAP})), "damaged"),
@@ -205,3 +235,30 @@ def test_a_full_disk_is_not_a_damaged_archive(tmp_path):
     (tmp_path / "folder").write_text("no folder", encoding="utf-8")
     with pytest.raises(OSError, match="folder"):
         extract(tmp_path / "archive", tmp_path / "folder")
+
+
+def test_heads_for_all_members_are_not_kept(tmp_path):
+    """Each has keys of its own, and all of them would be copied for each member that follows."""
+    members = []
+    for number in range(8):
+        content = b"".join(b"%d k%06d=\n" % (len(b"11 k000000=\n"), number * 20000 + key) for key in range(20000))
+        head = tarfile.TarInfo("head")
+        head.type, head.size = tarfile.XGLTYPE, len(content)
+        members.append(head.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE))
+        members.append(tar_of((f"daisy/{number}.jpg", b"x"), trailer=False))
+    (tmp_path / "archive").write_bytes(b"".join(members) + bytes(2 * tarfile.BLOCKSIZE))
+    (tmp_path / "folder").mkdir()
+    tracemalloc.start()
+    try:
+        assert extract(tmp_path / "archive", tmp_path / "folder") == 8
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_heads_that_real_archives_have_are_read(tmp_path):
+    """One for all, and for each member its long name, its long link and its own."""
+    kinds = b"".join(chained(kind, 1)[: 2 * tarfile.BLOCKSIZE] for kind in (b"g", b"K", b"L", b"x"))
+    (tmp_path / "archive").write_bytes(kinds + tar_of(("daisy/1.jpg", PHOTO)))
+    (tmp_path / "folder").mkdir()
+    assert extract(tmp_path / "archive", tmp_path / "folder") == 1

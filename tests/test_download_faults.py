@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from archive_server import Answer, archive_server
-from transfers import PATH, Listener, visible
+from transfers import PATH, Listener, raw, visible
 
+from flowercli.errors import DownloadError, ImageError
+from flowercli.inference import remote
 from flowercli.transfer.contract import Wanted
 from flowercli.transfer.fetch import fetch
 from flowercli.transfer.patience import Patience
@@ -172,3 +174,98 @@ def test_a_file_in_place_of_a_folder(run, server, tmp_path, monkeypatch):
     done = run("download", "dataset", server.url(PATH))
     assert done.code == 1
     assert "on the way is a file" in done.err
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_body_of_a_redirect_is_not_read(status, tmp_path):
+    head = b"HTTP/1.1 %d Go\r\nLocation: /there\r\nTransfer-Encoding: chunked\r\n\r\n" % status
+    with raw(head, b"10000\r\n" + bytes(2**16) + b"\r\n") as (url, sent):
+        fetch(Wanted(url), tmp_path / "file", Listener(), patience=Patience(retries=0))
+        assert (tmp_path / "file").read_bytes() == b"ok"
+        assert remote.fetch(url) == b"ok"
+        assert len(sent) < 2**10
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "http://127.0.0.1:99999999/x",
+        "http://[::1/x",
+        "http://\u00e2\u20ac.com/x",
+        "http://a..b/",
+        f"http://{'a' * 70}.com/",
+    ],
+)
+def test_a_redirect_to_what_is_no_address_is_the_servers_fault(where, run):
+    head = f"HTTP/1.1 302 Go\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
+    with raw(head) as (url, _):
+        done = run("download", "dataset", f"{url}.tgz", "--retries", "0")
+        with pytest.raises(ImageError, match="redirects to what is no address"):
+            remote.fetch(url)
+    assert done.code == 1
+    assert "redirects to what is no address" in done.err
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"206 P\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nabcde", "was asked for the whole"),
+        (b"206 P\r\nContent-Length: 5\r\n\r\nabcde", "was asked for the whole"),
+        (b"206 P\r\nContent-Range: bytes 0-9/" + b"9" * 5000 + b"\r\n\r\nabcde", "was asked for the whole"),
+        (b"200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc", "a length"),
+        (b"200 OK\r\nContent-Length: " + b"9" * 400 + b"\r\n\r\nabc", "a length"),
+        (b"200 OK\r\nContent-Length: -5\r\n\r\nabc", "a length"),
+        (b"503 X\r\nRetry-After: " + b"9" * 400 + b"\r\n\r\n", "asks to wait 1000000000 s"),
+        (b"503 X\r\nRetry-After: Mon, 01 Jan 10000 00:00:00 GMT\r\n\r\n", "fails (503 X)"),
+        (b"503 X\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 -0000\r\n\r\n", "fails (503 X)"),
+        (b"503 X\r\nRetry-After: Mon, 01 Jan 2024 00:00:00 +99999999\r\n\r\n", "fails (503 X)"),
+    ],
+    ids=[
+        *("part", "part of nothing", "giant part", "giant length", "long length", "negative length"),
+        *("giant wait", "giant year", "last year", "giant zone"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_asked_for_once_and_told(head, words, run):
+    with raw(b"HTTP/1.1 " + head) as (url, sent):
+        done = run("download", "dataset", f"{url}.tgz", "--retries", "0")
+    assert done.code == 1
+    assert words in done.err
+    assert len(sent) == 1
+
+
+SLOW = {
+    "body": (b"HTTP/1.1 200 OK\r\nETag: a\r\n\r\n", b"x", 0.05),
+    "headers": (b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.05),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "continue fast": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 0),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"X: b\r\n" * 100, 0),
+    "size of a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", 0.05),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_what_drips_comes_to_an_end(kind, tmp_path, monkeypatch):
+    with raw(*SLOW[kind]) as (url, _):
+        with pytest.raises(DownloadError, match="sends too slowly"):
+            fetch(Wanted(url), tmp_path / "file", Listener(), patience=Patience(retries=0, timeout=0.3, slow=0.2))
+        assert not (tmp_path / "file").exists()
+        monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.5)
+        with pytest.raises(ImageError, match=r"not come in 0\.5 seconds"):
+            remote.fetch(url)
+        time.sleep(0.1)
+        names = {thread.name for thread in threading.enumerate()}
+        assert "clock" not in names
+
+
+def test_a_slow_line_is_patiently_waited_for(tmp_path):
+    """Each span of time brings something, and all of it takes far longer than one."""
+    with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", bytes(1000), 0.02) as (url, _):
+        fetch(Wanted(url), tmp_path / "file", Listener(), patience=Patience(retries=0, timeout=0.2, slow=0.1))
+    assert (tmp_path / "file").stat().st_size == 60000
+
+
+def test_a_byte_for_each_connection_is_no_progress(bare, tmp_path):
+    bare.usual = Answer(cut_after=1)
+    with pytest.raises(DownloadError, match="cut after"):
+        fetch(Wanted(bare.url("/file")), tmp_path / "file", Listener(), patience=Patience(retries=3, longest_wait=0.02))
+    assert len(bare.requests) == 4

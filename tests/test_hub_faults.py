@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 import subprocess
 
@@ -9,6 +11,12 @@ import pytest
 from conftest import ROOT, command
 from hub import Fault, client_environment
 from published import GRAPH, NAME, in_place
+from transfers import Listener, raw
+
+from flowercli.errors import HubError
+from flowercli.hub.reference import Reference
+from flowercli.hub.snapshot import look_up
+from flowercli.transfer.patience import Patience
 
 pytestmark = pytest.mark.network
 
@@ -39,6 +47,60 @@ def test_each_fault_has_its_message(hub, program, tmp_path, fault, more, words):
     for word in words:
         assert word in done.err
     assert in_place(tmp_path) == []
+
+
+def described(sha="a" * 40, **file):
+    """Return what a Hub says of a repository with one file."""
+    files = [{"rfilename": "config.json", "size": 5} | file]
+    return json.dumps({"id": NAME, "sha": sha, "private": False, "siblings": files}).encode()
+
+
+NO_COMMITS = ("../../evil", "..", "", 5, "a\0b", "\ud800", "a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        *((described(sha), "does not say which commit") for sha in NO_COMMITS),
+        (described(size=-5), "cannot be right"),
+        (described(size="12"), "cannot be right"),
+        (described(size=1.5), "cannot be right"),
+        (described(size=10**400), "cannot be right"),
+        (described(rfilename=5), "cannot be right"),
+        (described(lfs={"sha256": 7, "size": 1, "pointerSize": 1}), "cannot be right"),
+        (described(lfs={"sha256": "a" * 63, "size": 1, "pointerSize": 1}), "cannot be right"),
+        (described(size=3 * 10**9), "config.json of me/five has 2861 MiB, and at most 64 MiB are read."),
+        (b" " * (33 * 2**20), "more than 32 MiB about a repository"),
+    ],
+    ids=lambda value: value[:60].decode() if isinstance(value, bytes) else "",
+)  # fmt: skip
+def test_what_no_hub_says_is_told_before_anything_is_fetched(hub, program, tmp_path, body, words):
+    hub.faults = [Fault("/api/models", status=200, body=body)]
+    done = program("download", "model", NAME, "--retries", 0)
+    assert (done.code, done.out) == (1, ""), done.err
+    assert "Traceback" not in done.err
+    assert words in done.err
+    assert hub.asked("/resolve/") == []
+    assert in_place(tmp_path) == []
+
+
+def test_an_answer_that_is_packed_is_not_unpacked(hub, program):
+    body = gzip.compress(bytes(2**26))
+    hub.faults = [Fault("/api/models", status=200, body=body, headers={"Content-Encoding": "gzip"})]
+    done = program("download", "model", NAME, "--retries", 0)
+    assert done.code == 1
+    assert "packed what was asked for plain" in done.err
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_hub_that_drips_is_left(head, monkeypatch):
+    import huggingface_hub
+
+    with raw(head, b" ", 0.05) as (url, _):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url.removesuffix("/file"))
+        with pytest.raises(HubError, match="answers too slowly"):
+            look_up(Reference(NAME, None), Listener(), Patience(retries=0, timeout=0.3, slow=0.4))
 
 
 def test_a_server_without_tls_is_told(hub, program):

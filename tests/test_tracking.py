@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from mlflow_server import Server
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest
 from flowercli.data.places import manifest_path
-from flowercli.errors import TrainingError
+from flowercli.errors import TrackingError, TrainingError
 from flowercli.models import load_model
 
 pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking.listener import open_tracking
+from flowercli.tracking.replay import Replay
 from flowercli.tracking.spool import Spool
 from flowercli.tracking.store import Store
 from flowercli.training.config import compose_config
@@ -341,6 +343,51 @@ def test_training_never_waits_for_a_server_that_hangs(split_dataset, tmp_path):
             raise KeyboardInterrupt
     assert tracking.unsent is not None
     assert (tracking.unsent / "records.jsonl").read_bytes().count(b"\n") > 2000
+
+
+@pytest.fixture
+def dripping():
+    """Serve on loopback, a byte at a time and without an end, whatever is asked."""
+
+    def answer(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
+            while not ended.wait(0.1):
+                connection.sendall(b" ")
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        ended.set()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_drips_is_not_waited_for(dripping, split_dataset, tmp_path, monkeypatch):
+    """Before training, at its end, and when what it does not have is sent later."""
+    for name in ("store.CHECK_SECONDS", "replay.REQUEST_SECONDS"):
+        monkeypatch.setattr(f"flowercli.tracking.{name}", 0.5)
+    monkeypatch.setattr("flowercli.tracking.listener.PATIENCE", 0.02)
+    store = Store(dripping)
+    with pytest.raises(TrackingError, match=r"does not answer: nothing whole within 0\.5 seconds"):
+        store.check("flowers")
+    tracking = tracking_of(split_dataset, tmp_path)
+    tracking.store = store
+    started = time.perf_counter()
+    with tracking:
+        tracking.step(1, 1, 2000, 0.5, 1e-3)
+    assert time.perf_counter() - started < 10
+    assert "one request has taken more than" in tracking.trouble
+    spool = Spool.open(tracking.unsent)
+    with pytest.raises(TrackingError, match="does not take the records: nothing whole"):
+        Replay(spool, store).send_all()
+    spool.close()
 
 
 def predict(model, pictures, **params):

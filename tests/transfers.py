@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import random
+import socket
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,43 @@ def patient(retries=3):
 
 def visible(folder):
     return sorted(path.name for path in Path(folder).glob("*") if not path.name.startswith("."))
+
+
+def raw(head, endless=b"", pause=0.0):
+    """Serve an answer byte for byte, and what comes again and again after it; yields the address and what was sent."""
+    sent = []
+
+    def answer(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(20)
+            asked = connection.recv(65536)
+            sent.append(asked)
+            if b" /there" in asked:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                return
+            connection.sendall(head)
+            while endless:
+                connection.sendall(endless)
+                sent.append(endless)
+                time.sleep(pause)
+            connection.shutdown(socket.SHUT_WR)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+
+    @contextlib.contextmanager
+    def serving():
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/file", sent
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    return serving()
 
 
 @pytest.fixture

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from flowercli.data.bounded import BoundedStream
+from flowercli.data.bounded import BoundedDirectory, BoundedStream, too_many
 from flowercli.data.member_names import SHOWN, Taken, checked, refused
 from flowercli.errors import ArchiveError
 from flowercli.shown import one_line
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 COPY_SIZE = 2**18
 ENCRYPTED = 0x1
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
-# What tarfile lets through of its numbers, as those of sparse files in PAX heads.
-BAD_HEAD, WRONG_HEAD = (ValueError, IndexError, OverflowError), "the head of a file makes no sense"
+# What tarfile lets through of its numbers, as those of sparse files in PAX heads, and zipfile of its names.
+BAD_HEAD, WRONG_HEAD = (ValueError, IndexError, OverflowError, struct.error), "the head of a file makes no sense"
 # What macOS adds to its archives.
 JUNK = "__MACOSX"
 
@@ -63,15 +65,15 @@ class _Extraction:
         by_ratio = max(self.limits.ratio_free, self.limits.ratio * self.archive.stat().st_size)
         return min(self.limits.total, by_ratio)
 
-    def count(self) -> None:
-        self.members += 1
+    def count(self, members: int = 1) -> None:
+        self.members += members
         if self.members > self.limits.members:
-            message = f"The archive is refused: it has more than {self.limits.members} members."
-            raise ArchiveError(message, hint="A dataset of this size is better kept as several.")
+            raise too_many(self.limits.members)
 
     def make_folder(self, name: str) -> None:
         path = checked(name)
-        self.taken.add_folder(path)
+        # It is counted itself, so that one which is there many times is, too.
+        self.count(max(self.taken.add_folder(path) - 1, 0))
         (self.folder / path).mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, source: BinaryIO, size: int) -> None:
@@ -80,7 +82,7 @@ class _Extraction:
             raise refused(name, "is a file without a name")
         if path.parts[0] == JUNK:
             return
-        self.taken.add_file(path)
+        self.count(self.taken.add_file(path))
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         written = 0
@@ -137,27 +139,41 @@ def extract(
 def _extract_tar(extraction: _Extraction) -> None:
     with BoundedStream.open(extraction.archive, extraction.most) as stream:
         try:
-            tar = tarfile.open(fileobj=cast("BinaryIO", stream), mode="r:")  # noqa: SIM115  (closed below)
+            with stream.head():  # It reads that of the first member.
+                tar = tarfile.open(fileobj=cast("BinaryIO", stream), mode="r:")  # noqa: SIM115  (closed below)
         except tarfile.TarError as error:
             message = f"{extraction.archive.name} is neither a tar nor a zip archive."
             raise ArchiveError(message, hint="Known: .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz, .zip") from error
         except BAD_HEAD as error:
             raise _damaged(extraction.archive, WRONG_HEAD) from error
         with tar:
-            for member in _members(extraction.archive, tar):
+            for member in _members(extraction.archive, tar, stream):
                 _extract_tar_member(extraction, tar, member)
-                # A list of all members, which tarfile keeps for those who ask by name.
+                # A list of all members, which tarfile keeps for those who ask by name, and what heads say of all that
+                # follow, which each of them gets a copy of.
                 cast("Any", tar).members.clear()
+                cast("Any", tar).pax_headers.clear()
         # tarfile takes damage between two members for the end.
         if stream.last_read.strip(b"\0") or len(stream.last_read) != tarfile.BLOCKSIZE:
             raise _damaged(extraction.archive, "it ends too early")
         stream.exhaust()
 
 
-def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _members(archive: Path, tar: tarfile.TarFile, stream: BoundedStream) -> Iterator[tarfile.TarInfo]:
     """Yield the members; what is wrong with those of the disk passes by, as it is not raised in here."""
+    members = iter(tar)
+    while True:
+        with _sound_heads(archive), stream.head():
+            member = next(members, None)
+        if member is None:
+            return
+        yield member
+
+
+@contextmanager
+def _sound_heads(archive: Path) -> Iterator[None]:
     try:
-        yield from tar
+        yield
     except BAD_HEAD as error:
         raise _damaged(archive, WRONG_HEAD) from error
 
@@ -183,7 +199,10 @@ def _kind(member: tarfile.TarInfo) -> str:
 
 
 def _extract_zip(extraction: _Extraction) -> None:
-    with zipfile.ZipFile(extraction.archive) as archive:
+    with ExitStack() as stack:
+        file = stack.enter_context(BoundedDirectory(extraction.archive, extraction.limits.members))
+        with _sound_heads(extraction.archive):
+            archive = stack.enter_context(zipfile.ZipFile(file))
         left = extraction.most
         for member in archive.infolist():
             extraction.count()
@@ -204,7 +223,9 @@ def _extract_zip_member(extraction: _Extraction, archive: zipfile.ZipFile, membe
     if member.is_dir():
         extraction.make_folder(name)
         return
-    with archive.open(member) as source:
+    with _sound_heads(extraction.archive):
+        source = archive.open(member)
+    with source:
         # zipfile gives out no more than `file_size` bytes, and checks their CRC.
         extraction.write(name, cast("BinaryIO", source), member.file_size)
 

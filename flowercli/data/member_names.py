@@ -40,26 +40,28 @@ class Taken:
         self._files: dict[str, str] = {}
         self._folders: dict[str, str] = {}
 
-    def add_folder(self, path: PurePosixPath) -> None:
-        """Take note of a folder and of those that it is in.
+    def add_folder(self, path: PurePosixPath) -> int:
+        """Take note of a folder and of those that it is in; return how many of them are new.
 
         Raises:
             ArchiveError: one of them is a file, or differs from another folder only in case.
         """
+        before = len(self._folders)
         for folder in (path, *path.parents):
             key, text = _folded(folder), str(folder)
             if key in self._files:
                 raise refused(str(path), "is both a file and a folder")
             if self._folders.setdefault(key, text) != text:
                 raise refused(text, f"differs from '{self._folders[key]}' {SAME_TO_SOME}")
+        return len(self._folders) - before
 
-    def add_file(self, path: PurePosixPath) -> None:
-        """Take note of a file.
+    def add_file(self, path: PurePosixPath) -> int:
+        """Take note of a file; return how many of the folders that it is in are new.
 
         Raises:
             ArchiveError: the name is taken.
         """
-        self.add_folder(path.parent)
+        new = self.add_folder(path.parent)
         key, text = _folded(path), str(path)
         if key in self._folders:
             raise refused(text, "is both a file and a folder")
@@ -67,6 +69,7 @@ class Taken:
             other = self._files[key]
             raise refused(text, "is there twice" if other == text else f"differs from '{other}' {SAME_TO_SOME}")
         self._files[key] = text
+        return new
 
 
 def _folded(path: PurePosixPath) -> str:

@@ -9,7 +9,7 @@ from flowercli.errors import HubError, UsageError
 from flowercli.hub.client import is_offline
 from flowercli.hub.install import exclusive, install
 from flowercli.hub.reference import Reference
-from flowercli.hub.snapshot import look_up
+from flowercli.hub.snapshot import look_up, require_small
 from flowercli.installed import Installed, find
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def download_backbone(reference: Reference, listener: FilesListener, patience: P
     if missing:
         hint = f"timm's models have both: {snapshot.url.removesuffix(reference.repo_id)}{OWNER}"
         raise HubError(f"{reference.repo_id} is no backbone: it has no {missing[0]}.", hint=hint)
+    require_small(snapshot, CONFIG)
     with exclusive("backbone", reference, listener):
         here = find("backbone", reference.repo_id)
         if here is not None and here.revision == snapshot.commit and _is_whole(here):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import HubError
 from flowercli.transfer.patience import Patience
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from huggingface_hub import HfApi
+
+# Of one answer about a repository: a hundred thousand files fit.
+MOST_BYTES = 32 * 2**20
 
 
 def client(*, progress: bool = False) -> HfApi:
@@ -41,6 +48,58 @@ def log_nothing() -> None:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()
+
+
+def transport_error() -> type[Exception]:
+    """Return the base of what the HTTP library under the Hub's client raises: httpx's in 1.x, httpx2's since."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__[0]
+
+
+@contextmanager
+def bounded() -> Iterator[Callable[[], None]]:
+    """Have the client take no answer of more than :data:`MOST_BYTES`; yields what ends its connections.
+
+    Raises:
+        HubError: it would have had to.
+    """
+    from huggingface_hub import close_session, get_session
+
+    session = get_session()
+    before = {kind: list(hooks) for kind, hooks in session.event_hooks.items()}
+    session.event_hooks = {
+        "request": [*before.get("request", ()), _ask_for_plain],
+        "response": [*before.get("response", ()), _bound],
+    }
+    try:
+        yield close_session
+    finally:
+        session.event_hooks = before
+
+
+def _ask_for_plain(request: Any) -> None:
+    request.headers["Accept-Encoding"] = "identity"
+
+
+def _bound(response: Any) -> None:
+    # The library would unpack whatever it holds.
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise HubError(f"{endpoint()} sends packed what was asked for plain.", hint="Check HF_ENDPOINT.")
+    stream = response.stream
+
+    def pieces(_self: object) -> Iterator[bytes]:
+        arrived = 0
+        for piece in stream:
+            arrived += len(piece)
+            if arrived > MOST_BYTES:
+                message = f"{endpoint()} answers with more than {MOST_BYTES // 2**20} MiB about a repository."
+                raise HubError(message, hint="Check HF_ENDPOINT.")
+            yield piece
+
+    # The library wants streams of its own kind, and goes by another name in each version of the client.
+    kind = sys.modules[transport_error().__module__].SyncByteStream
+    response.stream = type("Bounded", (kind,), {"__iter__": pieces, "close": lambda _self: stream.close()})()
 
 
 def endpoint() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.errors import HubError
-from flowercli.hub.client import endpoint, has_token
+from flowercli.hub.client import endpoint, has_token, transport_error
 from flowercli.transfer.faults import AGAIN, TEMPORARY, retry_after
 
 if TYPE_CHECKING:
@@ -30,13 +30,6 @@ UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 UNKNOWN_USER = 401
 # How the Hub begins to tell that a token is wrong.
 BAD = "Invalid credentials"
-
-
-def transport_error() -> type[Exception]:
-    """Return the base of what the HTTP library under the Hub's client raises: httpx's in 1.x, httpx2's since."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return HfHubHTTPError.__bases__[0]
 
 
 @contextmanager

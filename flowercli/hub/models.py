@@ -13,8 +13,9 @@ from flowercli.errors import BundleError, HubError
 from flowercli.hub.client import is_offline
 from flowercli.hub.files import HubFile
 from flowercli.hub.install import exclusive, install, partial_folder
-from flowercli.hub.snapshot import look_up
+from flowercli.hub.snapshot import look_up, require_small
 from flowercli.installed import Installed, find
+from flowercli.plain_file import read_plain_file
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
@@ -110,10 +111,15 @@ def read_description(snapshot: Snapshot, folder: Path, listener: FilesListener, 
     repo_id = snapshot.source.repo_id
     if CONFIG not in snapshot.files:
         raise HubError(f"{repo_id} is no model of flowers: it has no {CONFIG}.")
+    require_small(snapshot, CONFIG)
     arrived = folder / f".{CONFIG}"
     fetch(snapshot.files[CONFIG].at(snapshot.source), arrived, listener, patience=patience)
-    text = arrived.read_text(encoding="utf-8", errors="replace")
-    arrived.unlink()
+    try:
+        text = read_plain_file(arrived)
+    except ValueError as error:
+        raise HubError(f"{repo_id} is no model of flowers: its {CONFIG} cannot be read: {error}.") from error
+    finally:
+        arrived.unlink()
     said = _parse(text)
     if "flowers" not in said and {"architecture", "pretrained_cfg"} <= said.keys():
         hint = f"To start a training from it: flowers download backbone {repo_id}"

@@ -18,7 +18,7 @@ from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, NoRepositoryError, explained
 from flowercli.hub.models import entries_left_out, read_description
 from flowercli.hub.reference import Reference
-from flowercli.hub.snapshot import look_up
+from flowercli.hub.snapshot import look_up, require_small
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def look(reference: Reference, listener: FilesListener, patience: Patience) -> R
         listed = _listed_there(snapshot, folder, listener, patience)
         if CARD not in snapshot.files:
             return Repository(snapshot, listed, None)
+        require_small(snapshot, CARD)
         path = folder / CARD
         fetch(snapshot.files[CARD].at(snapshot.source), path, listener, patience=patience)
         card = Card(path.read_bytes(), corrected=True)

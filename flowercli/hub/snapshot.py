@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowercli.errors import HubError
-from flowercli.hub.client import client, endpoint, is_offline, patience
-from flowercli.hub.faults import explained, from_network, from_status, may_pass, transport_error
+from flowercli.hub.client import bounded, client, endpoint, is_offline, patience, transport_error
+from flowercli.hub.faults import explained, from_network, from_status, may_pass
 from flowercli.hub.files import HubFile
 from flowercli.hub.reference import Reference
-from flowercli.transfer.faults import retry_after
+from flowercli.plain_file import MOST_BYTES
+from flowercli.transfer.clock import TooSlowError, within
+from flowercli.transfer.faults import AGAIN, retry_after
 from flowercli.transfer.patience import Patience, TemporaryFault
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from flowercli.transfer.contract import Listener
 
 Result = TypeVar("Result")
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+# What no file system holds.
+MOST_OF_FILE = 2**63
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ def look_up(reference: Reference, listener: Listener, patience: Patience) -> Sna
     """Ask the Hub which commit a revision is, and what is in it.
 
     Raises:
-        HubError: the Hub does not answer, or has no such repository or revision for this user.
+        HubError: the Hub does not answer, or not as a Hub does, or has no such repository or revision for this user.
     """
     api = client()
     with explained(reference):
@@ -57,9 +65,21 @@ def look_up(reference: Reference, listener: Listener, patience: Patience) -> Sna
             ),
             reference, listener, patience,
         )  # fmt: skip
-    if info.sha is None:
+    # It becomes the name of a folder.
+    if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise HubError(f"{endpoint()} does not say which commit {reference} is.", hint="Check HF_ENDPOINT.")
     return Snapshot(Reference(reference.repo_id, info.sha), _files(info), bool(info.private))
+
+
+def require_small(snapshot: Snapshot, name: str) -> None:
+    """See that a file which is to be read into memory has a size for that, before it is fetched.
+
+    Raises:
+        HubError: it has not.
+    """
+    if (size := snapshot.files[name].size) > MOST_BYTES:
+        most = f"at most {MOST_BYTES // 2**20} MiB are read"
+        raise HubError(f"{name} of {snapshot.source.repo_id} has {size / 2**20:.0f} MiB, and {most}.")
 
 
 def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> None:
@@ -83,7 +103,8 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
         return
     with explained(reference):
         try:
-            client().model_info(reference.repo_id, timeout=patience().timeout)
+            api, usual = client(), patience()
+            _once(lambda: api.model_info(reference.repo_id, timeout=usual.timeout), usual)
         except transport_error() as error:
             if not may_pass(error):  # What may pass is left to the client, which asks again.
                 raise
@@ -94,12 +115,26 @@ def _patiently(call: Callable[[], Result], reference: Reference, listener: Liste
     failures = 0
     while True:
         try:
-            return call()
+            return _once(call, patience)
         except transport_error() as error:
             if not may_pass(error):
                 raise
             failures += 1
             patience.wait(_temporary(error, reference), failures, listener)
+
+
+def _once(call: Callable[[], Result], patience: Patience) -> Result:
+    """Return what one question gives, whose answer is small and soon there.
+
+    Raises:
+        HubError: it is not.
+    """
+    with bounded() as stop:
+        try:
+            return within(patience.span, call)
+        except TooSlowError as error:
+            stop()
+            raise HubError(f"{endpoint()} answers too slowly.", hint=f"Later: {AGAIN}") from error
 
 
 def _temporary(error: Exception, reference: Reference) -> TemporaryFault:
@@ -111,10 +146,27 @@ def _temporary(error: Exception, reference: Reference) -> TemporaryFault:
 
 
 def _files(info: ModelInfo) -> dict[str, HubFile]:
+    """Return the files that the Hub lists, with what it says of each after a look whether that can be.
+
+    Raises:
+        HubError: it cannot.
+    """
     # Large files have a sha256; of small ones, kept in git itself, the Hub gives the size alone.
-    listed = info.siblings or []
-    return {
-        file.rfilename: HubFile(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
-        for file in listed
+    files = [
+        HubFile(file.rfilename, file.size, file.lfs.sha256 if file.lfs else None)
+        for file in info.siblings or []
         if file.size is not None
-    }
+    ]
+    for file in files:
+        if not (isinstance(file.name, str) and _is_size(file.size) and _is_sha256(file.sha256)):
+            message = f"{endpoint()} describes the file '{file.name}' in a way that cannot be right."
+            raise HubError(message, hint="Check HF_ENDPOINT.")
+    return {file.name: file for file in files}
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MOST_OF_FILE
+
+
+def _is_sha256(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and SHA256.fullmatch(value) is not None)

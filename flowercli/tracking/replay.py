@@ -15,6 +15,7 @@ from flowercli.errors import TrackingError
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking.spool import Receipt
 from flowercli.tracking.store import reason
+from flowercli.transfer.clock import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ RECORDS_A_BATCH = 400
 # MLflow's own limits of a request.
 METRICS_A_REQUEST = 1000
 PARAMS_A_REQUEST = 100
+# For one of them, by whoever waits for nothing else; a model is a large file.
+REQUEST_SECONDS = 600.0
 # Errors that stay however often a request is repeated.
 HOPELESS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"})
 
@@ -69,11 +72,12 @@ class Replay:
             TrackingError: the store does not answer, or answers with an error.
         """
         try:
-            while self.send_next():
+            while within(REQUEST_SECONDS, self.send_next):
                 pass
             if not self.receipt.ended:
                 # Whoever wrote the records was killed before it could say how the run ended.
-                self._end({"status": "KILLED", "time": self.spool.written_last()})
+                killed = {"status": "KILLED", "time": self.spool.written_last()}
+                within(REQUEST_SECONDS, lambda: self._end(killed))
         except Exception as error:  # requests, SQLAlchemy, MLflow: they have no common base.
             message = f"The tracking server {self.store.shown} does not take the records: {reason(error)}"
             raise TrackingError(message, hint="What it has is remembered: the same command sends the rest.") from error

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from flowercli.transfer.clock import TooSlowError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,6 +18,8 @@ POLL = 1.0
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 15.0
 RETRY_AT_THE_END = 1.0
+# How much longer than a server that does not answer one is waited for that is at work: a model is a large file.
+AT_WORK = 30
 
 
 class Sender(threading.Thread):
@@ -34,11 +38,13 @@ class Sender(threading.Thread):
         self._say = say
         self._closing = threading.Event()
         self._give_up_at = 0.0
+        self._began = 0.0
 
     def run(self) -> None:
         """Send until all is sent, or until there is no more time to try."""
         retry = FIRST_RETRY
         while True:
+            self._began = time.monotonic()
             try:
                 more = self.replay.send_next()
             except Exception as error:  # noqa: BLE001  (requests, urllib3, SQLAlchemy, MLflow: whatever it is, training goes on)
@@ -56,10 +62,19 @@ class Sender(threading.Thread):
                 self._closing.wait(POLL)
 
     def finish(self, patience: float) -> None:
-        """Send the rest. A server that does not answer is given ``patience`` seconds, one that does all it needs."""
-        self._give_up_at = time.monotonic() + patience
+        """Send the rest, for as long as that goes on.
+
+        A server that does not answer is given ``patience`` seconds, and one that is at work :data:`AT_WORK` times as
+        many for each request; after that the thread is left behind, still alive.
+        """
+        start, longest = time.monotonic(), AT_WORK * patience
+        self._give_up_at = start + patience
         self._closing.set()
-        self.join()
+        while self.is_alive():
+            if time.monotonic() > max(start, self._began) + longest:
+                self.trouble = TooSlowError(f"one request has taken more than {longest:g} seconds")
+                return
+            self.join(min(POLL, longest / 2))
 
     def _wait(self, seconds: float) -> None:
         if self._closing.is_set():

@@ -12,6 +12,7 @@ from flowercli.atomic import new_file
 from flowercli.errors import TrackingError
 from flowercli.locks import alone
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.transfer.clock import within
 
 if TYPE_CHECKING:
     from flowercli.training.schema import TrainConfig
@@ -22,6 +23,8 @@ SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"
 # What means something in a URI.
 SPECIAL = frozenset("%?#")
+# For the first answer of a server: MLflow's own timeout is for each silence.
+CHECK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Store:
         if not self.given:
             return
         try:
-            known = self.client().get_experiment_by_name(experiment)
+            client = self.client()
+            known = within(CHECK_SECONDS, lambda: client.get_experiment_by_name(experiment))
         except Exception as error:  # requests, SQLAlchemy, MLflow: they have no common base.
             message = f"The tracking server {self.shown} does not answer: {reason(error)}"
             raise TrackingError(message, hint=self._how_to_get_it()) from error

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.errors import DownloadError
+from flowercli.transfer.clock import TooSlowError
 from flowercli.transfer.patience import TemporaryFault
 
 if TYPE_CHECKING:
     from flowercli.transfer.contract import Request
 
 AGAIN = "The same command goes on from where this one stopped."
+MIRROR = "Tell whoever offers the file, or name a mirror: --url URL"
 ELSEWHERE = "FLOWERS_HOME=DIR, or for a dataset --output DIR"
 BY_HAND = "Fetch it with a tool that can log in, then: flowers download dataset PATH --sha256 HEX"
 # What the answers mean that no further try would change.
@@ -35,6 +37,9 @@ TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 TOO_MANY_REQUESTS = 429
 SERVER_FAILED = 500
 PROXY_LOGIN = 407
+# Seconds, thirty years: what is longer cannot be told as a time of day everywhere.
+LONGEST_ASKED = 1e9
+A_DAY = 86400
 # S3 says in the body what its status leaves open.
 S3_CODE = re.compile(rb"<Code>(\w+)</Code>")
 S3_MESSAGES = {
@@ -132,7 +137,8 @@ def _connection(reason: BaseException, host: str, proxy: str | None, name: str) 
             f"{through} refuses connections.", hint=hint if proxy else "Check the address and the port."
         )
     if isinstance(reason, TimeoutError):
-        return DownloadError(f"{through} does not answer.", hint=hint)
+        says = "sends too slowly" if isinstance(reason, TooSlowError) else "does not answer"
+        return DownloadError(f"{through} {says}.", hint=hint)
     if isinstance(reason, (ConnectionError, http.client.HTTPException, ssl.SSLEOFError)):
         return DownloadError(f"The connection to {host} was cut.", hint=AGAIN)
     return DownloadError(f"{name} cannot be fetched: {reason}.", hint=hint)
@@ -143,7 +149,7 @@ def _temporary(
 ) -> DownloadError | TemporaryFault:
     after = retry_after(answer.headers.get("Retry-After"))
     if after is not None and after > request.patience.longest_wait:
-        when = time.strftime("%H:%M", time.localtime(time.time() + after))
+        when = time.strftime("%H:%M" if after < A_DAY else "%Y-%m-%d", time.localtime(time.time() + after))
         message = f"{fault.message.rstrip('.')}; {urlsplit(request.url).hostname} asks to wait {after:.0f} s."
         return DownloadError(message, hint=f"Run the same command after {when}.")
     return TemporaryFault(fault, after)
@@ -160,15 +166,18 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), LONGEST_ASKED)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return max(0.0, min(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), LONGEST_ASKED))
+    except (ValueError, TypeError, ArithmeticError, OSError):  # Years and zones that no calendar has.
         return None
 
 
 def _s3_code(answer: urllib.error.HTTPError) -> str | None:
-    found = S3_CODE.search(answer.read(4096))
+    try:
+        found = S3_CODE.search(answer.read(4096))
+    except (OSError, http.client.HTTPException):  # It said what failed, and not why.
+        return None
     code = found[1].decode() if found else ""
     return code if code in S3_MESSAGES else None
 

@@ -123,8 +123,9 @@ class _Transfer:
             try:
                 self._run_once(partial)
             except TemporaryFault as fault:
-                # Only new ground counts: a source that always starts again and breaks would go on for ever.
-                failures = 1 if partial.size > best else failures + 1
+                # Only new ground counts: a source that always starts again and breaks would go on for ever, as would
+                # one that breaks after every byte.
+                failures = 1 if partial.size >= best + self.patience.least else failures + 1
                 best = max(best, partial.size)
                 self.patience.wait(fault, failures, self.listener)
             else:

@@ -27,13 +27,21 @@ class TemporaryFault(Exception):  # noqa: N818  (carries the error that is raise
 class Patience:
     """How long to wait for a source that does not answer or fails.
 
-    ``retries`` counts failures in a row that brought not one byte. ``timeout`` is for connecting and for each silence,
-    ``longest_wait`` the longest a source may ask us to wait; both in seconds.
+    ``retries`` counts failures in a row that brought less than ``least`` bytes. ``timeout`` is for connecting and for
+    each silence, ``longest_wait`` the longest a source may ask us to wait, ``slow`` what is given, besides a silence,
+    for the head of an answer with all redirections, and then for each ``least`` bytes; in seconds.
     """
 
     retries: int = 5
     timeout: float = 20
     longest_wait: float = 120
+    slow: float = 60
+    least: int = 2**12
+
+    @property
+    def span(self) -> float:
+        """The seconds within which something must have come."""
+        return self.timeout + self.slow
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after so many failures in a row: twice as long each time, with jitter."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flowercli.errors import DownloadError, WrongContentError
 from flowercli.transfer.contract import shown
+from flowercli.transfer.faults import MIRROR
 
 if TYPE_CHECKING:
     from flowercli.transfer.contract import Headers, Request
@@ -21,6 +24,21 @@ class Redirects(urllib.request.HTTPRedirectHandler):
 
     def __init__(self, request: Request) -> None:
         self._request = request
+
+    def http_error_302(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """Go where an answer leads, without its body, of which ``urllib`` would read whatever is sent.
+
+        Raises:
+            DownloadError: that is no address.
+        """
+        fp.close()
+        try:
+            return super().http_error_302(req, io.BytesIO(), code, msg, headers)
+        except (ValueError, OverflowError, http.client.InvalidURL) as error:
+            message = f"{shown(req.full_url)} redirects to what is no address: {error}."
+            raise DownloadError(message, hint=MIRROR) from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str

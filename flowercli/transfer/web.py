@@ -6,31 +6,41 @@ import http.client
 import re
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flowercli import __version__
-from flowercli.errors import UsageError
+from flowercli.errors import DownloadError, UsageError
 from flowercli.transfer import faults
+from flowercli.transfer.clock import Clock
 from flowercli.transfer.redirects import Redirects, check_stated
 
 if TYPE_CHECKING:
     from flowercli.transfer.contract import Headers, Request
+    from flowercli.transfer.patience import TemporaryFault
 
 # Large, as each one costs a call of the system and a turn of Python's lock; what arrives is smaller anyway.
 CHUNK = 2**20
-CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+# Lengths of twenty digits and more are none, and int() refuses those of thousands.
+CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,19})-[0-9]{1,19}|\*)/([0-9]{1,19}|\*)")
+LENGTH = re.compile(r"[0-9]{1,19}")
 PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
 UNKNOWN = -1
 
 
 class WebStream:
-    """The body of an answer."""
+    """The body of an answer; its bytes come at the least rate of the patience, or not at all."""
 
-    def __init__(self, response: http.client.HTTPResponse, request: Request, offset: int, total: int | None) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, request: Request, clock: Clock, offset: int, total: int | None
+    ) -> None:
         self._response = response
         self._request = request
+        self._clock = clock
+        self._arrived = 0
         self.offset = offset
         self.total = total
         self.validator = validator_of(response.headers)
@@ -39,17 +49,24 @@ class WebStream:
         """Return what has arrived.
 
         Raises:
-            TemporaryFault: the connection broke.
+            TemporaryFault: the connection broke, or hardly anything comes.
         """
         try:
             # Not read(): that waits until so much has arrived, and a killed process would lose it.
-            return self._response.read1(CHUNK)
+            chunk = self._response.read1(CHUNK)
+            self._clock.check()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise faults.from_exception(error, self._request.name, self._request.url) from error
+            raise _fault(error, self._request, self._clock) from error
+        self._arrived += len(chunk)
+        if self._arrived >= self._request.patience.least:
+            self._arrived = 0
+            self._clock.give(self._request.patience.span)
+        return chunk
 
     def close(self) -> None:
         """Close the connection."""
         self._response.close()
+        self._clock.stop()
 
 
 class EmptyStream:
@@ -76,25 +93,31 @@ def open_stream(request: Request) -> WebStream | EmptyStream:
         WrongContentError: the server says that it is another one.
         TemporaryFault: it could not be had this time.
     """
-    try:
-        response = _ask(request)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == RANGE_NOT_SATISFIABLE and request.offset:
-                return _after_the_end(error, request)
-            raise faults.from_status(error, request) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise faults.from_exception(error, request.name, request.url) from error
-    except ValueError as error:
-        raise UsageError(f"{request.name} is not an address that can be fetched: {error}.") from error
-    start, total = _position(response)
-    stream = WebStream(response, request, start, total)
-    changed = start and request.validator and stream.validator and stream.validator != request.validator
-    if start not in (0, request.offset) or changed:
-        # A server that minds neither If-Range nor the range itself: from the beginning, then.
-        stream.close()
-        return open_stream(replace(request, offset=0, validator=None))
-    return stream
+    with ExitStack() as stack:
+        clock = stack.enter_context(Clock(request.patience.span))
+        try:
+            response = _ask(request, clock)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != RANGE_NOT_SATISFIABLE or not request.offset:
+                    raise faults.from_status(error, request) from error
+                there = _content_range(error.headers)
+            # Nothing from the offset on: all is there, or the file has become shorter.
+            all_there = there is not None and there[2] == str(request.offset)
+            return EmptyStream(request.offset, None) if all_there else _from_the_beginning(request)
+        except (OSError, http.client.HTTPException) as error:
+            raise _fault(error, request, clock) from error
+        except (ValueError, OverflowError) as error:
+            raise UsageError(f"{request.name} is not an address that can be fetched: {error}.") from error
+        stack.callback(response.close)
+        start, total = _position(response, request)
+        stream = WebStream(response, request, clock, start, total)
+        changed = start and request.validator and stream.validator and stream.validator != request.validator
+        if start == 0 or (start == request.offset and not changed):
+            stack.pop_all()
+            return stream
+    # A server that minds neither If-Range nor the range itself.
+    return _from_the_beginning(request)
 
 
 def validator_of(headers: Headers) -> str | None:
@@ -106,14 +129,31 @@ def validator_of(headers: Headers) -> str | None:
     return modified
 
 
-def _ask(request: Request) -> http.client.HTTPResponse:
+def _from_the_beginning(request: Request) -> WebStream | EmptyStream:
+    """Ask for the whole file, unless that is what the server was asked for."""
+    if not request.offset:
+        message = f"{urlsplit(request.url).hostname} sends a part of {request.name}, and was asked for the whole."
+        raise DownloadError(message, hint=faults.MIRROR)
+    return open_stream(replace(request, offset=0, validator=None))
+
+
+def _fault(error: Exception, request: Request, clock: Clock) -> DownloadError | TemporaryFault:
+    """Return what an error means: that of a connection which was shut down is any."""
+    try:
+        clock.check()
+    except OSError as late:
+        error = late
+    return faults.from_exception(error, request.name, request.url)
+
+
+def _ask(request: Request, clock: Clock) -> http.client.HTTPResponse:
     headers = {"User-Agent": f"flowers/{__version__}", **request.headers, "Accept-Encoding": "identity"}
     if request.offset:
         headers["Range"] = f"bytes={request.offset}-"
         if request.validator:
             headers["If-Range"] = request.validator
     # Made anew each time: the proxy may have changed since the last try.
-    opener = urllib.request.build_opener(Redirects(request))
+    opener = urllib.request.build_opener(Redirects(request), *clock.handlers())
     question = urllib.request.Request(request.url, headers=headers)  # noqa: S310  (fetch allows http and https only)
     response: http.client.HTTPResponse = opener.open(question, timeout=request.patience.timeout)
     try:
@@ -124,20 +164,25 @@ def _ask(request: Request) -> http.client.HTTPResponse:
     return response
 
 
-def _position(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Return where the body starts, and how long the whole file is."""
+def _position(response: http.client.HTTPResponse, request: Request) -> tuple[int, int | None]:
+    """Return where the body starts, and how long the whole file is.
+
+    Raises:
+        DownloadError: the server states a length that is none.
+    """
     if response.status == PARTIAL_CONTENT:
-        found = CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        found = _content_range(response.headers)
         if not found or not found[1]:
             return UNKNOWN, None
         return int(found[1]), None if found[2] == "*" else int(found[2])
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return 0, None
+    if not LENGTH.fullmatch(length.strip()):
+        message = f"{urlsplit(request.url).hostname} states a length of {request.name} that is none."
+        raise DownloadError(message, hint=faults.MIRROR)
+    return 0, int(length)
 
 
-def _after_the_end(error: urllib.error.HTTPError, request: Request) -> WebStream | EmptyStream:
-    """Answer for a server that has nothing from the offset on: all is there, or the file has become shorter."""
-    found = CONTENT_RANGE.match(error.headers.get("Content-Range", ""))
-    if found and found[2] == str(request.offset):
-        return EmptyStream(request.offset, None)
-    return open_stream(replace(request, offset=0, validator=None))
+def _content_range(headers: Headers) -> re.Match[str] | None:
+    return CONTENT_RANGE.fullmatch((headers.get("Content-Range") or "").strip())

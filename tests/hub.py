@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import re
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -291,11 +292,18 @@ def client_environment(hub, folder, **more):
     return kept | own | {"HF_HUB_DISABLE_TELEMETRY": "1"} | more
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Keep quiet where whoever asked has heard enough."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(hub):
     """Serve a Hub on a port of its own."""
     handler = type("Handler", (HubHandler,), {"hub": hub})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -114,25 +114,29 @@ def wait_for_checkpoint(process, output):
 
 
 @pytest.fixture
-def broken(own_dataset, run):
-    """Return a split dataset whose first photograph for training is cut off since, and the whole photograph."""
+def photo(own_dataset, run):
+    """Return a split dataset, its first photograph for training, and what that holds."""
     assert run("split", own_dataset).code == 0
     path = own_dataset / Manifest.read(own_dataset / MANIFEST_FILE).of_split("train")[0].path
-    whole = path.read_bytes()
-    path.write_bytes(whole[:200])
-    return own_dataset, path, whole
+    return own_dataset, path, path.read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_photograph_that_broke_after_the_split_is_named_and_the_run_goes_on_with_it_back(broken, tmp_path, workers):
-    folder, path, whole = broken
+def test_a_photograph_that_breaks_meanwhile_is_named_and_the_run_goes_on_with_it_back(photo, tmp_path, workers):
+    folder, path, whole = photo
     output = tmp_path / "runs"
-    stopped = flowers("train", "--data", folder, *TINY, f"num_workers={workers}", "--output", output, timeout=600)
-    assert stopped.code == 1
-    assert f"{path} cannot be read any more: It is cut off" in stopped.err
-    assert "Traceback" not in stopped.err
-    hint = re.search(r"flowers train --resume (\S+)\n", stopped.err)
+    process = start_training("--data", folder, *TINY, f"num_workers={workers}", "--epochs", 12, "--output", output)
+    wait_for_checkpoint(process, output)
+    path.write_bytes(whole[:200])
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    assert f"{path} cannot be read any more: It is cut off" in err
+    assert "Traceback" not in err
+    hint = re.search(r"flowers train --resume (\S+)\n", err)
+    refused = flowers("train", "--resume", hint[1], timeout=600)
+    assert refused.code == 1
+    assert "1 edited" in refused.err
     path.write_bytes(whole)
     resumed = flowers("train", "--resume", hint[1], timeout=600)
     assert resumed.code == 0, resumed.err

@@ -206,7 +206,10 @@ def test_no_path_of_this_machine_is_delivered(own_bundle, dataset, tmp_path, run
 def test_eval_leaves_a_delivery_as_it_is(own_bundle, dataset, tmp_path, run):
     folder = tmp_path / "out"
     assert run("export", own_bundle, "--delivery", folder, "--max-drop", 20).code == 0
-    refused = run("eval", folder, "--data", dataset)
+    asked = run("eval", folder, "--data", dataset)  # As of any labelled folder.
+    assert asked.code == 0, asked.err
+    assert "was not made from" in asked.err
+    refused = run("eval", folder)
     assert refused.code == 1
     assert "has no split.json: it does not say which photographs it was trained on" in refused.err
     assert "Give the bundle folder that flowers train wrote" in refused.err

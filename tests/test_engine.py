@@ -131,14 +131,14 @@ def test_graph_goes_into_tensorrt_whole(trained, tmp_path, run):
 def test_an_engine_stays_here_when_the_bundle_is_published(tmp_path):
     from test_tensorrt import with_engine
 
-    from flowercli.hub.publish import contents
+    from flowercli.hub.publish import plan
     from flowercli.training.card import model_card
 
     bundle = with_engine(tmp_path)
     record = {"size": 1, "agreement": 1.0, "method": "TensorRT 10.16.0", "max_difference": 0.0}
     bundle.section["exports"]["model.plan"] = {**record, "compute_capability": "9.0", "max_batch": 64}
     assert "model.plan" not in model_card(bundle.config)
-    published = contents(bundle)
+    published = plan(bundle, None).sent
     assert not [name for name in published if "trt" in name or "plan" in name]
     assert b"model.plan" not in published["config.json"]
     assert "model.fp16.onnx" in published

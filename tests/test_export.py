@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 
@@ -185,7 +186,17 @@ def with_faint_validation(bundle, dataset, scratch):
     for path, strength in zip(validation, np.tile(np.linspace(0.2, 0.35, 7), 20), strict=False):
         pixels = np.asarray(Image.open(dataset / path), dtype=np.float32)
         Image.fromarray(np.uint8(128 + strength * (pixels - 128))).save(dataset / path, quality=95)
+    with_hashes_of_now(bundle, dataset, scratch)
     return [dataset / photo["path"] for photo in manifest["photos"] if photo["split"] == "train"]
+
+
+def with_hashes_of_now(bundle, dataset, scratch):
+    """Have the manifest of a bundle list the photographs as they are now."""
+    manifest = json.loads((bundle / "split.json").read_text())
+    for photo in manifest["photos"]:
+        photo["sha256"] = hashlib.sha256((dataset / photo["path"]).read_bytes()).hexdigest()
+    (scratch / "split.json").write_text(json.dumps(manifest))
+    add_files(Bundle.load(bundle), {"split.json": scratch / "split.json"})
 
 
 def test_int8_calibrated_on_bad_photographs_is_refused(own_bundle, own_dataset, tmp_path, run):
@@ -193,10 +204,11 @@ def test_int8_calibrated_on_bad_photographs_is_refused(own_bundle, own_dataset, 
     arguments = ("export", own_bundle, "--int8", "--data", own_dataset, "--max-drop", 5)
     result = run(*arguments)
     assert result.code == 0, result.err
-    before = contents(own_bundle)
     # Plain grey calibrates every activation to the one value it has there; a real photograph is cut off.
     for path in training:
         Image.new("RGB", (160, 120), (120, 120, 120)).save(path)
+    with_hashes_of_now(own_bundle, own_dataset, tmp_path)
+    before = contents(own_bundle)
     result = run(*arguments, "--delivery", tmp_path / "delivery")
     assert result.code == 1
     assert "model.int8.onnx loses" in result.err
@@ -210,12 +222,13 @@ def test_int8_calibrated_on_bad_photographs_is_refused(own_bundle, own_dataset, 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_photograph_that_broke_since_is_named(own_bundle, own_dataset, run, split):
     photos = json.loads((own_bundle / "split.json").read_text())["photos"]
-    path = own_dataset / next(photo["path"] for photo in photos if photo["split"] == split)
+    name = next(photo["path"] for photo in photos if photo["split"] == split)
+    path = own_dataset / name
     path.write_bytes(path.read_bytes()[:200])
     before = contents(own_bundle)
     result = run("export", own_bundle, "--int8", "--data", own_dataset)
     assert result.code == 1
-    assert f"{path} cannot be read any more: It is cut off" in result.err
+    assert f"were edited since the model was trained ({name})" in result.err
     assert contents(own_bundle) == before
 
 

@@ -50,7 +50,7 @@ def test_on_the_same_host_the_token_goes_along(hub, fetch):
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("X-Linked-ETag", "0" * 64, "README.md of"), ("X-Repo-Commit", "0" * 40, "config.json of")],
+    [("X-Linked-ETag", "0" * 64, "model.int8.onnx of"), ("X-Repo-Commit", "0" * 40, "config.json of")],
 )
 def test_a_mirror_with_another_version_is_not_fetched_from(hub, fetch, name, value, words):
     hub.stated = {name: value}

@@ -196,7 +196,7 @@ def test_a_run_whose_photographs_moved_says_so_and_goes_on(unfinished, dataset, 
     other = shutil.copytree(dataset, tmp_path / "other")
     photo = other / there.manifest.of_split("train")[0].path
     photo.write_bytes(photo.read_bytes() + b" ")
-    assert "is not the photograph" in run("train", "--resume", copy, "--data", other).err
+    assert "were edited since" in run("train", "--resume", copy, "--data", other).err
     done = run("train", "--resume", copy, "--data", dataset, f"distill.teacher=[{tmp_path}/gone]")
     assert "'distill.teacher=[BUNDLE]'" in done.err
 

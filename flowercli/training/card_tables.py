@@ -32,9 +32,11 @@ def refusal(metrics: Mapping[str, Any]) -> Iterator[str]:
         f"Of photographs of its classes it keeps {share_text(found['kept'], 1)}; of {found['pictures']} pictures that "
         f"show none of them it refuses {share_text(found['refused'], 1)} (AUROC {found['auroc']:.4f}):\n"
     )
-    yield "| kind | pictures | refused |"
-    yield "|---|---|---|"
-    for kind, row in found["by_kind"].items():
+    by_kind = found.get("by_kind", {})  # What ships has it in its card only.
+    if by_kind:
+        yield "| kind | pictures | refused |"
+        yield "|---|---|---|"
+    for kind, row in by_kind.items():
         yield f"| {kind} | {row['photos']} | {share_text(row['refused'], 1)} |"
     yield ""
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from PIL import Image
 
 from flowercli.bundle import Bundle, add_files
 from flowercli.errors import ExportError
-from flowercli.export import parity
+from flowercli.export import graph, parity
 from flowercli.export.graph import load_deployed
 from flowercli.inference.classifier import Outputs
 
@@ -313,3 +314,22 @@ def test_progress_goes_to_stderr(own_bundle):
     assert done.code == 0
     assert len(done.out.splitlines()) == 1
     assert "Exporting fp32" in done.err
+
+
+class Branching(torch.nn.Module):
+    """What torch's exporter cannot follow: its way depends on the pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = SimpleNamespace(input_size=(4, 4))
+
+    def forward(self, pixels):
+        return pixels + 1.0 if pixels.sum() > 0 else pixels * 2.0
+
+
+def test_what_torch_cannot_write_is_told(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "load_deployed", lambda _bundle: Branching().eval())
+    with pytest.raises(ExportError, match=r"torch cannot write .* as ONNX: ") as caught:
+        graph.export_fp32(Bundle.load(trained), tmp_path / "model.onnx")
+    assert "Next steps" not in caught.value.message
+    assert not (tmp_path / "model.onnx").exists()

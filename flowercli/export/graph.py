@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from flowercli.bundle import Bundle, embeddable_config
 from flowercli.description import ONNX_METADATA_KEY
+from flowercli.errors import ExportError
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
+from flowercli.training.architecture import first_line
 from flowercli.training.model import PixelClassifier, known_of, load_bundle_model
 
 if TYPE_CHECKING:
@@ -91,8 +93,24 @@ def load_deployed(bundle: Bundle) -> DeployedClassifier:
 
 
 def export_fp32(bundle: Bundle, target: Path) -> None:
-    """Write the fp32 ONNX of a bundle: one self-contained file with a dynamic batch axis."""
-    model = load_deployed(bundle)
+    """Write the fp32 ONNX of a bundle: one self-contained file with a dynamic batch axis.
+
+    Raises:
+        ExportError: torch cannot write this architecture.
+    """
+    try:
+        proto = _written_by_torch(load_deployed(bundle))
+    except torch.onnx.OnnxExporterError as error:
+        cause: Exception = error
+        while isinstance(cause.__cause__, Exception):  # What torch says itself is how to report it.
+            cause = cause.__cause__
+        message = f"torch cannot write {bundle.config['architecture']} as ONNX: {first_line(cause)}"
+        raise ExportError(message, hint="docs/architectures.md lists those whose export was tried.") from error
+    strip_debug_info(proto)
+    write_model(proto, bundle, target)
+
+
+def _written_by_torch(model: DeployedClassifier) -> onnx.ModelProto:
     height, width = model.model.input_size
     # Two pictures: torch.export takes an axis of size one for a constant.
     example = torch.zeros((2, height, width, 3), dtype=torch.uint8)
@@ -108,9 +126,7 @@ def export_fp32(bundle: Bundle, target: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
-    strip_debug_info(proto)
-    write_model(proto, bundle, target)
+    return program.model_proto
 
 
 def write_model(proto: onnx.ModelProto, bundle: Bundle, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -168,15 +169,65 @@ def test_a_list_reaches_only_what_lies_beside_it(run, tmp_path):
     secret.write_text("mine")
     folder = tmp_path / "sorted"
     folder.mkdir()
-    for target in (secret, folder / ".." / "secret", "secret"):
-        listed = folder / "undo-1.jsonl"
-        listed.write_text(json.dumps({"did": "moved", "from": str(tmp_path / "new"), "to": str(target)}) + "\n")
+    status = secret.stat()
+    row = {"did": "moved", "from": str(tmp_path / "new"), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    listed = folder / "undo-1.jsonl"
+    for target in (secret, "../secret", "rose/../../secret", ""):
+        listed.write_text(json.dumps(row | {"to": str(target)}) + "\n")
         result = run("undo", listed)
         assert (result.code, secret.read_text()) == (1, "mine")
         assert "line 1" in result.err
     for text in ("nonsense\n", "[1]\n", '{"did": "eaten"}\n', "[" * 100_000 + "\n"):
         listed.write_text(text)
         assert "line 1" in run("undo", listed).err
+    for text in ("", '{"precious": 1}'):
+        listed.write_text(text)
+        assert "is no list of pictures" in run("undo", listed).err
+        assert listed.read_text() == text
+
+
+def test_folders_by_other_names_are_the_same_folder(run, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(pictures)
+    assert "Moved 6 pictures" in run("classify", ".", "--move-to", "../sorted").err
+    monkeypatch.chdir(tmp_path / "sorted")
+    (tmp_path / "link").symlink_to(tmp_path / "sorted")
+    again = run("classify", tmp_path / "link" / "rose", "--move-to", ".")
+    assert "Moved" not in again.err
+    (listed,) = (tmp_path / "link").glob("undo-*.jsonl")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sorted").rename(tmp_path / "elsewhere")
+    assert "6 taken back, 0 left" in run("undo", tmp_path / "elsewhere" / listed.name).err
+    assert len(files_below(pictures)) == 7
+    monkeypatch.chdir(tmp_path)
+    assert "Copied 6 pictures" in run("classify", "photos", "--copy-to", "photos/../sorted").err
+
+
+def test_undo_takes_nothing_but_what_was_put_there(run, pictures, tmp_path):
+    run("classify", pictures, "--move-to", tmp_path / "sorted")
+    (listed,) = (tmp_path / "sorted").glob("undo-*.jsonl")
+    rose, daisy = (tmp_path / "sorted" / name / f"{name}.jpg" for name in ("rose", "daisy"))
+    rose.rename(tmp_path / "sorted" / "daisy" / "rose.jpg")  # Somebody corrects it,
+    rose.write_bytes(b"another")  # and another comes to its place.
+    daisy.rename(tmp_path / "gone.jpg")
+    result = run("undo", listed)
+    assert result.code == 1
+    assert "4 taken back, 2 left" in result.err
+    assert "it is not there any more" in result.err
+    assert "it is not the file that was put there" in result.err
+    assert (listed.exists(), rose.read_bytes()) == (True, b"another")
+    assert not (pictures / "rose.jpg").exists()
+
+
+def test_runs_at_once_put_nothing_over_another(pictures, tmp_path):
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        shutil.copytree(pictures, folder)
+        (folder / "rose.jpg").write_bytes((SAMPLES / "rose.jpg").read_bytes() + folder.name.encode())
+    lines = [[*command("classify"), str(folder), "--move-to", str(tmp_path / "sorted")] for folder in folders]
+    started = [subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for line in lines]
+    assert [process.wait(60) for process in started] == [3, 3, 3]
+    assert len(files_below(tmp_path / "sorted")) == 18 + 1  # The lock.
+    assert len({path.read_bytes() for path in (tmp_path / "sorted" / "rose").iterdir()}) == 3
 
 
 def test_what_is_no_file_here_is_not_sorted(tmp_path):

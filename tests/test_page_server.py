@@ -111,6 +111,7 @@ def test_the_page_leads_to_how_programs_ask_and_that_asks_nobody_else(browser):
         text = visitor.page.locator("main").inner_text()
         targets = visitor.page.eval_on_selector_all("a[href^='#']", "links => links.map(link => link.hash.slice(1))")
         assert all(visitor.page.locator(f"[id='{target}']").count() == 1 for target in targets)
+        assert "an application/problem+json object" in text
         assert {"POST /v1/classify", "GET /v2/health/ready"} <= set(text.splitlines())
         assert all(request.startswith((url, "blob:")) for request in visitor.requests)
         assert visitor.faults == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, warn
@@ -37,7 +38,8 @@ def sorted_into(
     folder = copy_to or move_to
     if folder is None or (copy_to and move_to):
         raise UsageError("--copy-to and --move-to are two ways to sort.", hint="Give one of them.")
-    with sorting(folder, classifier.answerable, move=copy_to is None) as sorter:
+    waiting = partial(note, f"Another run sorts pictures into {folder}: waiting for its end.")
+    with sorting(folder, classifier.answerable, move=copy_to is None, waiting=waiting) as sorter:
 
         def sort(results: Iterable[Result]) -> Iterator[Result]:
             for result in results:

@@ -1,8 +1,9 @@
 """Put pictures into folders by what is on them, with a list from which all of it can be undone.
 
-Nothing is overwritten. The list has a JSON object a line: ``{"did": "moved", "from": PATH, "to": PATH}``, where ``did``
-is ``moved`` or ``copied`` and the paths are absolute. A line is written before its file, so that a list is never short
-of one.
+Nothing is overwritten. The list has a JSON object a line: ``{"did": "moved", "from": PATH, "to": PATH, "size": BYTES,
+"mtime_ns": NANOSECONDS}``. ``did`` is ``moved`` or ``copied``; ``from`` is absolute, ``to`` relative to the list; size
+and time of the file tell it from another that has its name later. A line is written before its file, so that a list is
+never short of one.
 """
 
 from __future__ import annotations
@@ -12,25 +13,30 @@ import filecmp
 import json
 import os
 import shutil
+import stat
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
 from flowercli.errors import DataError, UsageError
+from flowercli.locks import alone
 from flowercli.plain_file import read_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"
 # A list of five million pictures.
 MOST_BYTES = 2**30
 MOVED, COPIED = "moved", "copied"
+SUFFIX, LOCK = ".jsonl", "sorting"
+# Some file systems keep the time of a file to two seconds.
+SAME_TIME_NS = 2 * 10**9
 
 
 class Sorter:
@@ -52,28 +58,40 @@ class Sorter:
         Raises:
             OSError: it cannot be read, or not be written; or it is a link that was to be moved.
         """
-        source = Path(path).absolute()
+        source = _resolved(Path(path))
         if self._folder in source.parents:
             return
-        if self._move and source.is_symlink():
+        status = source.lstat() if self._move else source.stat()
+        if stat.S_ISLNK(status.st_mode):
             raise OSError(errno.EMLINK, "It is a link, which leads nowhere from elsewhere: --copy-to copies it")
         name = class_name or REFUSED
         target = _free(self._folder / name, source, may_be_there=not self._move)
         if target is not None:
             target.parent.mkdir(exist_ok=True)
-            self._note(source, target)
+            self._note(source, target, status)
             (self._moved if self._move else self._copied)(source, target)
             self.counts[name] += 1
 
-    def _note(self, source: Path, target: Path) -> None:
-        did = MOVED if self._move else COPIED
-        self._lines.write(json.dumps({"did": did, "from": str(source), "to": str(target)}) + "\n")
+    def _note(self, source: Path, target: Path, status: os.stat_result) -> None:
+        row = {
+            "did": MOVED if self._move else COPIED,
+            "from": str(source),
+            "to": target.relative_to(self._folder).as_posix(),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+        }
+        self._lines.write(json.dumps(row) + "\n")
         self._lines.flush()
 
-    def _copied(self, source: Path, target: Path) -> Path:
+    def _copied(self, source: Path, target: Path) -> None:
         half = self._scratch / target.name
-        shutil.copy2(source, half)
-        return half.rename(target)
+        with source.open("rb") as read, half.open("wb") as written:
+            shutil.copyfileobj(read, written)
+            written.flush()
+            if self._move:  # On the disk before the other is gone from its own.
+                os.fsync(written.fileno())
+        shutil.copystat(source, half)
+        half.rename(target)
 
     def _moved(self, source: Path, target: Path) -> None:
         try:
@@ -81,14 +99,17 @@ class Sorter:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with self._copied(source, target).open("r+b") as file:  # On the disk before the other is gone from its own.
-                os.fsync(file.fileno())
+            self._copied(source, target)
             source.unlink()
 
 
 @contextmanager
-def sorting(folder: Path, class_names: Iterable[str], *, move: bool) -> Iterator[Sorter]:
+def sorting(
+    folder: Path, class_names: Iterable[str], *, move: bool, waiting: Callable[[], None] = lambda: None
+) -> Iterator[Sorter]:
     """Yield what sorts pictures into a folder, which is made.
+
+    Where another process sorts into it, ``waiting`` is called, and it is waited for.
 
     Raises:
         UsageError: a class has a name that no folder can have.
@@ -96,15 +117,17 @@ def sorting(folder: Path, class_names: Iterable[str], *, move: bool) -> Iterator
     for name in class_names:
         if wrong := "has a slash" if "/" in name else leads_outside(name) or not_portable(name):
             raise UsageError(f"There can be no folder for the class '{name}': it {wrong}.")
-    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / f"undo-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
-    try:
-        with scratch_folder("sorting", folder) as scratch, listed.open("x", encoding="ascii") as lines:
-            yield Sorter(folder, listed, scratch, lines, move=move)
-    finally:
-        if listed.is_file() and not listed.stat().st_size:
-            listed.unlink()
+    folder = folder.resolve()
+    listed = folder / f"undo-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{SUFFIX}"
+    with alone(folder / LOCK, waiting):
+        try:
+            with scratch_folder("sorting", folder) as scratch, listed.open("x", encoding="ascii") as lines:
+                yield Sorter(folder, listed, scratch, lines, move=move)
+        finally:
+            if listed.is_file() and not listed.stat().st_size:
+                listed.unlink()
+    _remove_if_empty(folder)
 
 
 class Undone(NamedTuple):
@@ -117,46 +140,88 @@ class Undone(NamedTuple):
 def undo(file: Path) -> Undone:
     """Take back what a list says was done, the last first; the list goes when nothing of it is left.
 
-    Only files below the folder of the list are moved or deleted, and nothing is overwritten.
+    Only files below the folder of the list are moved or deleted, those alone that are as they were put there, and
+    nothing is overwritten.
 
     Raises:
         DataError: it is no such list.
     """
     count, left = 0, []
-    for did, source, target in reversed(_read(file)):
-        try:
-            count += (_move_back if did == MOVED else _delete_copy)(source, target)
-        except OSError as error:
-            left.append((str(target), error.strerror or str(error)))
-        with suppress(OSError):  # It holds others.
-            target.parent.rmdir()
-    if not left:
-        file.unlink()
-        with suppress(OSError):
-            file.absolute().parent.rmdir()
+    folder = file.resolve().parent
+    with alone(folder / LOCK):
+        for done in reversed(_read(file)):
+            try:
+                count += _undone(done)
+            except OSError as error:
+                left.append((str(done.target), error.strerror or str(error)))
+            with suppress(OSError):  # It holds others.
+                done.target.parent.rmdir()
+        if not left:
+            file.unlink()
+    _remove_if_empty(folder)
     return Undone(count, left)
 
 
-def _read(file: Path) -> list[tuple[str, Path, Path]]:
-    folder = file.absolute().parent
-    rows = []
-    # A line without an end was being written when all ended: its file was not touched.
+def _remove_if_empty(folder: Path) -> None:
+    lock = folder / f".{LOCK}.lock"
+    if {path.name for path in folder.iterdir()} <= {lock.name}:
+        lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+class _Done(NamedTuple):
+    """A line of a list."""
+
+    did: str
+    source: Path
+    target: Path
+    size: int
+    mtime_ns: int
+
+    def is_there(self) -> bool:
+        """Whether the target is the file that was put there."""
+        status = self.target.lstat()
+        same_time = abs(status.st_mtime_ns - self.mtime_ns) <= SAME_TIME_NS
+        return stat.S_ISREG(status.st_mode) and status.st_size == self.size and same_time
+
+
+def _read(file: Path) -> list[_Done]:
+    folder = file.resolve().parent
     try:
-        whole = read_plain_file(file, MOST_BYTES).rpartition("\n")[0]
+        # A line without an end was being written when all ended: its file was not touched.
+        lines = read_plain_file(file, MOST_BYTES).rpartition("\n")[0].splitlines()
     except ValueError as error:
         raise DataError(f"{file} is no list of pictures that were sorted: {error}.") from error
-    for number, line in enumerate(whole.splitlines(), 1):
+    hint = f"Such a list lies in the folder that --copy-to or --move-to named: undo-…{SUFFIX}"
+    if not lines:
+        raise DataError(f"{file} is no list of pictures that were sorted.", hint=hint)
+    rows = []
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-            did, source, target = row["did"], Path(row["from"]), Path(row["to"])
-            inside = folder in target.parents and ".." not in target.parts
-        except (ValueError, TypeError, KeyError, RecursionError):
-            did, inside = None, False
-        if did not in (MOVED, COPIED) or not inside or not source.is_absolute():
-            hint = "Such a list lies in the folder that --copy-to or --move-to named: undo-….jsonl"
-            raise DataError(f"{file}, line {number}: it is no list of pictures that were sorted.", hint=hint)
-        rows.append((did, source, target))
+            rows.append(_row(json.loads(line), folder))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(f"{file}, line {number}: it is no list of pictures that were sorted.", hint=hint) from error
     return rows
+
+
+def _row(row: dict[str, Any], folder: Path) -> _Done:
+    done = _Done(row["did"], Path(row["from"]), folder / row["to"], int(row["size"]), int(row["mtime_ns"]))
+    is_inside = folder in done.target.parents and ".." not in done.target.parts
+    if done.did not in (MOVED, COPIED) or not is_inside or not done.source.is_absolute():
+        raise ValueError
+    return done
+
+
+def outside(folder: Path, paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths that do not lie below a folder: what is sorted into it would be met again there."""
+    inside = folder.resolve()
+    return (path for path in paths if inside not in _resolved(Path(path)).parents)
+
+
+def _resolved(path: Path) -> Path:
+    """Return a path without links on its way; one at its end stays one."""
+    return path.parent.resolve() / path.name
 
 
 def _free(folder: Path, source: Path, *, may_be_there: bool) -> Path | None:
@@ -170,21 +235,26 @@ def _free(folder: Path, source: Path, *, may_be_there: bool) -> Path | None:
     return target
 
 
-def _move_back(source: Path, target: Path) -> int:
-    """Return how many files that brought back: none where it was never moved."""
-    if not os.path.lexists(target):
-        return 0
-    if os.path.lexists(source):
-        raise FileExistsError(f"{source} is there again")
-    source.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(target, source)
-    return 1
+def _undone(done: _Done) -> int:
+    """Take one back; return how many files that were: none of one that was never put there.
 
-
-def _delete_copy(source: Path, target: Path) -> int:
-    if not os.path.lexists(target):
+    Raises:
+        OSError: it is not there any more, or not the same; or another file is where it was.
+    """
+    there, back = os.path.lexists(done.target), os.path.lexists(done.source)
+    if not there and back:
         return 0
-    if not source.is_file() or not filecmp.cmp(source, target, shallow=False):
-        raise FileExistsError(f"{source} is gone, or not the same any more")
-    target.unlink()
+    if not there:
+        raise FileNotFoundError("it is not there any more")
+    if not done.is_there():
+        raise FileExistsError("it is not the file that was put there")
+    if back:
+        if not filecmp.cmp(done.source, done.target, shallow=False):
+            raise FileExistsError(f"{done.source} is not the same any more")
+        done.target.unlink()
+        return 1
+    if done.did == COPIED:
+        raise FileNotFoundError(f"{done.source} is gone: this is the only copy")
+    done.source.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(done.target, done.source)
     return 1

@@ -55,7 +55,7 @@ def connections_allowed(wanted: int) -> int:
             new = needed if most == resource.RLIM_INFINITY else min(needed, most)
             resource.setrlimit(resource.RLIMIT_NOFILE, (new, most))
             limit = new
-        return max(LEAST, min(wanted, limit - OWN_FILES))
+        return min(wanted, max(LEAST, limit - OWN_FILES))
     return wanted
 
 

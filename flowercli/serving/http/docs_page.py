@@ -28,9 +28,9 @@ HEAD = """<!doctype html>
 </head>
 <body>
 """
-CODE, IN_CODE = re.compile(r"`([^`]+)`"), r"<code></code>"
+CODE, IN_CODE = re.compile(r"`([^`]+)`"), r"<code>\1</code>"
 # What the page says first: the shortest request that answers.
-TRY = """curl --data-binary @rose.jpg -H 'Content-Type: image/jpeg' {url}/v1/classify"""
+TRY = "curl --data-binary @rose.jpg -H 'Content-Type: image/jpeg' http://HOST:PORT/v1/classify"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def docs_page(description: Mapping[str, Any]) -> DocsPage:
         '<header class="masthead"><img src="./flower.svg" alt="" width="32" height="32">',
         '<a class="wordmark" href="./">flowers</a></header>\n<main class="docs">',
         f"<h1>{_text(title)}</h1>{_paragraphs(description['info'].get('description', ''))}",
-        f"<pre>{_text(TRY.format(url='http://localhost:8000'))}</pre>",
+        f"<pre>{_text(TRY)}</pre>",
         '<p>For programs: <a href="./openapi.json">openapi.json</a></p>',
         *paths,
         "<h2>Schemas</h2>",

@@ -18,11 +18,15 @@ PIPX, UV_TOOL = "pipx_metadata.json", "uv-receipt.toml"
 
 
 class Origin(NamedTuple):
-    """Where the package was installed from: an address, or a folder; neither where it came from an index."""
+    """Where the package was installed from: an address, or a folder; neither where it came from an index.
+
+    ``branch`` is the address of a repository without the commit, unless that was asked for.
+    """
 
     url: str | None = None
     folder: str | None = None
     editable: bool = False
+    branch: str | None = None
 
 
 def add_extra(extra: str) -> str:
@@ -43,8 +47,13 @@ def upgrade() -> str:
         return f"{before}pipx upgrade {PACKAGE}"
     if _has(UV_TOOL):
         return f"{before}uv tool upgrade {PACKAGE}"
-    editable = "-e " if origin.editable else ""
-    return f"{before}{_pip('install')} --upgrade {editable}{in_shell(origin.folder) if origin.folder else PACKAGE}"
+    if origin.folder:
+        return f"{before}{_pip('install')} --upgrade {'-e ' if origin.editable else ''}{in_shell(origin.folder)}"
+    if origin.branch:
+        return f"{_pip('install')} --upgrade {in_shell(f'{PACKAGE} @ {origin.branch}')}"
+    if origin.url:
+        return f"{_pip('install')} FILE   (a newer one than {in_shell(origin.url)})"
+    return f"{_pip('install')} --upgrade {PACKAGE}"
 
 
 def install(*arguments: str) -> str:
@@ -79,7 +88,7 @@ def _requirement(extras: list[str]) -> str:
         return in_shell(f"{origin.folder}[{listed}]")
     # pipx takes a folder for a package of its own to inject; the name says that it is the one that is there.
     address = f" @ {origin.url}" if origin.url else ""
-    return f"'{PACKAGE}[{listed}]{address}'"
+    return in_shell(f"{PACKAGE}[{listed}]{address}")
 
 
 def _has(receipt: str) -> bool:
@@ -100,8 +109,11 @@ def _origin() -> Origin:
     url = noted.get("url")
     if url is None:
         return Origin()
+    below = f"#subdirectory={noted['subdirectory']}" if noted.get("subdirectory") else ""
     if version := noted.get("vcs_info"):
-        return Origin(f"{version['vcs']}+{url}@{version.get('requested_revision') or version['commit_id']}")
+        branch, commit = f"{version['vcs']}+{url}", f"@{version['commit_id']}"
+        asked = f"@{version['requested_revision']}" if version.get("requested_revision") else ""
+        return Origin(f"{branch}{asked or commit}{below}", branch=f"{branch}{asked}{below}")
     folder = url2pathname(urlsplit(url).path) if "dir_info" in noted else None
     return Origin(url, folder, bool(noted.get("dir_info", {}).get("editable")))
 

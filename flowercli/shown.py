@@ -9,6 +9,8 @@ import html
 import json
 import re
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 # Control characters (C0, DEL, C1); marks without a form of their own, of direction above all, and line separators;
@@ -34,6 +36,8 @@ def percent(share: float, digits: int = 1) -> str:
 
 def in_shell(word: object) -> str:
     """Return a path or a name as it may stand in a command to be copied: one word, whatever is in it."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline([str(word)])
     return shlex.quote(str(word))
 
 

@@ -69,6 +69,8 @@ def test_what_is_no_picture_has_its_code(classifier, tmp_path):
         assert raised.value.code == code
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(ROSE.read_bytes()[:5000])
+    with pytest.raises(ImageError, match="no pixels"):
+        classifier.classify(Image.new("RGB", (0, 10)))
     with Image.open(broken) as image, pytest.raises(ImageError):
         classifier.classify(image)
 

@@ -44,7 +44,7 @@ def pictures(tmp_path):
 def files_below(folder):
     """Return the relative path of each file, lists of what was done left out."""
     paths = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in paths if "undo-" not in path)
+    return sorted(path for path in paths if "undo-" not in path and ".sorting.lock" not in path)
 
 
 def rows(text, delimiter=","):
@@ -116,6 +116,18 @@ def test_a_file_appears_whole(pictures, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "pictures"]
 
 
+def test_places_that_cannot_be_written_are_told_first(run, tmp_path):
+    for target, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "a.csv", "there is no folder"),
+        (tmp_path / "a.xlsx", "no ending of a format"),
+    ):
+        result = run("classify", SAMPLES / "rose.jpg", "--output", target)
+        assert (result.code, result.out) == (2, "")
+        assert said in result.err
+    assert run("classify", SAMPLES / "rose.jpg", "-o", tmp_path / "a.xlsx", "--format", "csv").code == 0
+
+
 def test_two_formats_are_refused(run):
     result = run("classify", SAMPLES / "rose.jpg", "--json", "--format", "csv")
     assert result.code == 2
@@ -134,6 +146,7 @@ def test_moved_pictures_come_back(run, pictures):
     before = {path.name: path.read_bytes() for path in pictures.iterdir()}
     result = run("classify", pictures, "--move-to", pictures / "sorted")
     assert result.code == 3  # One could not be read.
+    assert len(result.out.splitlines()) == 7
     assert "Moved 6 pictures" in result.err
     expected = ["broken.jpg", "sorted/_refused/wall.jpg", *(f"sorted/{name}/{name}.jpg" for name in FLOWERS)]
     assert files_below(pictures) == sorted(expected)
@@ -198,8 +211,7 @@ def test_folders_by_other_names_are_the_same_folder(run, pictures, tmp_path, mon
     (tmp_path / "sorted").rename(tmp_path / "elsewhere")
     assert "6 taken back, 0 left" in run("undo", tmp_path / "elsewhere" / listed.name).err
     assert len(files_below(pictures)) == 7
-    monkeypatch.chdir(tmp_path)
-    assert "Copied 6 pictures" in run("classify", "photos", "--copy-to", "photos/../sorted").err
+    assert "Copied 6 pictures" in run("classify", "pictures", "--copy-to", "pictures/../sorted").err
 
 
 def test_undo_takes_nothing_but_what_was_put_there(run, pictures, tmp_path):
@@ -226,7 +238,7 @@ def test_runs_at_once_put_nothing_over_another(pictures, tmp_path):
     lines = [[*command("classify"), str(folder), "--move-to", str(tmp_path / "sorted")] for folder in folders]
     started = [subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for line in lines]
     assert [process.wait(60) for process in started] == [3, 3, 3]
-    assert len(files_below(tmp_path / "sorted")) == 18 + 1  # The lock.
+    assert len(files_below(tmp_path / "sorted")) == 18
     assert len({path.read_bytes() for path in (tmp_path / "sorted" / "rose").iterdir()}) == 3
 
 
@@ -241,7 +253,7 @@ def test_what_is_no_file_here_is_not_sorted(tmp_path):
         )
     assert done.returncode == 0
     assert "- is no file here: it is not sorted" in done.stderr
-    assert not list((tmp_path / "sorted").iterdir())
+    assert not (tmp_path / "sorted").exists()
 
 
 def test_the_environment_names_the_model(run, monkeypatch):
@@ -253,5 +265,7 @@ def test_the_environment_names_the_model(run, monkeypatch):
         [*command("classify"), str(SAMPLES / "rose.jpg"), "-v"], capture_output=True, text=True, check=True
     )
     assert "flowers5 (" in done.stderr
-    monkeypatch.setenv("FLOWERS_MODEL", "")
+    monkeypatch.setenv("FLOWERS_MODEL", "nope")
+    assert "FLOWERS_MODEL says 'nope'" in run("classify", SAMPLES / "rose.jpg").err
+    monkeypatch.setenv("FLOWERS_MODEL", " ")
     assert "garden (default)" in run("models").out

@@ -208,7 +208,7 @@ def test_eval_leaves_a_delivery_as_it_is(own_bundle, dataset, tmp_path, run):
     assert run("export", own_bundle, "--delivery", folder, "--max-drop", 20).code == 0
     asked = run("eval", folder, "--data", dataset)  # As of any labelled folder.
     assert asked.code == 0, asked.err
-    assert "was not made from" in asked.err
+    assert "those of its own dataset alone are" in asked.err
     refused = run("eval", folder)
     assert refused.code == 1
     assert "has no split.json: it does not say which photographs it was trained on" in refused.err

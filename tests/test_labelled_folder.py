@@ -11,6 +11,8 @@ from PIL import Image
 
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
+from flowercli.bundle import Bundle
+from flowercli.data.manifest import Manifest
 from flowercli.models import FOLDER
 
 
@@ -42,7 +44,7 @@ def test_classes_are_mapped_and_others_are_to_be_refused(run, labelled):
     metrics = metrics_of(result)
     assert (metrics["photos"], metrics["right"]) == (5, 5)
     assert metrics["refusal"]["by_kind"]["orchid"]["photos"] == 1
-    assert "was not made from" in result.err
+    assert "those of its own dataset alone are" in result.err
     metrics = metrics_of(run("eval", "flowers5", "--data", root, "--outliers", walls, "--json"))
     assert set(metrics["refusal"]["by_kind"]) == {"orchid", "walls"}
     table = run("eval", "flowers5", "--data", root, "--only", "rose,tulip")
@@ -79,3 +81,33 @@ def test_it_has_no_splits(run, labelled):
     result = run("eval", "flowers5", "--data", labelled[0], "--split", "val")
     assert result.code == 2
     assert "--split test" in result.err
+
+
+def test_what_a_model_was_trained_on_is_not_asked_about_as_new(run, trained, dataset, tmp_path):
+    """Names say nothing: copies by other names are left out, and others by the same names are others."""
+    bundle = Bundle.load(trained)
+    manifest = Manifest.read(bundle.file("split.json"))
+    renamed, others = tmp_path / "renamed", tmp_path / "others"
+    for number, photo in enumerate(manifest.photos):
+        target = renamed / photo.class_name / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(dataset / photo.path, target)
+        target = others / photo.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 30 + number), 60).convert("RGB").save(target)
+    tests = sum(photo.split == "test" for photo in manifest.photos)
+    result = run("eval", trained, "--data", renamed, "--json")
+    assert {variant["photos"] for variant in json.loads(result.out)["variants"].values()} == {tests}
+    assert "the model was trained on them" in result.err
+    result = run("eval", trained, "--data", others, "--json")
+    assert {variant["photos"] for variant in json.loads(result.out)["variants"].values()} == {len(manifest.photos)}
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_told(run, labelled):
+    root, walls = labelled
+    (root / "tulip" / "bad.jpg").write_bytes(b"no picture")
+    (walls / "bad.jpg").write_bytes(b"")
+    result = run("eval", "flowers5", "--data", root, "--outliers", walls, "--json")
+    assert metrics_of(result)["photos"] == 5
+    assert "tulip/bad.jpg: It is not a picture" in result.err
+    assert "bad.jpg: The file is empty" in result.err

@@ -111,10 +111,10 @@ def classify(
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
-    if copy_to or move_to:
+    if (folder := copy_to or move_to) is not None:
         from flowercli.data.sorting import outside
 
-        sources = outside(copy_to or move_to, sources)
+        sources = outside(folder, sources)
     with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as sort:
         results = classify_stream(answering, sources, workers=workers, top_k=wanted.classes)
         code = _print_all(sort(results), classifier, wanted)

@@ -11,7 +11,7 @@ from flowercli.cli.options import Format
 from flowercli.cli.output import json_line, stderr_console
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, Prediction
-from flowercli.shown import one_line
+from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     Printer = Callable[[Result], None]
 
 
-BY_SUFFIX = {".csv": Format.CSV, ".json": Format.JSON, ".jsonl": Format.JSON, ".ndjson": Format.JSON}
+BY_SUFFIX = {
+    "": Format.TSV,
+    ".tsv": Format.TSV,
+    ".txt": Format.TSV,
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+    ".jsonl": Format.JSON,
+    ".ndjson": Format.JSON,
+}
 
 
 class Output(NamedTuple):
@@ -44,10 +52,12 @@ class Output(NamedTuple):
         """
         if json and form not in (None, Format.JSON):
             raise UsageError(f"--json and --format {form} are two formats.", hint="Give one of them.")
+        if file is not None:
+            _check_target(file)
         if json:
             form = Format.JSON
         elif form is None and file is not None:
-            form = BY_SUFFIX.get(file.suffix.lower(), Format.TSV)
+            form = _format_of(file)
         elif form is None and sys.stdout.isatty():
             form = Format.TABLE
         if form is Format.TABLE:  # Loaded while the model is.
@@ -60,6 +70,22 @@ class Output(NamedTuple):
         if self.form is Format.CSV:
             return 0
         return DEFAULT_TOP_K if self.top_k is None else self.top_k
+
+
+def _check_target(file: Path) -> None:
+    """Find what would keep the file from being written, before the work whose result it would hold."""
+    if file.is_dir():
+        raise UsageError(f"--output {file} is a folder.", hint=f"--output {in_shell(file / 'answers.csv')}")
+    if not file.parent.is_dir():
+        raise UsageError(f"--output {file}: there is no folder {file.parent}.", hint=f"mkdir {in_shell(file.parent)}")
+
+
+def _format_of(file: Path) -> Format:
+    suffix = file.suffix.lower()
+    if suffix not in BY_SUFFIX:
+        hint = f"Give --format, or one of {', '.join(filter(None, BY_SUFFIX))}."
+        raise UsageError(f"--output {file}: '{suffix}' is no ending of a format.", hint=hint)
+    return BY_SUFFIX[suffix]
 
 
 @contextmanager

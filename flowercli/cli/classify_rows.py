@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from typing import TYPE_CHECKING, TextIO
 
 from flowercli.inference.classifier import Prediction
@@ -42,7 +43,8 @@ class RowPrinter:
                 stream, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
             )
         else:
-            self._writer = csv.writer(stream)
+            # On Windows, stdout ends each line in two characters by itself.
+            self._writer = csv.writer(stream, lineterminator="\n" if stream is sys.stdout else "\r\n")
         more = [part for place in range(2, self._others + 2) for part in (f"class_{place}", f"probability_{place}")]
         self._writer.writerow(map(_cell, [*COLUMNS, *self._classes, *more]))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from flowercli.errors import FlowersError
+
 DEVICES = ("auto", "tensorrt", "cuda", "cpu")
 
 
@@ -21,7 +25,9 @@ def models(incomplete: str) -> list[str]:
     """Return the names of the models that ship and of those that were downloaded; paths the shell completes itself."""
     from flowercli.models import downloaded, shipped_names
 
-    names = [*shipped_names(), *(entry.name for entry in downloaded())]
+    names = shipped_names()
+    with suppress(FlowersError, OSError):
+        names += [entry.name for entry in downloaded()]
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -30,7 +36,8 @@ def flowers(incomplete: str) -> list[str]:
     from flowercli.models import load_model
 
     before, comma, last = incomplete.rpartition(",")
-    named = before.split(",")
-    return [
-        f"{before}{comma}{name}" for name in load_model(None).class_names if name.startswith(last) and name not in named
-    ]
+    named: list[str] = before.split(",")
+    known: list[str] = []
+    with suppress(FlowersError, OSError):
+        known = load_model(None).class_names
+    return [f"{before}{comma}{name}" for name in known if name.startswith(last) and name not in named]

@@ -55,7 +55,8 @@ def evaluate(
     """Evaluate a bundle: its torch weights and each of its ONNX files, with 95 % confidence intervals.
 
     The photographs are those of the bundle's own manifest; their hashes are compared first. In a folder that holds none
-    of them, all are asked about: class names become the model's, and what it has no class for is to be refused. The
+    of them, all are asked about (not by --against and --find-label-errors): class names become the model's, and what it
+    has no class for is to be refused. The
     metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
     from flowercli.data.split import SPLITS
@@ -87,9 +88,10 @@ def evaluate(
         else:
             # Before anything is looked for: without the extra, that is what is told.
             import flowercli.training.evaluation  # noqa: F401
+            from flowercli.cli.output import note
             from flowercli.training.labelled_folder import data_to_evaluate
 
-            photos, names = data_to_evaluate(loaded, data, outliers), _only(loaded, only)
+            photos, names = data_to_evaluate(loaded, data, outliers, note), _only(loaded, only)
             _evaluate(loaded, split, photos, names, report, dvc, json_output=json_output)
 
 
@@ -126,7 +128,7 @@ def _evaluate(
 
         write_dvc_files(dvc, result)
     elif not photos.is_its_own:
-        note(f"The metrics are not written into the bundle: it was not made from {photos.root}.")
+        note("The metrics are not written into the bundle: those of its own dataset alone are.")
     elif only:
         note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):

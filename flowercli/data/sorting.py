@@ -39,6 +39,31 @@ SUFFIX, LOCK = ".jsonl", "sorting"
 SAME_TIME_NS = 2 * 10**9
 
 
+class _Names:
+    """The files that have one name in a folder, or that name with a number: ``rose.jpg``, ``rose-2.jpg`` and so on."""
+
+    def __init__(self, first: Path) -> None:
+        self._first = first
+        self._count = 0
+        self._by_size: dict[int, list[Path]] = {}
+        while os.path.lexists(path := self.free()):
+            self.add(path, path.stat().st_size if path.is_file() else -1)
+
+    def free(self) -> Path:
+        """Return the path that nothing has."""
+        number = f"-{self._count + 1}" if self._count else ""
+        return self._first.with_name(f"{self._first.stem}{number}{self._first.suffix}")
+
+    def add(self, path: Path, size: int) -> None:
+        """Note that the free path is taken, by a file of so many bytes."""
+        self._count += 1
+        self._by_size.setdefault(size, []).append(path)
+
+    def have(self, source: Path, size: int) -> bool:
+        """Whether one of them holds what a file of so many bytes holds."""
+        return any(filecmp.cmp(source, path, shallow=False) for path in self._by_size.get(size, ()))
+
+
 class Sorter:
     """Copies or moves pictures into a folder a class below ``folder``, those of no class into ``_refused``."""
 
@@ -49,6 +74,7 @@ class Sorter:
         self._scratch = scratch
         self._lines = lines
         self._move = move
+        self._names: dict[Path, _Names] = {}
 
     def place(self, path: str, class_name: str | None) -> None:
         """Put a picture where it belongs, with a number where another one has its name there.
@@ -65,12 +91,18 @@ class Sorter:
         if stat.S_ISLNK(status.st_mode):
             raise OSError(errno.EMLINK, "It is a link, which leads nowhere from elsewhere: --copy-to copies it")
         name = class_name or REFUSED
-        target = _free(self._folder / name, source, may_be_there=not self._move)
-        if target is not None:
-            target.parent.mkdir(exist_ok=True)
-            self._note(source, target, status)
-            (self._moved if self._move else self._copied)(source, target)
-            self.counts[name] += 1
+        first = self._folder / name / source.name
+        if first not in self._names:
+            self._names[first] = _Names(first)
+        names = self._names[first]
+        if not self._move and names.have(source, status.st_size):
+            return
+        target = names.free()
+        target.parent.mkdir(exist_ok=True)
+        self._note(source, target, status)
+        (self._moved if self._move else self._copied)(source, target)
+        names.add(target, status.st_size)
+        self.counts[name] += 1
 
     def _note(self, source: Path, target: Path, status: os.stat_result) -> None:
         row = {
@@ -222,17 +254,6 @@ def outside(folder: Path, paths: Iterable[str]) -> Iterator[str]:
 def _resolved(path: Path) -> Path:
     """Return a path without links on its way; one at its end stays one."""
     return path.parent.resolve() / path.name
-
-
-def _free(folder: Path, source: Path, *, may_be_there: bool) -> Path | None:
-    """Return a path in the folder that nothing has; ``None`` if the same file is there and may be."""
-    number, target = 1, folder / source.name
-    while os.path.lexists(target):
-        if may_be_there and target.is_file() and filecmp.cmp(source, target, shallow=False):
-            return None
-        number += 1
-        target = folder / f"{source.stem}-{number}{source.suffix}"
-    return target
 
 
 def _undone(done: _Done) -> int:

@@ -115,6 +115,8 @@ def open_draft(source: Source, shorter_side: int, most_pixels: int = MAX_PIXELS)
 
 def _of_image(image: Image.Image) -> Draft:
     """Take a picture that somebody has opened, or made, with Pillow; it stays as it is."""
+    if 0 in image.size:
+        raise ImageError("empty", "It has no pixels.")
     try:
         image.load()
         return Draft(narrowed(image), _orientation(image), image.size, _profile(image), _is_unmarked(image))

@@ -22,7 +22,7 @@ def shipped_names() -> list[str]:
 
 def default_name() -> str:
     """Return the name or path of the model that answers where none is asked for: FLOWERS_MODEL's, if it says one."""
-    return os.environ.get(MODEL_VARIABLE) or DEFAULT
+    return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT
 
 
 def downloaded() -> list[Installed]:
@@ -38,7 +38,9 @@ def load_model(name: str | None) -> Bundle:
     Raises:
         BundleError: there is none, or it cannot be read.
     """
-    name = default_name() if name is None else name
+    if name is None and default_name() != DEFAULT:
+        return _of_environment(default_name())
+    name = DEFAULT if name is None else name
     if name in shipped_names():
         return Bundle.load(FOLDER / name)
     reference = Reference.maybe(name)
@@ -50,6 +52,13 @@ def load_model(name: str | None) -> Bundle:
     if Path(name).exists():
         return Bundle.load(Path(name))
     raise _not_downloaded(reference, entry)
+
+
+def _of_environment(name: str) -> Bundle:
+    try:
+        return load_model(name)
+    except BundleError as error:
+        raise BundleError(f"{MODEL_VARIABLE} says '{name}'. {error.message}", hint=error.hint) from error
 
 
 def _not_downloaded(reference: Reference, entry: Installed | None) -> BundleError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from flowercli.data.class_names import class_name
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
-from flowercli.errors import DataError, UsageError
+from flowercli.errors import DataError, ImageError, UsageError
+from flowercli.inference.preprocess import load_upright
 from flowercli.shown import in_shell
 from flowercli.training.bundle_data import BundleData, bundle_data
 from flowercli.training.evaluation import can_record
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
 
 WHOLE = "test"
+Say = Callable[[str], None]
 
 
 class LabelledFolder(BundleData):
@@ -45,26 +48,53 @@ class LabelledFolder(BundleData):
         """There is nothing that they could differ from."""
 
 
-def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None) -> LabelledFolder:
+def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None, say: Say) -> BundleData:
+    """Return the photographs of a bundle, or a labelled folder that holds none of them.
+
+    Args:
+        bundle: the model.
+        data: where its dataset is, if not where it was; or the other folder.
+        outliers: where its outliers are, likewise. One that was trained without is asked about all pictures in there;
+            one that ships, and does not know where they are, about none.
+        say: called with what is left out.
+
+    Raises:
+        BundleError: no folder is given, and the bundle does not say which photographs it was trained on.
+        DataError: there are no such photographs.
+    """
+    if data is not None and data.is_dir() and not _is_dataset_of(bundle, data):
+        return labelled_folder(bundle, data, outliers, say)
+    found = bundle_data(bundle, data, outliers)
+    if outliers is None and found.outliers_at is None and not can_record(bundle):
+        return replace(found, manifest=replace(found.manifest, outliers=()))
+    if outliers is None or found.manifest.outliers:
+        return found
+    others = _entries(outliers, say)
+    everywhere = tuple(replace(entry, split=split) for split in SPLITS for entry in others)
+    return BundleData(found.root, replace(found.manifest, outliers=everywhere), outliers)
+
+
+def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None, say: Say) -> LabelledFolder:
     """Take a folder with one subfolder a class, whose names become those that models use: ``roses`` is ``rose``.
 
     Args:
-        bundle: the model to be asked.
+        bundle: the model to be asked. What it was trained on is left out, by whatever name it is there.
         root: the folder. Photographs of classes that the model does not have count as outliers.
         outliers: further pictures that show none of the classes, if there are any, a subfolder a kind.
+        say: called with what is left out.
 
     Raises:
         DataError: no class of the model is in it.
     """
     known = set(bundle.class_names)
-    entries = list(_entries(root))
+    entries = _unseen(bundle, root, _entries(root, say), say)
     photos = [entry for entry in entries if entry.class_name in known]
     others = [entry for entry in entries if entry.class_name not in known]
     if not photos:
         message = f"{root} is no dataset of this model, and no subfolder of it is called as one of its flowers."
         raise DataError(message, hint=f"Which it knows: flowers models {in_shell(bundle.path)}")
     # An absolute path stays what it is below any folder: these are of two.
-    outside = [*_absolute(root, others), *(_absolute(outliers, _entries(outliers)) if outliers else ())]
+    outside = [*_absolute(root, others), *(_absolute(outliers, _entries(outliers, say)) if outliers else ())]
     manifest = Manifest(
         seed=0,
         ratios=(),
@@ -77,42 +107,54 @@ def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None) -> Labell
     return LabelledFolder(root, manifest, root)
 
 
-def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None) -> BundleData:
-    """Return the photographs of a bundle, or a labelled folder that holds none of them.
-
-    Args:
-        bundle: the model.
-        data: where its dataset is, if not where it was; or the other folder.
-        outliers: where its outliers are, likewise. One that was trained without is asked about all pictures in there;
-            one that ships, and does not know where they are, about none.
-
-    Raises:
-        BundleError: no folder is given, and the bundle does not say which photographs it was trained on.
-        DataError: there are no such photographs.
-    """
-    if data is not None and data.is_dir() and not _is_dataset_of(bundle, data):
-        return labelled_folder(bundle, data, outliers)
-    found = bundle_data(bundle, data, outliers)
-    if outliers is None and found.outliers_at is None and not can_record(bundle):
-        return replace(found, manifest=replace(found.manifest, outliers=()))
-    if outliers is None or found.manifest.outliers:
-        return found
-    others = list(_entries(outliers))
-    everywhere = tuple(replace(entry, split=split) for split in SPLITS for entry in others)
-    return BundleData(found.root, replace(found.manifest, outliers=everywhere), outliers)
+def _unseen(bundle: Bundle, root: Path, entries: list[Entry], say: Say) -> list[Entry]:
+    """Leave out the photographs that the model was trained on, or chosen by."""
+    manifest = _manifest_of(bundle)
+    if manifest is None:
+        say(f"It is not known whether {bundle.name} was trained on photographs in {root}: it has no split manifest.")
+        return entries
+    seen = {photo.sha256 for photo in manifest.photos if photo.split != "test"}
+    unseen = [entry for entry in entries if entry.sha256 not in seen]
+    if left := len(entries) - len(unseen):
+        say(f"{left} of the {len(entries)} photographs in {root} are left out: the model was trained on them.")
+    if not unseen:
+        message = f"The model was trained on all photographs in {root}: they say nothing of others."
+        raise DataError(message, hint="Say where others are: --data DIR")
+    return unseen
 
 
 def _is_dataset_of(bundle: Bundle, folder: Path) -> bool:
-    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
+    """Whether a photograph that the bundle lists is there, under its name and with its content."""
+    manifest = _manifest_of(bundle)
+    if manifest is None:
         return False
-    return any((folder / photo.path).exists() for photo in Manifest.read(bundle.file(MANIFEST)).photos)
+    there = ((folder / photo.path, photo.sha256) for photo in manifest.photos if (folder / photo.path).is_file())
+    return any(_sha256(path) == sha256 for path, sha256 in there)
 
 
-def _entries(root: Path) -> Iterator[Entry]:
+def _manifest_of(bundle: Bundle) -> Manifest | None:
+    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
+        return None
+    return Manifest.read(bundle.file(MANIFEST))
+
+
+def _entries(root: Path, say: Say) -> list[Entry]:
+    """Return the pictures of a folder; those that cannot be read are told and left out, as ``split`` does."""
+    entries, unreadable = [], []
     for photo in scan_outliers(root).photos:
-        with (root / photo.path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        yield Entry(photo.path, class_name(photo.class_name), WHOLE, digest)
+        try:
+            load_upright(root / photo.path, 1)
+            entries.append(Entry(photo.path, class_name(photo.class_name), WHOLE, _sha256(root / photo.path)))
+        except (ImageError, OSError) as error:
+            unreadable.append(f"{photo.path}: {error}")
+    if unreadable:
+        say(f"{len(unreadable)} pictures in {root} cannot be read and are left out ({unreadable[0]}).")
+    return entries
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _absolute(root: Path, entries: Iterable[Entry]) -> Iterator[Entry]:

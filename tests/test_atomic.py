@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import default_interrupt
 
 from flowercli.atomic import new_file, new_folder, write_bytes
 
@@ -29,7 +30,8 @@ with new_file(Path("file")) as file, new_folder(Path("folder")) as folder:
 
 def started(folder):
     """Start a process that is in the midst of writing a file and a folder."""
-    process = subprocess.Popen([sys.executable, "-c", HALF], cwd=folder, stdout=subprocess.PIPE)
+    line = [sys.executable, "-c", HALF]
+    process = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, preexec_fn=default_interrupt)  # noqa: PLW1509
     assert process.stdout.readline() == b"writing\n"
     return process
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import FLOWERS, SAMPLES, command, in_terminal
+from conftest import FLOWERS, SAMPLES, command, default_interrupt, in_terminal
 from PIL import Image
 
 from flowercli.models import load_model
@@ -105,7 +105,8 @@ def test_a_file_gets_the_format_of_its_ending(run, tmp_path, name, first):
 def test_a_file_appears_whole(pictures, tmp_path):
     there = tmp_path / "answers.csv"
     there.write_text("before")
-    process = subprocess.Popen([*command("classify"), "-", "-o", str(there)], stdin=subprocess.PIPE)
+    line = [*command("classify"), "-", "-o", str(there)]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, preexec_fn=default_interrupt)  # noqa: PLW1509
     process.stdin.write(f"{pictures / 'rose.jpg'}\n".encode())
     process.stdin.flush()
     time.sleep(1)

@@ -165,7 +165,7 @@ def test_a_screen_reader_is_told_what_happens(browser, address):
         visitor.answers(2)
         first, second = sorted(re.split(r"(?<=\.) (?=\w+\.(?:jpg|png):)", said.inner_text()))
         assert first == "notes.jpg: No answer. It is not a picture in a format that can be read."
-        assert re.fullmatch(r"rose\.png: Rose, >?\d+(\.\d)?%\.", second)
+        assert re.fullmatch(r"rose\.png: Rose, >?\d+(\.\d)?\xa0%\.", second)
         assert (
             visitor.page.get_by_role("listitem").filter(has_text="rose.png").get_by_role("heading", name="Rose").count()
             == 1

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+pytest.importorskip("matplotlib", reason="needs the extra 'train'")
+
 from flowercli.bundle import Bundle
 from flowercli.errors import FlowersError
 from flowercli.monitoring.log_file import models_in

@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SAMPLES
+from conftest import ROOT, SAMPLES, write_dataset
 from transfers import visible
 
 from flowercli import installed
+from flowercli.data.places import find_manifest
 from flowercli.errors import DataError
 from flowercli.installed import Installed
 from flowercli.locks import alone
@@ -112,6 +113,11 @@ def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
         words, environment = [sys.executable, "-c", NO_HOME, *map(str, arguments)], {"PYTHONPATH": str(ROOT)}
         return subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
 
+    dataset = write_dataset(tmp_path / "data", photos=6)
+    for arguments in (("split", dataset), ("merge", dataset, "--output", tmp_path / "both")):
+        done = flowers(*arguments)
+        assert done.returncode == 0, done.stderr
+    assert find_manifest(dataset).parent == dataset
     assert "rose" in flowers("classify", SAMPLES / "rose.jpg").stdout
     assert "garden" in flowers("models").stdout
     archive = tmp_path / "photos.tar"
@@ -122,7 +128,7 @@ def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
         assert "export FLOWERS_HOME=FOLDER" in done.stderr
         assert "Traceback" not in done.stderr
     assert "export FLOWERS_HOME" in flowers("doctor").stdout
-    assert list(tmp_path.iterdir()) == [archive]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "data", "photos.tar"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among files")

@@ -65,13 +65,13 @@ def test_a_folder_that_a_system_holds_stays_whole(monkeypatch):
 
 @pytest.mark.parametrize(
     "entry",
-    [{"colour": "red"}, {"kind": "garden"}, {"size": "big"}, "an entry"],
+    [{"colour": "red"}, {"kind": "garden"}, {"size": "big"}],
 )
 def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
     path = installed.data_home() / installed.INDEX
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"kind": "model", "name": "x", "source": "s", "revision": None, "sha256": None, "size": 1}
-    text = json.dumps([entry if isinstance(entry, str) else whole | {"installed_at": "now"} | entry])
+    text = json.dumps([whole | {"installed_at": "now"} | entry])
     path.write_text(text)
     for arguments in (("--list",), ("--remove", "x")):
         done = run("download", *arguments)
@@ -82,6 +82,17 @@ def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
     assert path.read_text() == text
     path.write_text(text[:-3])
     assert f"mv {path} {path}.damaged" in run("download", "--list").err
+
+
+@pytest.mark.parametrize("text", ['["x"]', '{"a": 1}', "5", "null", "[[]]", '[{"kind": "model"}]', "[{}]"])
+def test_an_index_that_no_version_writes_is_damaged(run, text):
+    path = installed.data_home() / installed.INDEX
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    done = run("download", "--list")
+    assert done.code == 1
+    assert f"mv {path} {path}.damaged" in done.err
+    assert "newer" not in done.err
 
 
 def test_options_beside_a_subcommand_are_refused(run):

@@ -140,7 +140,11 @@ class Bundle:
         if listed is None:
             raise BundleError(f"The bundle {self.path} has no {name}.", hint=_hint_to_make(name, self))
         path = self.path / name
-        _check_file(path, listed, hashed=name != CARD)
+        if not path.is_file():
+            message = f"The bundle {self.path} is incomplete: {name} is missing."
+            raise BundleError(message, hint=_hint_to_make(name, self) or AGAIN)
+        if name != CARD:  # People correct it.
+            _check_content(path, listed)
         return path
 
     @property
@@ -217,11 +221,7 @@ def _with_section(bundle: Bundle, **section: Any) -> Bundle:
     return Bundle(bundle.path, config)
 
 
-def _check_file(path: Path, listed: Mapping[str, Any], *, hashed: bool) -> None:
-    if not path.is_file():
-        raise BundleError(f"The bundle {path.parent} is incomplete: {path.name} is missing.")
-    if not hashed:  # People correct it.
-        return
+def _check_content(path: Path, listed: Mapping[str, Any]) -> None:
     message, size = f"{path} is not the file the bundle lists:", path.stat().st_size
     if size != listed["size"]:  # A file of terabytes is not read for this.
         raise BundleError(f"{message} size {size} instead of {listed['size']}.", hint=AGAIN)
@@ -234,6 +234,8 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
     option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
+    if name == CARD:
+        return f"flowers eval {in_shell(bundle.path)}"
     if name == REFERENCE:
         return f"flowers reference {in_shell(bundle.path)} --data DIR"
     return option and f"flowers export {in_shell(bundle.path)} {option}"

@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +173,7 @@ def _put_aside(folder: Path) -> Path:
 def _read() -> list[Installed]:
     try:
         path = data_home() / INDEX
-        entries = json_text.loads(read_plain_file(path))
+        entries = _objects(json_text.loads(read_plain_file(path)))
     except (FileNotFoundError, NotADirectoryError, NoHomeError):
         return []
     except (ValueError, IsADirectoryError) as error:
@@ -186,9 +186,25 @@ def _read() -> list[Installed]:
         raise DataError(f"The index {path} is of a newer version of flowers: {error}.", hint=upgrade()) from error
 
 
-def _entry(fields: dict[str, Any]) -> Installed:
+def _objects(entries: Any) -> list[dict[str, Any]]:
+    """Return the entries of an index, if a version can have written them: one that lacks a field has another for it.
+
+    Raises:
+        ValueError: no version has.
+    """
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("it is no list of objects")
+    known = {field.name for field in fields(Installed)}
+    needed = {field.name for field in fields(Installed) if field.default is MISSING}
+    for entry in entries:
+        if entry.keys() <= known and (lacking := sorted(needed - entry.keys())):
+            raise ValueError(f"an entry lacks {', '.join(lacking)}")
+    return entries
+
+
+def _entry(recorded: dict[str, Any]) -> Installed:
     """Return an entry as this version writes it: what it does not know, it would lose when it writes the index."""
-    entry = Installed(**fields)
+    entry = Installed(**recorded)
     if entry.kind not in FOLDERS:
         raise ValueError(f"it has a thing of the kind {entry.kind!a}")
     texts = (entry.name, entry.source, entry.installed_at)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 
 import pytest
 from conftest import COLOURS, write_dataset, write_picture
 
+from flowercli.cli.main import main
 from flowercli.data import seen
 from flowercli.data.changes import split_command
 from flowercli.data.manifest import Manifest
@@ -103,6 +105,34 @@ def test_options_that_contradict_the_manifest_are_refused(own_dataset, tmp_path,
     assert "other options" not in done.err
 
 
+def test_a_manifest_that_was_named_is_the_one_to_write_again(own_dataset, tmp_path, run):
+    named = tmp_path / "my split.json"
+    assert run("split", own_dataset, "--seed", 9, "--output", named).code == 0
+    edit(own_dataset / of_split(Manifest.read(named), "val"))
+    command = ("train", "--data", own_dataset, "--output", tmp_path / "runs", f"data.manifest='{named}'", *STOPPED)
+    assert f"split what is there now: flowers split {own_dataset} --seed 9 --output '{named}'" in run(*command).err
+    assert f"flowers split {own_dataset} --output '{named}'" in run(*command, "data.split_seed=2024").err
+    done = run(*command, "--outliers", own_dataset / "blue")
+    assert f"--outliers {own_dataset / 'blue'} --output '{named}'" in done.err
+
+
+def test_a_run_that_goes_on_keeps_its_split(own_dataset):
+    from flowercli.errors import DataError
+    from flowercli.training.config import compose_config
+    from flowercli.training.run_data import check_photos
+
+    assert main(["split", str(own_dataset)]) == 0
+    config, manifest, said = compose_config([f"data.path='{own_dataset}'"]), read(own_dataset), []
+    again = f"start a new run: flowers split {own_dataset}, then flowers train …"
+    write_picture(own_dataset / "blue" / "new.jpg", COLOURS["blue"], 900)
+    check_photos(config, manifest, said.append, resumed=True)
+    assert again in said[0]
+    edit(own_dataset / of_split(manifest, "val"))
+    with pytest.raises(DataError) as caught:
+        check_photos(config, manifest, said.append, resumed=True)
+    assert caught.value.hint == f"Put them back as they were, or {again}"
+
+
 def test_edited_photographs_are_told_alike(own_bundle, own_dataset, tmp_path, run):
     edit(own_dataset / of_split(Manifest.read(own_bundle / "split.json"), "val"))
     commands = [
@@ -141,6 +171,26 @@ def test_untouched_photographs_are_not_read_again(own_dataset, monkeypatch):
     place.parent.unlink()
 
 
+@pytest.mark.parametrize("ratios", ["0.3333333,0.3333333,0.3333334", "0.9,0.1,0", "1,0,0"])
+def test_ratios_are_repeated_as_they_were_typed(own_dataset, run, ratios):
+    assert run("split", own_dataset, "--ratios", ratios).code == 0
+    assert split_command(own_dataset, read(own_dataset), None) == f"flowers split {own_dataset} --ratios {ratios}"
+
+
+def test_the_share_that_was_drawn_from_training_is_drawn_again(tmp_path, run):
+    dataset = tmp_path / "data"
+    write_dataset(dataset / "train", photos=20)
+    (dataset / "test").mkdir()
+    for colour in COLOURS:
+        shutil.copytree(dataset / "train" / colour, dataset / "test" / colour)
+    assert run("split", dataset, "--by-folder", "--ratios", "0.6,0.2,0.2").code == 0
+    first = manifest_path(dataset).read_bytes()
+    command = split_command(dataset, read(dataset), None)
+    assert "--by-folder --ratios 0.375,0.125,0.5" in command
+    assert run(*shlex.split(command)[1:]).code == 0
+    assert manifest_path(dataset).read_bytes() == first
+
+
 def test_the_command_that_splits_again_is_that_of_the_first_time(tmp_path, run):
     dataset, others = write_dataset(tmp_path / "my data", photos=8), tmp_path / "others"
     for kind, first in (("grey", 0), ("dark", 20)):
@@ -151,8 +201,6 @@ def test_the_command_that_splits_again_is_that_of_the_first_time(tmp_path, run):
     first = manifest_path(dataset).read_bytes()
     command = split_command(dataset, read(dataset), others)
     assert "--ratios 0.5,0.25,0.25 --stratify" in command
-    import shlex
-
     assert run(*shlex.split(command)[1:]).code == 0
     assert manifest_path(dataset).read_bytes() == first
     assert run("merge", dataset, "--output", tmp_path / "merged").code == 0

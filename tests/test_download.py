@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -86,6 +88,19 @@ def test_a_path_and_a_zip_in_the_wrong_folder_are_fine(run, tmp_path):
     assert done.code == 0, done.err
     assert visible(done.out.strip()) == CLASSES
     assert Path(done.out.strip()).name == "My-flowers-1"
+
+
+def test_what_is_split_already_is_split_as_it_is_told(run, tmp_path):
+    for part in ("train", "valid"):
+        write_dataset(tmp_path / "tree" / part, photos=2)
+    archive = tmp_path / "parts.tgz"
+    archive.write_bytes(packed(tmp_path / "tree"))
+    for _ in ("new", "there already"):
+        done = run("download", "dataset", archive, "--output", tmp_path / "my parts")
+        assert done.code == 0, done.err
+        (told,) = re.findall("Next: (.+)", done.err)
+        assert told == f"flowers split '{tmp_path / 'my parts'}' --by-folder"
+    assert run(*shlex.split(told)[1:]).code == 0
 
 
 def test_unreadable_photographs_are_told(run, tmp_path):

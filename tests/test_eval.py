@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 import shutil
 import struct
 
@@ -191,6 +192,18 @@ def test_table_shows_intervals_classes_and_confusion_and_a_corrected_card_stays(
     assert (own_bundle / "README.md").read_text() == "# Ours\n"
     assert "README.md was changed by hand and stays as it is" in result.err
     assert "accuracy" in Bundle.load(own_bundle).section["metrics"]["val"]["int8"]
+
+
+def test_a_card_that_was_deleted_is_written_again_by_what_is_told(own_bundle, run):
+    mine = own_bundle.rename(own_bundle.with_name("my bundle"))
+    (mine / "README.md").unlink()
+    told = run("publish", mine, "me/five", "--dry-run")
+    assert told.code == 1
+    assert f"The bundle {mine} is incomplete: README.md is missing." in told.err
+    hint = f"flowers eval '{mine}'"
+    assert told.err.splitlines()[-1] == hint
+    assert run(*shlex.split(hint)[1:]).code == 0
+    assert run("publish", mine, "me/five", "--dry-run").code == 0
 
 
 def test_altered_photograph_is_refused(own_bundle, own_dataset, run):

@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SAMPLES
+from conftest import ROOT, SAMPLES, write_dataset
 from transfers import visible
 
 from flowercli import installed
+from flowercli.data.places import find_manifest
 from flowercli.errors import DataError
 from flowercli.installed import Installed
 from flowercli.locks import alone
@@ -64,13 +65,13 @@ def test_a_folder_that_a_system_holds_stays_whole(monkeypatch):
 
 @pytest.mark.parametrize(
     "entry",
-    [{"colour": "red"}, {"kind": "garden"}, {"size": "big"}, "an entry"],
+    [{"colour": "red"}, {"kind": "garden"}, {"size": "big"}],
 )
 def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
     path = installed.data_home() / installed.INDEX
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"kind": "model", "name": "x", "source": "s", "revision": None, "sha256": None, "size": 1}
-    text = json.dumps([entry if isinstance(entry, str) else whole | {"installed_at": "now"} | entry])
+    text = json.dumps([whole | {"installed_at": "now"} | entry])
     path.write_text(text)
     for arguments in (("--list",), ("--remove", "x")):
         done = run("download", *arguments)
@@ -81,6 +82,17 @@ def test_an_index_of_a_newer_version_is_neither_damaged_nor_lost(run, entry):
     assert path.read_text() == text
     path.write_text(text[:-3])
     assert f"mv {path} {path}.damaged" in run("download", "--list").err
+
+
+@pytest.mark.parametrize("text", ['["x"]', '{"a": 1}', "5", "null", "[[]]", '[{"kind": "model"}]', "[{}]"])
+def test_an_index_that_no_version_writes_is_damaged(run, text):
+    path = installed.data_home() / installed.INDEX
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    done = run("download", "--list")
+    assert done.code == 1
+    assert f"mv {path} {path}.damaged" in done.err
+    assert "newer" not in done.err
 
 
 def test_options_beside_a_subcommand_are_refused(run):
@@ -112,6 +124,11 @@ def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
         words, environment = [sys.executable, "-c", NO_HOME, *map(str, arguments)], {"PYTHONPATH": str(ROOT)}
         return subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
 
+    dataset = write_dataset(tmp_path / "data", photos=6)
+    for arguments in (("split", dataset), ("merge", dataset, "--output", tmp_path / "both")):
+        done = flowers(*arguments)
+        assert done.returncode == 0, done.stderr
+    assert find_manifest(dataset).parent == dataset
     assert "rose" in flowers("classify", SAMPLES / "rose.jpg").stdout
     assert "garden" in flowers("models").stdout
     archive = tmp_path / "photos.tar"
@@ -122,7 +139,7 @@ def test_a_user_without_a_home_gets_answers_and_is_told_what_lacks(tmp_path):
         assert "export FLOWERS_HOME=FOLDER" in done.stderr
         assert "Traceback" not in done.stderr
     assert "export FLOWERS_HOME" in flowers("doctor").stdout
-    assert list(tmp_path.iterdir()) == [archive]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "data", "photos.tar"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among files")

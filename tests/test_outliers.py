@@ -77,6 +77,23 @@ def test_a_copy_of_a_photograph_among_the_outliers_is_told(tmp_path, run):
     assert (outlier.class_name, outlier.split) == ("others", photo.split)
 
 
+def test_copies_among_outliers_stay_together_where_the_photographs_do_not_move(tmp_path, run):
+    dataset, others = tmp_path / "data", tmp_path / "others" / "grey"
+    for part in ("train", "val", "test"):
+        write_dataset(dataset / part, photos=2)
+    for number in range(20):
+        write_picture(others / f"{number}.jpg", GREYS, 50_000 + number)
+        (others / f"copy{number}.jpg").write_bytes((others / f"{number}.jpg").read_bytes())
+    (others / "flower.jpg").write_bytes((dataset / "val" / "blue" / "001.jpg").read_bytes())
+    done = run("split", dataset, "--by-folder", "--outliers", others.parent, "--json")
+    assert done.code == 0, done.err
+    manifest = Manifest.read(manifest_path(dataset))
+    sides = {outlier.path.removeprefix("grey/"): outlier.split for outlier in manifest.outliers}
+    assert all(sides[f"{number}.jpg"] == sides[f"copy{number}.jpg"] for number in range(20))
+    assert sides["flower.jpg"] == "test"  # All three folders have that photograph: the first by name decides.
+    assert all(photo.path.startswith(f"{photo.split}/") for photo in manifest.photos)
+
+
 def test_mistakes_about_outliers(two_folders, tmp_path, run):
     dataset, outliers = two_folders
     done = run("split", dataset, "--outliers", outliers, "--hold-out", "green", "--output", tmp_path / "split.json")

@@ -130,11 +130,13 @@ def test_a_licence_is_stated_by_whoever_may(hub, program, trained):
     assert "# " in (hub.root / "me/new/README.md").read_text()
 
 
-def test_a_card_whose_head_is_no_yaml_is_told(program, bundle):
+def test_a_card_whose_head_is_no_yaml_is_told_before_anything_is_made(hub, program, bundle):
     (bundle.path / "README.md").write_text("---\nlicense: [\n---\n")
-    done = program("publish", bundle.path, "me/five", "--dry-run")
-    assert done.code == 1
-    assert "between its first two lines of three hyphens" in done.err
+    for more in (("--dry-run",), ()):
+        done = program("publish", bundle.path, "me/five", *more, **GOOD)
+        assert done.code == 1
+        assert "between its first two lines of three hyphens" in done.err
+    assert hub.requests == []
 
 
 def test_nothing_of_this_machine_is_sent(hub, program, trained, dataset):

@@ -6,28 +6,45 @@ import ast
 import csv
 import re
 import shlex
+import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write_dataset
 
 pytest.importorskip("matplotlib", reason="needs the extra 'train'")
 
 from flowercli.bundle import Bundle
+from flowercli.data.scan import scan_dataset
 from flowercli.errors import FlowersError
+from flowercli.models import FOLDER
 from flowercli.monitoring.log_file import models_in
+from flowercli.monitoring.log_schema import check, create
 from flowercli.reporting.page import check_target
 from flowercli.shown import in_markdown, in_shell
 
 # A program or an option right before something that is put in.
-COMMAND = re.compile(r"(?:(?:flowers|dvc|mkdir|mv|cp|rm|mlflow)\b[^.:,]*|--[a-z-]+) $")
+COMMAND = re.compile(r"(?:(?:flowers|dvc|mkdir|mv|cp|rm|mlflow)\b[^.:,]*|--[a-z-]+) $|\s[a-z]+\.[a-z]+=$")
 PATHS = frozenset({"path", "folder", "root", "target", "parent", "bundle", "dataset", "records"})
+SAME = frozenset({"with_name", "with_stem", "with_suffix", "joinpath", "resolve", "absolute"})
+
+
+def is_path(node):
+    """Whether an expression is a path, by its name, or made of one."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Div) and is_path(node.left)
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", None) in SAME and is_path(node.func.value)
+    return getattr(node, "attr", getattr(node, "id", None)) in PATHS
 
 
 def unquoted(tree):
     """Yield the lines where the text of a command is followed by a path as it is."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "format" and any(map(is_path, node.args)):
+            yield node.lineno
         if not isinstance(node, ast.JoinedStr):
             continue
         for before, put, after in zip(node.values, node.values[1:], [*node.values[2:], None], strict=False):
@@ -35,8 +52,7 @@ def unquoted(tree):
                 continue
             if isinstance(after, ast.Constant) and after.value.startswith(":"):  # What is wrong with an option.
                 continue
-            last = getattr(put.value, "attr", getattr(put.value, "id", None))
-            if COMMAND.search(before.value) and last in PATHS:
+            if COMMAND.search(before.value) and is_path(put.value):
                 yield put.lineno
 
 
@@ -59,7 +75,30 @@ def test_commands_can_be_copied(tmp_path, name):
     with pytest.raises(FlowersError) as caught:
         check_target(folder / "page.html")
     assert shlex.split(str(caught.value.hint)) == ["mkdir", "-p", str(folder)]
+    with pytest.raises(FlowersError) as caught:
+        scan_dataset(write_dataset(folder / "up", photos=2).parent)
+    assert shlex.split(str(caught.value.hint))[-1] == str(folder / "up")
+    log = folder / "log.db"
+    with sqlite3.connect(log) as connection:
+        create(connection)
+        connection.execute("PRAGMA user_version = 1")
+        with pytest.raises(FlowersError) as caught:
+            check(connection, log)
+    connection.close()
+    assert shlex.split(str(caught.value.hint))[-1] == str(folder / "log-new.db")
     assert shlex.split(in_shell(Path(name))) == [name]
+
+
+def test_weights_of_another_network_are_named_as_one_word(tmp_path):
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    from flowercli.training.schema import ModelConfig
+    from flowercli.training.weights import from_path
+
+    folder = shutil.copytree(FOLDER / "flowers5", tmp_path / "it's mine")
+    rest = {"image_size": None, "crop_pct": None, "drop_rate": 0, "drop_path_rate": 0}
+    with pytest.raises(FlowersError) as caught:
+        from_path(folder, ModelConfig("resnet18", pretrained=False, weights=str(folder), **rest), 5)
+    assert f"model.weights={folder}" in shlex.split(str(caught.value.hint))
 
 
 def test_a_card_has_no_emphasis_or_formula_of_others():

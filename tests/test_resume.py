@@ -197,6 +197,10 @@ def test_a_run_whose_photographs_moved_says_so_and_goes_on(unfinished, dataset, 
     photo = other / there.manifest.of_split("train")[0].path
     photo.write_bytes(photo.read_bytes() + b" ")
     assert "were edited since" in run("train", "--resume", copy, "--data", other).err
+    recorded["config"]["data"]["path"] = str(other)
+    (copy / "run.json").write_text(json.dumps(recorded))
+    done = run("train", "--resume", copy)
+    assert f"start a new run: flowers split {other}, then flowers train …" in done.err
     done = run("train", "--resume", copy, "--data", dataset, f"distill.teacher=[{tmp_path}/gone]")
     assert "'distill.teacher=[BUNDLE]'" in done.err
 

@@ -91,7 +91,8 @@ def _report(result: Dataset) -> None:
     if result.expected not in (None, total):
         warn(f"It should have {result.expected} photographs.")
     known = result.entry.path if result.entry.where else result.entry.name
-    note(f"Next: flowers split {in_shell(known)}")
+    by_folder = " --by-folder" if result.is_split else ""
+    note(f"Next: flowers split {in_shell(known)}{by_folder}")
 
 
 def _summary(result: Dataset) -> dict[str, Any]:

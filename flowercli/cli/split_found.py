@@ -57,7 +57,8 @@ def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: M
         return
     said = ", ".join(f"{key}={_listed(other[key])}" for key in contradicted)
     wanted = replace(manifest, **dict(options[key] for key in contradicted))
-    again = split_command(Path(data.path), wanted, None if data.outliers is None else Path(data.outliers))
+    outliers = None if data.outliers is None else Path(data.outliers)
+    again = split_command(Path(data.path), wanted, outliers, data.manifest)
     message = f"The split manifest {path} was made with other options than {said}: {_how(manifest)}."
     raise UsageError(message, hint=f"Leave out {', '.join(contradicted)}. Or split anew: {again}")
 

@@ -72,20 +72,28 @@ def added(root: Path, manifest: Manifest) -> Changes:
     return Changes(added=tuple(photo.path for photo in there if photo.path not in listed))
 
 
-def split_command(root: Path, manifest: Manifest, outliers: Path | None) -> str:
-    """Return the command that splits a dataset anew in the way in which a manifest was made."""
+def split_command(root: Path, manifest: Manifest, outliers: Path | None, output: str | None = None) -> str:
+    """Return the command that splits a dataset anew in the way in which a manifest was made.
+
+    Args:
+        root: the dataset.
+        manifest: says how; of a dataset that was split already it has the shares that came of it.
+        outliers: where they are, if it has some.
+        output: where the manifest is, if not where it is looked for by itself.
+    """
     if any(photo.source for photo in manifest.photos):
         return "flowers merge DIR… --output NEW   (it was merged: merge its datasets again)"
     words = ["flowers", "split", str(root)]
-    if parts_of({photo.path.partition("/")[0] for photo in manifest.photos}):
-        words.append("--by-folder")
-    elif manifest.ratios != DEFAULT_RATIOS:
-        words += ["--ratios", ",".join(f"{ratio:g}" for ratio in manifest.ratios)]
+    parts = parts_of({photo.path.partition("/")[0] for photo in manifest.photos})
+    words += ["--by-folder"] if parts else []
+    if "val" not in parts.values() and manifest.ratios != DEFAULT_RATIOS:
+        words += ["--ratios", ",".join(repr(ratio).removesuffix(".0") for ratio in manifest.ratios)]
     words += ["--seed", str(manifest.seed)] if manifest.seed != DEFAULT_SEED else []
     words += ["--stratify"] if manifest.stratified else []
     words += ["--outliers", str(outliers)] if manifest.outliers and outliers is not None else []
     for kind in held_out(manifest) if outliers is not None else []:
         words += ["--hold-out", kind]
+    words += [] if output is None else ["--output", output]
     return shlex.join(words)
 
 

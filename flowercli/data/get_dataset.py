@@ -53,7 +53,8 @@ class Dataset:
     """A dataset that is there.
 
     ``counts`` has the photographs of each class, ``unreadable`` the path and the reason of each that cannot be read,
-    ``expected`` how many photographs there should be, ``new`` whether it was downloaded now.
+    ``expected`` how many photographs there should be, ``new`` whether it was downloaded now, ``is_split`` whether it
+    lies in folders for training, validation and test.
     """
 
     entry: Installed
@@ -61,6 +62,7 @@ class Dataset:
     unreadable: list[tuple[str, str]]
     expected: int | None
     new: bool
+    is_split: bool
 
 
 def get_dataset(source: DatasetSource, output: Path | None, listener: DatasetListener, patience: Patience) -> Dataset:
@@ -99,7 +101,8 @@ def _already(source: DatasetSource, target: Path) -> Dataset | None:
         raise UsageError(
             f"{target} is there already{of}.", hint=hint if entry else "Choose another folder: --output DIR"
         )
-    return Dataset(entry, _counts(scan_dataset(target)), [], source.photos, new=False)
+    scan = scan_dataset(target)
+    return Dataset(entry, _counts(scan), [], source.photos, new=False, is_split=bool(scan.parts))
 
 
 def _is_of(source: DatasetSource, entry: Installed) -> bool:
@@ -141,7 +144,7 @@ def _unpack(source: DatasetSource, archive: Fetched, files: Path, target: Path, 
         entry = _entry(source, archive, folder, target)
         # Before the folder gets its name: the index lists only what exists, so there is never one without the other.
         installed.record(entry)
-    return Dataset(entry, dict(counts), unreadable, source.photos, new=True)
+    return Dataset(entry, dict(counts), unreadable, source.photos, new=True, is_split=bool(scan.parts))
 
 
 def _move_up(found: Path, folder: Path) -> None:

@@ -114,7 +114,8 @@ def make_split(
     if by_folder:
         parts = [scan.part(photo) for photo in found.photos]
         drawn = sides_by_folder(scan, labels, parts, together, ratios, seed, stratify=stratify)
-        ratios, moving = shares(drawn), []
+        # The photographs stay where they lie; outliers follow what they are copies of.
+        ratios, moving = shares(drawn), [[g[0], *(i for i in g[1:] if i >= len(drawn))] for g in together]
     elif sides is None:
         drawn, moving = assign(labels, ratios, seed, stratify=stratify), together
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flowercli.data.class_names import class_name, composed
 from flowercli.errors import DataError
 from flowercli.inference.sources import IMAGE_SUFFIXES
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -238,5 +239,6 @@ def _too_few_classes(scan: Scan) -> DataError:
     folder = scan.photos[0].path.split("/")[0]
     nested = {photo.path.split("/")[1] for photo in scan.photos if photo.path.count("/") > 1}
     if len(nested) >= MIN_CLASSES and not scan.parts:
-        return DataError(message, hint=f"Its subfolders look like classes. Try: flowers split {scan.root / folder}")
+        hint = f"Its subfolders look like classes. Try: flowers split {in_shell(scan.root / folder)}"
+        return DataError(message, hint=hint)
     return DataError(message, hint="Add a second class folder next to it.")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowercli.atomic import write_text
 from flowercli.data.places import own_place
+from flowercli.home import NoHomeError
 from flowercli.inference.cpu import available_cores
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def sha256_of(root: Path, paths: Sequence[str]) -> list[str | None]:
 
 
 def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, list[Any]] | None = None) -> None:
-    """Keep what was read for the next time, beside what is known; a data directory that cannot be written to is none.
+    """Keep what was read for the next time, beside what is known, if there is a data directory that can be written to.
 
     Args:
         root: the dataset.
@@ -76,8 +77,8 @@ def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, list[Any
     kept = {path: [*each.stamp, each.sha256] for path, each in reads.items() if each.stamp.is_settled(now)}
     if all(known.get(path) == each for path, each in kept.items()):
         return
-    place = own_place("seen", root)
-    with suppress(OSError):
+    with suppress(OSError, NoHomeError):
+        place = own_place("seen", root)
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps({**known, **kept}))
 
@@ -104,6 +105,6 @@ def _known(root: Path) -> dict[str, list[Any]]:
     """Return what is kept of each file: the numbers of its stamp, and its hash."""
     try:
         rows = json.loads(own_place("seen", root).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, NoHomeError):
         return {}
     return rows if isinstance(rows, dict) else {}

@@ -20,6 +20,7 @@ from flowercli.inference.engine import PROFILE, Engine, this_machine
 from flowercli.inference.nvidia import find_driver
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.inference.tensorrt import build_options, writing_options
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,7 +103,7 @@ def name_plan(bundle: Bundle, graph: Path) -> None:
     if kinds != [ENGINE_NODE]:
         others = sorted({kind for kind in kinds if kind != ENGINE_NODE})
         message = f"TensorRT takes only a part of the graph, without {', '.join(others) or 'all of it in one'}."
-        raise ExportError(f"{message} Nothing was written.", hint=BUILD_AGAIN.format(bundle.path))
+        raise ExportError(f"{message} Nothing was written.", hint=BUILD_AGAIN.format(in_shell(bundle.path)))
     (written,) = [attribute for attribute in proto.graph.node[0].attribute if attribute.name == ENGINE_FILE]
     (graph.parent / written.s.decode()).rename(graph.parent / PLAN)
     written.s = PLAN.encode()

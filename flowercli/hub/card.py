@@ -31,6 +31,14 @@ class Card:
             return None
         return cls(bundle.file(CARD).read_bytes(), bundle.card_is_corrected)
 
+    def check(self) -> None:
+        """See that the Hub reads it.
+
+        Raises:
+            HubError: its head is no YAML.
+        """
+        self._parsed()
+
     @property
     def license_id(self) -> str | None:
         """The licence that it states."""

@@ -79,15 +79,18 @@ def target(repo_id: str) -> Reference:
 
 
 def check(bundle: Bundle) -> None:
-    """See that a bundle can be published: every file of it is whole.
+    """See that a bundle can be published: every file of it is whole, and the Hub reads its card.
 
     Raises:
         BundleError: it is a lone ``.onnx``, or a file is missing or altered.
+        HubError: the head of its card is no YAML.
     """
     if bundle.is_lone_onnx:
         message = f"{bundle.path} is a lone .onnx: a bundle is a folder with a card and weights."
         raise BundleError(message, hint="Publish the folder that it was exported into.")
     bundle.verify()
+    if card := Card.of(bundle):
+        card.check()
 
 
 def look(reference: Reference, listener: FilesListener, patience: Patience) -> Repository | None:
@@ -165,8 +168,8 @@ def publish(
 
     Raises:
         BundleError: the bundle is not whole.
-        HubError: there is no token, it may not do that, the repository holds something else, or files of it that
-            ``prune`` would remove.
+        HubError: the head of its card is no YAML, there is no token, it may not do that, the repository holds something
+            else, or files of it that ``prune`` would remove.
     """
     reference = target(repo_id)
     check(bundle)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.errors import LogError
 from flowercli.installation import upgrade
-from flowercli.shown import one_line
+from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def check(connection: sqlite3.Connection, path: Path) -> bool:
         raise LogError(f"{path} is the database of another program.", hint="Choose another file.")
     if version != VERSION:
         message = f"{path} has log format {version}; this version knows format {VERSION}."
-        new = f"Start a new log: flowers classify PICTURES --log {path.with_stem(path.stem + '-new')}"
+        new = f"Start a new log: flowers classify PICTURES --log {in_shell(path.with_stem(path.stem + '-new'))}"
         raise LogError(message, hint=new if version < VERSION else f"{upgrade()}, or log elsewhere.")
     # A trigger, a view, a computed column: each may run for ever.
     if entries - STATISTICS != ENTRIES:

@@ -89,7 +89,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
         run.discard()
         return _result(Bundle.load(run.target))
     run.check_places()
-    check_photos(run.config, run.manifest, listener.say)
+    check_photos(run.config, run.manifest, listener.say, resumed=True)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
     backbone = create_backbone(blank.model, len(run.manifest.class_names))

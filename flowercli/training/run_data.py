@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from flowercli.training.schema import TrainConfig
 
 
-def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], None]) -> None:
+def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], None], *, resumed: bool = False) -> None:
     """Look for photographs that were added, removed or edited since the split.
 
     Args:
         config: says where they are.
         manifest: the split.
         say: called with what differs and does not stop the run.
+        resumed: the run has begun: another split would be another run's.
 
     Raises:
         DataError: some that the run would use are gone or edited, a class has none to learn from, or the manifest lists
@@ -36,15 +37,18 @@ def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], N
         raise DataError(f"The outliers are not at {others}.", hint="Say where they are: --outliers DIR")
     counts = manifest.counts("train")
     if any(counts.values()) and (untaught := [name for name, count in counts.items() if not count]):
-        raise _untaught(untaught, split_command(root, replace(manifest, stratified=True), others), manifest)
+        raise _untaught(
+            untaught, split_command(root, replace(manifest, stratified=True), others, config.data.manifest), manifest
+        )
     inside, outside = changed(root, manifest.photos), changed(others, manifest.outliers) if others else Changes()
     found = added(root, manifest) + inside + (outside.below(others) if others else outside)
-    again = split_command(root, manifest, others)
+    again = split_command(root, manifest, others, config.data.manifest)
+    anew = f"start a new run: {again}, then flowers train …" if resumed else f"split what is there now: {again}"
     if _is_used(inside, manifest.photos) or _is_used(outside, manifest.outliers):
         message = f"The photographs in {root} are no longer those of the split manifest: {found}."
-        raise DataError(message, hint=f"Put them back as they were, or split what is there now: {again}")
+        raise DataError(message, hint=f"Put them back as they were, or {anew}")
     if found:
-        say(f"Since the split there were {found}. The run goes by the split. Split what is there now: {again}")
+        say(f"Since the split there were {found}. The run goes by the split. Or {anew}")
 
 
 def outliers_root(config: TrainConfig) -> Path:
@@ -66,9 +70,11 @@ def _untaught(class_names: Sequence[str], split_again: str, manifest: Manifest) 
 
 
 def _outliers_differ(config: TrainConfig) -> DataError:
-    path = config.data.path
+    path, output = config.data.path, config.data.manifest
     if config.data.outliers is None:
         message = "The split manifest lists outliers, and nothing says where they are."
         return DataError(message, hint=f"flowers train --data {in_shell(path)} --outliers DIR")
     message = "The split manifest was made without outliers."
-    return DataError(message, hint=f"flowers split {in_shell(path)} --outliers {in_shell(config.data.outliers)}")
+    there = "" if output is None else f" --output {in_shell(output)}"
+    again = f"flowers split {in_shell(path)} --outliers {in_shell(config.data.outliers)}{there}"
+    return DataError(message, hint=again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -147,4 +148,5 @@ def _check_architecture(folder: Path, name: str) -> None:
     architecture = read_config(folder / CONFIG)["architecture"]
     if architecture != name.partition(".")[0]:
         message = f"The weights in {folder} are of {architecture}, not of {name}."
-        raise WeightsError(message, hint=f"flowers train model.name={architecture} model.weights={folder} …")
+        fitting = shlex.join(["flowers", "train", f"model.name={architecture}", f"model.weights={folder}"])
+        raise WeightsError(message, hint=f"{fitting} …")

@@ -116,7 +116,7 @@ def wait_for_checkpoint(process, output):
 @pytest.fixture
 def photo(own_dataset, run):
     """Return a split dataset, its first photograph for training, and what that holds."""
-    assert run("split", own_dataset).code == 0
+    assert run("split", own_dataset, "--seed", 7).code == 0
     path = own_dataset / Manifest.read(own_dataset / MANIFEST_FILE).of_split("train")[0].path
     return own_dataset, path, path.read_bytes()
 
@@ -132,6 +132,7 @@ def test_a_photograph_that_breaks_meanwhile_is_named_and_the_run_goes_on_with_it
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 1, err
     assert f"{path} cannot be read any more: It is cut off" in err
+    assert f"Or start anew without it: flowers split {folder} --seed 7, then flowers train …" in err
     assert "Traceback" not in err
     hint = re.search(r"flowers train --resume (\S+)\n", err)
     path.write_bytes(whole)

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from flowercli.allocator import keep_freed_memory
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
+from flowercli.data.changes import split_command
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.models import load_model
-from flowercli.shown import in_shell
 from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import (
     MORE_OF_IT,
@@ -172,8 +172,10 @@ def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise TrainingInterrupted("Interrupted. Everything is saved.", hint=f"Go on with: {resume}") from error
     except UnreadablePhotoError as error:
-        anew = f"flowers split {in_shell(run.config.data.path)}"
-        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: {anew}"
+        data = run.config.data
+        others = None if data.outliers is None else Path(data.outliers)
+        anew = split_command(Path(data.path), run.manifest, others, data.manifest)
+        hint = f"Put it back as it was, then: {resume}\nOr start anew without it: {anew}, then flowers train …"
         raise DataError(error.message, hint=hint) from error
     except (OSError, SafetensorError) as error:
         message = f"The run could not be written: {getattr(error, 'strerror', None) or error}."

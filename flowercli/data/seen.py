@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowercli.atomic import write_text
+from flowercli.atomic import sweep, write_text
 from flowercli.data.places import own_place
 from flowercli.home import NoHomeError
 from flowercli.inference.cpu import available_cores
@@ -75,12 +75,12 @@ def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, list[Any
     known = _known(root) if known is None else known
     now = time.time_ns()
     kept = {path: [*each.stamp, each.sha256] for path, each in reads.items() if each.stamp.is_settled(now)}
-    if all(known.get(path) == each for path, each in kept.items()):
-        return
     with suppress(OSError, NoHomeError):
         place = own_place("seen", root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_text(place, json.dumps({**known, **kept}))
+        sweep(place)  # There may be nothing to write over what a killed process left.
+        if any(known.get(path) != each for path, each in kept.items()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_text(place, json.dumps({**known, **kept}))
 
 
 def _unchanged(path: str, row: Any) -> str | None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 # The key under which a lone .onnx carries config.json in its metadata.
 ONNX_METADATA_KEY = "config.json"
-# Ten thousand classes with the metrics of six variants fit; what a stranger can have us parse is bounded.
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import html
 import json
 import re
 import shlex
-import subprocess
 import sys
 from typing import Any
 
@@ -37,6 +36,8 @@ def percent(share: float, digits: int = 1) -> str:
 def in_shell(word: object) -> str:
     """Return a path or a name as it may stand in a command to be copied: one word, whatever is in it."""
     if sys.platform == "win32":
+        import subprocess
+
         return subprocess.list2cmdline([str(word)])
     return shlex.quote(str(word))
 

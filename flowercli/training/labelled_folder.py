@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import MANIFEST
+from flowercli.bundle import MANIFEST, describe
 from flowercli.data.class_names import class_name
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.scan import scan_outliers
@@ -129,7 +128,7 @@ def _is_dataset_of(bundle: Bundle, folder: Path) -> bool:
     if manifest is None:
         return False
     there = ((folder / photo.path, photo.sha256) for photo in manifest.photos if (folder / photo.path).is_file())
-    return any(_sha256(path) == sha256 for path, sha256 in there)
+    return any(describe(path)["sha256"] == sha256 for path, sha256 in there)
 
 
 def _manifest_of(bundle: Bundle) -> Manifest | None:
@@ -144,17 +143,14 @@ def _entries(root: Path, say: Say) -> list[Entry]:
     for photo in scan_outliers(root).photos:
         try:
             load_upright(root / photo.path, 1)
-            entries.append(Entry(photo.path, class_name(photo.class_name), WHOLE, _sha256(root / photo.path)))
+            entries.append(
+                Entry(photo.path, class_name(photo.class_name), WHOLE, describe(root / photo.path)["sha256"])
+            )
         except (ImageError, OSError) as error:
             unreadable.append(f"{photo.path}: {error}")
     if unreadable:
         say(f"{len(unreadable)} pictures in {root} cannot be read and are left out ({unreadable[0]}).")
     return entries
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _absolute(root: Path, entries: Iterable[Entry]) -> Iterator[Entry]:

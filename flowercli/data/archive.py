@@ -223,6 +223,8 @@ def _extract_zip_member(extraction: _Extraction, archive: zipfile.ZipFile, membe
     if member.is_dir():
         extraction.make_folder(name)
         return
+    if member.header_offset < 0:  # The disk would be blamed for it.
+        raise _damaged(extraction.archive, WRONG_HEAD)
     with _sound_heads(extraction.archive):
         source = archive.open(member)
     with source:

@@ -181,7 +181,7 @@ def undo(file: Path) -> Undone:
     count, left = 0, []
     folder = file.resolve().parent
     with alone(folder / LOCK):
-        for done in reversed(_read(file)):
+        for done in reversed(read_list(file)):
             try:
                 count += _undone(done)
             except OSError as error:
@@ -202,7 +202,7 @@ def _remove_if_empty(folder: Path) -> None:
             folder.rmdir()
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
     """A line of a list."""
 
     did: str
@@ -218,7 +218,12 @@ class _Done(NamedTuple):
         return stat.S_ISREG(status.st_mode) and status.st_size == self.size and same_time
 
 
-def _read(file: Path) -> list[_Done]:
+def read_list(file: Path) -> list[Done]:
+    """Return the lines of a list.
+
+    Raises:
+        DataError: it is no such list, or names a file that is not below its folder.
+    """
     folder = file.resolve().parent
     try:
         # A line without an end was being written when all ended: its file was not touched.
@@ -237,8 +242,8 @@ def _read(file: Path) -> list[_Done]:
     return rows
 
 
-def _row(row: dict[str, Any], folder: Path) -> _Done:
-    done = _Done(row["did"], Path(row["from"]), folder / row["to"], int(row["size"]), int(row["mtime_ns"]))
+def _row(row: dict[str, Any], folder: Path) -> Done:
+    done = Done(row["did"], Path(row["from"]), folder / row["to"], int(row["size"]), int(row["mtime_ns"]))
     is_inside = folder in done.target.parents and ".." not in done.target.parts
     if done.did not in (MOVED, COPIED) or not is_inside or not done.source.is_absolute():
         raise ValueError
@@ -256,7 +261,7 @@ def _resolved(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _undone(done: _Done) -> int:
+def _undone(done: Done) -> int:
     """Take one back; return how many files that were: none of one that was never put there.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,8 @@ class Card:
 
         with tempfile.TemporaryDirectory(prefix="flowers-card-") as folder:
             path = Path(folder) / CARD
-            path.write_bytes(self.content)
+            # The Hub's reader and writer take a carriage return alone for different things.
+            path.write_bytes(re.sub(rb"\r(?!\n)", b"\n", self.content))
             metadata_save(path, (metadata_load(path) or {}) | {"license": license_id})
             return replace(self, content=path.read_bytes())
 

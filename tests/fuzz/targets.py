@@ -9,20 +9,27 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from huggingface_hub.utils import logging as hub_logging
 from PIL import Image
 
 from flowercli import description
 from flowercli.bundle import Bundle
+from flowercli.data.archive import Limits, extract
 from flowercli.data.manifest import Manifest
-from flowercli.errors import BundleError, DataError, ImageError, LogError
+from flowercli.data.sorting import read_list
+from flowercli.errors import ArchiveError, BundleError, DataError, HubError, ImageError, LogError
 from flowercli.graph_file import check_file
+from flowercli.hub.card import Card
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 from flowercli.models import FOLDER
 from flowercli.monitoring import log_file
@@ -39,6 +46,7 @@ SPEC = PreprocessSpec.from_pretrained_cfg(
     {"input_size": [3, 64, 64], "interpolation": "bicubic", "crop_pct": 0.875, "mean": [0.5] * 3, "std": [0.5] * 3}
 )
 BOUNDARY = "b"
+hub_logging.set_verbosity_error()  # As the commands have it.
 PICTURES = 4
 
 
@@ -138,6 +146,68 @@ def manifests() -> list[bytes]:
     return [json.dumps(manifest).encode()]
 
 
+def read_archive(data: bytes) -> None:
+    """Extract an archive: plain files below its folder alone."""
+    archive = written("archive", data)
+    with tempfile.TemporaryDirectory(dir=folder()) as around:
+        target = Path(around) / "inside"
+        target.mkdir()
+        with contextlib.suppress(ArchiveError):
+            extract(archive, target, limits=Limits(members=1000, total=2**24, ratio=100, ratio_free=2**22))
+        assert os.listdir(around) == [target.name]
+        assert all(path.is_dir() or path.is_file() for path in target.rglob("*") if not path.is_symlink())
+        assert not any(path.is_symlink() for path in target.rglob("*"))
+
+
+def archives() -> list[bytes]:
+    """Return the same two files as a zip and as tar, plain and packed."""
+    files = {"data/rose/1.jpg": b"x" * 700, "data/daisy/2.jpg": b"y"}
+    found = []
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode=mode) as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        found.append(buffer.getvalue())
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", compression) as file:
+            for name, content in files.items():
+                file.writestr(name, content)
+        found.append(buffer.getvalue())
+    return found
+
+
+def read_sorted(data: bytes) -> None:
+    """Read the list of pictures that were sorted into folders."""
+    path = written("undo.jsonl", data)
+    with contextlib.suppress(DataError):
+        assert all(folder().resolve() in done.target.parents for done in read_list(path))
+
+
+def sorted_lists() -> list[bytes]:
+    """Return a list of two pictures."""
+    row = {"did": "moved", "from": "/photos/1.jpg", "to": "rose/1.jpg", "size": 10, "mtime_ns": 1}
+    return ["".join(json.dumps(each) + "\n" for each in (row, row | {"did": "copied"})).encode()]
+
+
+def read_card(data: bytes) -> None:
+    """Read a model card, and state a licence in it."""
+    with contextlib.suppress(HubError):
+        card = Card(data, corrected=True)
+        card.check()
+        assert isinstance(card.has_text, bool)
+        if card.license_id != "mit":
+            assert card.stating("mit").license_id == "mit"
+
+
+def cards() -> list[bytes]:
+    """Return a card with a head."""
+    return [b"---\nlicense: mit\ntags: [a, b]\n---\n# Name\n", b"# Name\n", b"---\nmodel-index:\n- name: x\n---\n"]
+
+
 def read_log(data: bytes) -> None:
     """Read a log of answers."""
     path = written("log.db", data)
@@ -235,6 +305,9 @@ TARGETS = {
     "config": Target(read_description, descriptions, is_json=True),
     "graph": Target(read_graph, graphs),
     "manifest": Target(read_manifest, manifests, is_json=True),
+    "archive": Target(read_archive, archives),
+    "sorted": Target(read_sorted, sorted_lists),
+    "card": Target(read_card, cards),
     "log": Target(read_log, logs),
     "reference": Target(read_reference, references),
     "multipart": Target(read_form, forms),

@@ -220,7 +220,7 @@ def _extract_zip_member(extraction: _Extraction, archive: zipfile.ZipFile, membe
         raise refused(name, "is a link" if kind == stat.S_IFLNK else "is neither a plain file nor a folder")
     if member.flag_bits & ENCRYPTED:
         raise refused(name, "is encrypted")
-    if member.is_dir():
+    if name.endswith("/"):
         extraction.make_folder(name)
         return
     if member.header_offset < 0:  # The disk would be blamed for it.

@@ -68,6 +68,7 @@ def start_command() -> list[str]:
     [
         "hadolint deploy/Dockerfile",
         "check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml",
+        "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml",
         "kubernetes-validate --strict deploy/kubernetes.yaml",
         "yamllint --strict --config-file deploy/.yamllint deploy",
     ],

@@ -135,6 +135,12 @@ def test_model_by_folder_file_and_name(run, tmp_path):
     assert "no model bundle" in result.err
 
 
+def test_a_misspelt_model_is_told_the_nearest(run):
+    result = run("classify", SAMPLES / "rose.jpg", "--model", "gardn")
+    assert "There is no model 'gardn'. The nearest: garden." in result.err
+    assert "flowers models" in result.err
+
+
 def test_altered_model_is_refused(run, tmp_path):
     folder = Path(shutil.copytree(load_model(None).path, tmp_path / "folder"))
     model = folder / "model.int8.onnx"

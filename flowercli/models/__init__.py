@@ -45,6 +45,7 @@ def load_model(name: str | None) -> Bundle:
         return Bundle.load(FOLDER / name)
     reference = Reference.maybe(name)
     if reference is None:
+        _check_spelling(name)
         return Bundle.load(Path(name))
     entry = find("model", reference.repo_id)
     if entry is not None and reference.revision in (None, entry.revision):
@@ -52,6 +53,16 @@ def load_model(name: str | None) -> Bundle:
     if Path(name).exists():
         return Bundle.load(Path(name))
     raise _not_downloaded(reference, entry)
+
+
+def _check_spelling(name: str) -> None:
+    if not Path(name).exists():
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, shipped_names(), 1)
+        if near:
+            message = f"There is no model '{name}'. The nearest: {near[0]}."
+            raise BundleError(message, hint="flowers models   (lists those that there are)")
 
 
 def _of_environment(name: str) -> Bundle:

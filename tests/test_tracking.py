@@ -103,7 +103,7 @@ def test_default_store_is_beside_the_runs(dataset, tmp_path):
     assert done.code == 0, done.err
     (line,) = done.out.splitlines()
     uri = f"sqlite:///{output}/mlflow.db"
-    assert f"mlflow ui --backend-store-uri {uri}" in done.err
+    assert f"See it: flowers serve-mlflow --tracking --runs {output}\n" in done.err
     made = sorted(path.name for path in output.iterdir() if path.name != ".mlflow.db.lock")
     assert made == sorted(["mlartifacts", "mlflow.db", Path(line).name])
     assert not (ROOT / "mlruns").exists()

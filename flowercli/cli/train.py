@@ -168,7 +168,7 @@ def _ask_test(bundle: Bundle, progress: TrainingProgress) -> Bundle:
     data = bundle_data(bundle, None)
     if not any(data.manifest.counts("test").values()):
         return bundle
-    progress.phase("Asking about the test photographs, once")
+    progress.phase("Asking about the test photographs")
     try:
         evaluation = evaluate_bundle(bundle, data, "test", progress.advance)
         with scratch_folder("test") as scratch:

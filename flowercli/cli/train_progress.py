@@ -71,11 +71,11 @@ class TrainingProgress:
         """Print the line of an epoch."""
         text = (
             f"epoch {report.epoch}/{self.config.epochs}  loss {report.loss:.4f}  "
-            f"lr {report.learning_rate:.2e}  {report.images_per_second:.1f} img/s  "
-            f"{report.memory / 1024:.2f} GiB"
+            f"lr {report.learning_rate:.1e}  {report.images_per_second:.0f} img/s  "
+            f"{report.memory / 1024:.1f} GiB"
         )
         if report.val_accuracy is not None:
-            text += f"  val accuracy {percent(report.val_accuracy, 2)}  val loss {report.val_loss:.4f}"
+            text += f"  val {percent(report.val_accuracy, 2)}, loss {report.val_loss:.4f}"
         stderr_console().print(text, markup=False, soft_wrap=True)
 
     def say(self, message: str) -> None:
@@ -89,7 +89,7 @@ class TrainingProgress:
             f"Best on validation after epoch {result.best_epoch} of {len(result.history)}: {_metrics(section, 'val')}"
         ]
         if "test" in section["metrics"]:
-            lines.append(f"Test: {_metrics(section, 'test')}. Choose between runs by validation, not by this.")
+            lines.append(f"Test: {_metrics(section, 'test')} (between runs, validation is to choose)")
         lines += [
             f"Took {duration(time.monotonic() - self.started_at)}; the weights are {_megabytes(section)}.",
             "Next:",

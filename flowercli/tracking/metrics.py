@@ -17,7 +17,7 @@ OF_A_CLASS = ("f1", "precision", "recall")
 
 
 def final_metrics(split: str, metrics: Mapping[str, Any], variant: str = "torch") -> dict[str, float]:
-    """Return accuracy, macro F1, macro precision and macro recall of a split, and F1, precision, recall of each class.
+    """Return accuracy, macro F1, macro precision and macro recall of a split; of the weights also those of each class.
 
     A class that is neither there nor named counts in no mean, as in scikit-learn's; one that is not there has none.
 
@@ -35,7 +35,7 @@ def final_metrics(split: str, metrics: Mapping[str, Any], variant: str = "torch"
         of_all = [_number(entry[key]) for entry in per_class.values()]
         values[f"{prefix}/macro_{key}"] = float(np.mean([of_all[index] for index in counted]))
     for name, entry in zip(_plain(list(per_class)), per_class.values(), strict=True):
-        if entry["support"]:
+        if entry["support"] and variant == "torch":
             values |= {f"{prefix}/{key}/{name}": _number(entry[key]) for key in OF_A_CLASS}
     return values
 

@@ -79,7 +79,7 @@ class Store:
 
     def page_of(self, experiment_id: str, run_id: str) -> str:
         """Return the address of a run's page, or the store's URI where it has no pages."""
-        return f"{self.shown}{runs_page(experiment_id)}/{run_id}" if self.uri.startswith("http") else self.shown
+        return self.shown + runs_page(experiment_id, run_id) if self.uri.startswith("http") else self.shown
 
     def client(self) -> Any:
         """Return an ``MlflowClient``; one process at a time makes a database, and it has its name when it is whole."""
@@ -129,9 +129,10 @@ class Store:
         return f"Start it: {start}\nor train without it: flowers train tracking=none …"
 
 
-def runs_page(experiment_id: str) -> str:
-    """Return where MLflow's pages show the runs of an experiment: what is at the root is not about runs."""
-    return f"/#/experiments/{experiment_id}/runs"
+def runs_page(experiment_id: str, run_id: str | None = None) -> str:
+    """Return where MLflow's pages show the runs of an experiment, or one of them; at the root is something else."""
+    one = "" if run_id is None else f"/{run_id}"
+    return f"/#/experiments/{experiment_id}/runs{one}?workflowType=machine_learning"
 
 
 def reason(error: Exception) -> str:

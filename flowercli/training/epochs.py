@@ -30,5 +30,7 @@ def epochs_table(history: Iterable[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("epoch", "learning_rate", *NAMES.values()))
-    table.writerows((report["epoch"], report["learning_rate"], *epoch_values(report).values()) for report in history)
+    for report in history:
+        values = (report["learning_rate"], *epoch_values(report).values())
+        table.writerow((report["epoch"], *("" if value is None else f"{value:.6g}" for value in values)))
     return text.getvalue()

@@ -26,7 +26,7 @@ def outline(run: RunFolder, learner: Learner) -> list[str]:
     return [
         f"Model: {config.model.name}, {parameters / 1e6:.1f} million parameters; weights: {weights}",
         f"Device: {device(learner)}; {learner.steps_per_epoch} steps an epoch, of {config.batch_size} photographs",
-        f"Run: {run.path}, as {run.target.name} when it is done",
+        f"Run: {run.path} until it is done",
     ]
 
 

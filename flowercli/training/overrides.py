@@ -63,15 +63,15 @@ def _no_such_choice(group: str, choice: str, choices: Sequence[str]) -> str:
     told = f"there is no {group}={choice}. It may be {', '.join(choices)}."
     if group == "data":
         return f"{told} The photographs are named by an option: --data {choice}"
-    return f"{told} {_timm_models(choice)}" if group == "model" else told
+    return f"{told} {_timm_models(choice, choices)}" if group == "model" else told
 
 
-def _timm_models(name: str) -> str:
-    """Say which of timm's models a name may mean."""
+def _timm_models(name: str, besides: Sequence[str]) -> str:
+    """Say which of timm's models a name may mean, besides those that have a config."""
     import timm  # Takes seconds, and is rarely needed.
 
     models = timm.list_models()
     if name.partition(".")[0] in models:
         return f"Any other of timm's models is named by an option: --model {name}"
-    near = difflib.get_close_matches(name, models, n=NEAR)
+    near = [model for model in difflib.get_close_matches(name, models, n=NEAR) if model not in besides]
     return f"Any model of timm by --model NAME{', such as ' + ', '.join(near) if near else ''}."

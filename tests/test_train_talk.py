@@ -86,7 +86,7 @@ def test_a_terminal_shows_a_bar_from_the_start(dataset, tmp_path):
         (("runs/x.unfinished",), "flowers train --resume runs/x.unfinished"),
         (("data={dataset}",), "The photographs are named by an option: --data {dataset}"),
         (("model=resnet50",), "--model resnet50"),
-        (("model=resnet51",), "such as resnet50"),
+        (("model=resnet51",), "resnet50, "),
         (("model=rexnet_15",), "It may be rexnet_150, tf_efficientnet_lite0"),
         (("image_size=64",), "'image_size' may be model.image_size or augment.image_size"),
         (("~optim",), "without the group 'optim'"),

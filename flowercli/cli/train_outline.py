@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table, stderr_console, warn
-from flowercli.data.changes import split_command
+from flowercli.data.changes import stratified_command
 from flowercli.data.split import SPLITS
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.training.schema import TrainConfig
 
-SHOWN = 5
+SHOWN = 3
 
 
 def print_outline(config: TrainConfig, manifest: Manifest) -> None:
@@ -23,8 +22,7 @@ def print_outline(config: TrainConfig, manifest: Manifest) -> None:
     rows = [_row(manifest, split) for split in SPLITS]
     columns = ("Split", "Photographs", "Smallest class", "Largest class", *(["Outliers"] if manifest.outliers else []))
     print_table(columns, rows, left=("Smallest class", "Largest class"), console=stderr_console())
-    for split in SPLITS[1:]:
-        _warn_of_gaps(config, manifest, split)
+    _warn_of_gaps(config, manifest)
 
 
 def _row(manifest: Manifest, split: str) -> tuple[str, ...]:
@@ -35,18 +33,16 @@ def _row(manifest: Manifest, split: str) -> tuple[str, ...]:
     return (split, str(sum(counts.values())), *ends, *outliers)
 
 
-def _warn_of_gaps(config: TrainConfig, manifest: Manifest, split: str) -> None:
-    counts = manifest.counts(split)
-    gaps = [name for name, count in counts.items() if not count]
-    if not gaps or len(gaps) == len(counts):  # A split without photographs is wanted, or told by what needs it.
-        return
-    named = ", ".join(gaps[:SHOWN]) + (f" and {len(gaps) - SHOWN} more" if len(gaps) > SHOWN else "")
-    one = "class has" if len(gaps) == 1 else "classes have"
-    warn(f"{len(gaps)} {one} no photograph in {split}, so nothing is known of them there: {named}.")
-    root, data = Path(config.data.path), config.data
-    outliers = None if data.outliers is None else Path(data.outliers)
-    again = split_command(root, replace(manifest, stratified=True), outliers, data.manifest)
-    if manifest.stratified or "--stratify" not in again:
-        note("Add photographs of them, and split again.")
-    else:
-        note(f"To give each class its share: {again}")
+def _warn_of_gaps(config: TrainConfig, manifest: Manifest) -> None:
+    gaps = {split: [name for name, count in manifest.counts(split).items() if not count] for split in SPLITS[1:]}
+    # A split without photographs is wanted, or told by what needs it.
+    told = {split: names for split, names in gaps.items() if 0 < len(names) < len(manifest.class_names)}
+    for split, names in told.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        warn(f"no photograph in {split} of {len(names)} of the classes: {', '.join(names[:SHOWN])}{more}.")
+    if told:
+        data = config.data
+        outliers = None if data.outliers is None else Path(data.outliers)
+        again = stratified_command(Path(data.path), manifest, outliers, data.manifest)
+        without = f"Add photographs and split again{'' if manifest.stratified else ', with --stratify'}."
+        note(without if again is None else f"To give each class its share: {again}")

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from flowercli.bundle import WEIGHTS
 from flowercli.cli.output import note, stderr_console
@@ -14,11 +15,21 @@ from flowercli.shown import in_shell, percent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.progress import Task
+
     from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
 BAR = 20
+
+
+class Count(MofNCompleteColumn):
+    """How much of it is done, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        """Return the numbers of a task."""
+        return Text() if task.total is None else super().render(task)
 
 
 class TrainingProgress:
@@ -28,9 +39,7 @@ class TrainingProgress:
         self.config = config
         self.started_at = time.monotonic()
         self._stepped = False
-        columns = (
-            TextColumn("{task.description}"), BarColumn(BAR), MofNCompleteColumn(), TimeRemainingColumn(),
-        )  # fmt: skip
+        columns = (TextColumn("{task.description}"), BarColumn(BAR), Count(), TimeRemainingColumn())
         console = stderr_console()
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task("Starting", total=None)
@@ -48,7 +57,9 @@ class TrainingProgress:
     def phase(self, what: str) -> None:
         """Say what begins, and start the bar anew."""
         note(f"{what} …")
-        self.progress.reset(self.task, total=None, description=what)
+        # A task that has a total keeps one.
+        self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(what, total=None)
 
     def advance(self, _variant: str, total: int) -> None:
         """Move the bar of a phase by one photograph."""

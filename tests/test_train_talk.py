@@ -98,6 +98,14 @@ def test_what_was_meant_is_told(dataset, run, arguments, words):
     assert words.format(dataset=dataset) in result.err.replace("\n", " ")
 
 
+def test_without_photographs_it_is_asked_which(run, tmp_path):
+    result = run("train", f"data.path={tmp_path / 'none'}")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-2:] == [
+        "flowers train --data DIR", "Without photographs of your own: flowers download dataset",
+    ]  # fmt: skip
+
+
 def test_a_key_that_exists_once_needs_no_group():
     config = compose_config(["lr=0.005", "sampler=balanced", "name=mine", "model=tiny"])
     assert (config.optim.lr, config.data.sampler, config.name) == (0.005, "balanced", "mine")

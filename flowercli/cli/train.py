@@ -11,7 +11,13 @@ import typer
 from flowercli.atomic import scratch_folder
 from flowercli.cli.options import OutliersFolder, finite
 from flowercli.cli.output import note, print_text, waiting, warn
-from flowercli.cli.train_arguments import DEFAULT_OUTPUT, as_overrides, model_override, refuse_words
+from flowercli.cli.train_arguments import (
+    DEFAULT_OUTPUT,
+    as_overrides,
+    model_override,
+    refuse_words,
+    require_photographs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +105,7 @@ def train(
     from flowercli.cli.split_found import find_or_make_manifest
     from flowercli.cli.train_outline import print_outline
 
+    require_photographs(config.data.path, data)
     note(f"{config.model.name}, {config.epochs} epochs at most")
     manifest = find_or_make_manifest(config.data, typed)
     print_outline(config, manifest)

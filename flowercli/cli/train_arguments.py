@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.errors import UsageError
+from flowercli.errors import DataError, UsageError
 from flowercli.installed import dataset_folder
 from flowercli.shown import in_shell
 
@@ -39,6 +39,17 @@ def refuse_words(arguments: Sequence[str], data: Path | None) -> None:
         others = [argument for argument in arguments if argument != words[0]]
         message = f"'{words[0]}' is neither an option nor KEY=VALUE, as optim.lr=1e-3 is."
         raise UsageError(message, hint=_meant(words[0], others, data))
+
+
+def require_photographs(path: str, data: Path | None) -> None:
+    """Refuse to start where nothing says where the photographs are, and they are not where they are by default.
+
+    Raises:
+        DataError: that is so.
+    """
+    if data is None and not Path(path).is_dir():
+        hint = "flowers train --data DIR\nWithout photographs of your own: flowers download dataset"
+        raise DataError(f"Which photographs? There are none in {path}.", hint=hint)
 
 
 def _meant(word: str, others: Sequence[str], data: Path | None) -> str:

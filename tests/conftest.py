@@ -130,8 +130,8 @@ def start_training(*arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def in_terminal(arguments: list[object], columns: int = 100) -> Run:
-    """Run the program on a terminal of its own and return what it shows, without colours."""
+def in_terminal(arguments: list[object], columns: int = 100, stream: str = "stdout") -> Run:
+    """Run the program with one stream on a terminal of its own and return what it shows, without colours."""
     import fcntl
     import pty
     import termios
@@ -140,9 +140,8 @@ def in_terminal(arguments: list[object], columns: int = 100) -> Run:
     fcntl.ioctl(program_end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    with subprocess.Popen(
-        command(*arguments), stdout=program_end, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
-    ) as process:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: program_end}
+    with subprocess.Popen(command(*arguments), cwd=ROOT, env=environment, text=True, **streams) as process:
         os.close(program_end)
         chunks = []
         # On Linux the read fails, rather than ends, once the program has closed its side.
@@ -150,10 +149,11 @@ def in_terminal(arguments: list[object], columns: int = 100) -> Run:
             while chunk := os.read(main_end, 65536):
                 chunks.append(chunk)
         os.close(main_end)
-        assert process.stderr is not None
-        err = process.stderr.read()
+        piped = process.stderr or process.stdout
+        assert piped is not None
+        rest = piped.read()
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(chunks).decode()).replace("\r\n", "\n")
-    return Run(process.returncode, shown, err)
+    return Run(process.returncode, shown, rest) if stream == "stdout" else Run(process.returncode, rest, shown)
 
 
 @pytest.fixture(scope="session")

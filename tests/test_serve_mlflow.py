@@ -322,6 +322,9 @@ def test_tracking_server_on_the_store_of_the_runs(records, tmp_path):
     status, page = served.ask(b"", method="GET", path="/")
     assert status == 200
     assert b"<html" in page
+    # Not the root, which is about language models.
+    runs = f"http://127.0.0.1:{served.port}/#/experiments/1/runs?workflowType=machine_learning"
+    assert f"are at {runs}\n" in served.log.read_text()
     assert served.stop() == 0
 
 

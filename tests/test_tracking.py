@@ -103,13 +103,22 @@ def test_default_store_is_beside_the_runs(dataset, tmp_path):
     assert done.code == 0, done.err
     (line,) = done.out.splitlines()
     uri = f"sqlite:///{output}/mlflow.db"
-    assert f"mlflow ui --backend-store-uri {uri}" in done.err
+    assert f"See it: flowers serve-mlflow --tracking --runs {output}\n" in done.err
     made = sorted(path.name for path in output.iterdir() if path.name != ".mlflow.db.lock")
     assert made == sorted(["mlartifacts", "mlflow.db", Path(line).name])
     assert not (ROOT / "mlruns").exists()
     client = import_mlflow().MlflowClient(uri)
     run = the_run(client)
     model = check_complete(client, run, epochs=2)
+    metrics = Bundle.load(Path(line)).section["metrics"]
+    for split in ("val", "test"):
+        measured = metrics[split]["torch"]
+        assert run.data.metrics[f"{split}/accuracy"] == measured["accuracy"]["value"]
+        assert run.data.metrics[f"{split}/macro_f1"] == pytest.approx(measured["macro_f1"]["value"], abs=1e-3)
+        assert run.data.metrics[f"{split}/recall/reds"] == measured["per_class"]["reds"]["recall"]["value"]
+    evaluated = flowers("eval", line)
+    assert f"Added to the record of the run: {uri}\n" in evaluated.err, evaluated.err
+    assert steps_of(client, run, "test/accuracy") == [2, 2]
     assert model.artifact_location.startswith((output / "mlartifacts").as_uri())
     assert run.info.run_name == Path(line).name
     drawn = {path.name for path in (Path(line) / "plots").iterdir()}
@@ -156,6 +165,8 @@ def test_a_server_gets_everything_and_a_model_that_answers_as_classify_does(
     assert process.returncode == 0, err
     mlflow, client, bundle = import_mlflow(), server.client, Bundle.load(Path(out.strip()))
     found = the_run(client, "whole")
+    where = f"{server.uri}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+    assert f"Recorded in {where}?workflowType=machine_learning\n" in err
     model = check_complete(client, found)
     assert not (tmp_path / "tracking").exists()
     assert found.data.params["optim.name"] == "adam"

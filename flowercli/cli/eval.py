@@ -119,6 +119,7 @@ def _evaluate(
     from flowercli.bundle import CARD
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
+    from flowercli.cli.train_tracking import add_to_run
     from flowercli.training.evaluation import can_record, evaluate_bundle, record
 
     with _advancing("Evaluating {task.fields[step]}") as advance:
@@ -134,6 +135,7 @@ def _evaluate(
     elif can_record(bundle):
         with scratch_folder("eval") as scratch:
             record(result, scratch)
+        add_to_run(result)
         if bundle.card_is_corrected:
             note(f"{bundle.path / CARD} was changed by hand and stays as it is. Without it, eval writes a new one.")
     else:

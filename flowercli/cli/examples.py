@@ -53,7 +53,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "flowers train --data garden/ --model rexnet_150 loss=supcon optim.lr=3e-4",
         "flowers train --resume",
     ),
-    ("track",): ("flowers track runs/20261130-101500-rexnet_150/tracking",),
+    ("track",): ("flowers track runs/tracking/20261130-101500-rexnet_150-1f0c2a",),
     ("average",): ("flowers average runs/first runs/second --output runs/mean",),
     ("eval",): (
         "flowers eval runs/20261130-101500-rexnet_150",

@@ -136,6 +136,18 @@ def byte_progress() -> Iterator[Progress]:
         yield progress
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say what is waited for; on a terminal, show it until it is over."""
+    console = stderr_console()
+    if console.is_terminal:
+        with console.status(f"{what} …"):
+            yield
+    else:
+        note(f"{what} …")
+        yield
+
+
 def bars(description: str, *columns: ProgressColumn) -> Progress:
     """Return a progress display on stderr, with time left, that shows nothing where stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -86,8 +86,8 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
 def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts) -> None:
     from flowercli.cli.output import note
     from flowercli.serving.mlflow_server import url
-    from flowercli.tracking.server import serve_tracking
+    from flowercli.tracking.server import runs_address, serve_tracking
 
     store.require_records()
     address = url(taken)
-    serve_tracking(store, taken, hosts, lambda: note(f"The runs of {store.shown} are at {address}"))
+    serve_tracking(store, taken, hosts, lambda: note(f"The runs of {store.shown} are at {runs_address(address)}"))

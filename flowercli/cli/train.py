@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.atomic import scratch_folder
 from flowercli.cli.options import OutliersFolder, finite
+from flowercli.cli.output import note, print_text, waiting, warn
+from flowercli.cli.train_arguments import (
+    DEFAULT_OUTPUT,
+    as_overrides,
+    model_override,
+    refuse_words,
+    require_photographs,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from flowercli.bundle import Bundle
+    from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
     from flowercli.training.loop import Listener
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
-DEFAULT_OUTPUT = "runs"
 # What may be given with --resume.
 WORKERS, TEACHER = "num_workers=", "distill.teacher="
 GROUPS = "model, data, loss, optim, augment, distill, tracking, recipe"
@@ -68,6 +78,7 @@ def train(
 
     with needs_extra("train"):
         from flowercli.training.config import compose_config
+        from flowercli.training.overrides import written_out
     options = {
         "data.path": dataset_folder(data) if data else None,
         "data.outliers": outliers,
@@ -85,28 +96,37 @@ def train(
         places = (dataset_folder(data) if data else None, outliers)
         _resume(overrides or [], output, places, [key for key, value in fixed.items() if value is not None])
         return
-    config = compose_config([*(overrides or []), *_as_overrides(options), *_model_override(model)])
+    refuse_words(overrides or [], data)
+    typed = written_out(overrides or [])
+    config = compose_config([*typed, *as_overrides(options), *model_override(model)])
     if print_config:
         _print_config(config)
         return
-    # Only now torch: a typo is told in a second.
-    with needs_extra("train"):
-        from flowercli.training import run
     from flowercli.cli.split_found import find_or_make_manifest
+    from flowercli.cli.train_outline import print_outline
 
-    manifest = find_or_make_manifest(config.data, overrides or [])
+    require_photographs(config.data.path, data)
+    note(f"{config.model.name}, {config.epochs} epochs at most")
+    manifest = find_or_make_manifest(config.data, typed)
+    print_outline(config, manifest)
+    # Only now torch: a typo is told in a second.
+    with waiting("Loading torch"), needs_extra("train"):
+        from flowercli.training import run
     _watch(config, manifest, lambda listener: run.train(config, manifest, listener))
 
 
 def _resume(
     arguments: list[str], output: Path | None, places: tuple[Path | None, Path | None], options: list[str]
 ) -> None:
+    from flowercli.cli.train_outline import print_outline
     from flowercli.errors import UsageError, needs_extra
 
-    with needs_extra("train"):
+    with waiting("Loading torch"), needs_extra("train"):
         from flowercli.training import run
         from flowercli.training.config import compose_config
+        from flowercli.training.overrides import written_out
         from flowercli.training.run_folder import RunFolder, newest_unfinished
+    arguments = [each if Path(each).exists() else written_out([each])[0] for each in arguments]
     # Settings that say nothing of the result, only of the machine.
     here = [argument for argument in arguments if argument.startswith((WORKERS, TEACHER))]
     arguments = [argument for argument in arguments if argument not in here]
@@ -124,60 +144,58 @@ def _resume(
             config = replace(config, distill=replace(config.distill, teacher=given.distill.teacher))
         folder = replace(folder, config=config)
     folder = folder.moved(*places)
+    print_outline(folder.config, folder.manifest)
     _watch(folder.config, folder.manifest, lambda listener: run.resume(folder, listener))
 
 
 def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener], TrainResult]) -> None:
     """Show and record a run, and print the path of its bundle."""
-    from flowercli.cli.output import print_text
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.cli.train_tracking import log_result, tracked
     from flowercli.training.listeners import Listeners
 
-    with tracked(config, manifest) as tracking:
-        with TrainingProgress(config) as progress:
-            result = training(Listeners(progress, tracking))
+    with tracked(config, manifest) as tracking, TrainingProgress(config) as progress:
+        result = training(Listeners(progress, tracking))
+        result = replace(result, bundle=_ask_test(result.bundle, progress))
         if config.plots:
-            _draw(result)
-        log_result(tracking, result)
+            progress.phase("Drawing the figures")
+            _draw(result, progress)
+        log_result(tracking, result, progress)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     print_text(result.bundle.path)
 
 
-def _draw(result: TrainResult) -> None:
+def _ask_test(bundle: Bundle, progress: TrainingProgress) -> Bundle:
+    """Measure a finished model on the test photographs, once and when nothing is left to decide."""
+    from flowercli.errors import FlowersError
+    from flowercli.training.bundle_data import bundle_data
+    from flowercli.training.evaluation import evaluate_bundle, record
+
+    data = bundle_data(bundle, None)
+    if not any(data.manifest.counts("test").values()):
+        return bundle
+    progress.phase("Asking about the test photographs")
+    try:
+        evaluation = evaluate_bundle(bundle, data, "test", progress.advance)
+        with scratch_folder("test") as scratch:
+            return record(evaluation, scratch)
+    except (FlowersError, OSError) as error:
+        warn(f"The test photographs could not be asked about: {error}")
+        return bundle
+
+
+def _draw(result: TrainResult, progress: TrainingProgress) -> None:
     """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
-    from flowercli.cli.output import warn
     from flowercli.reporting.plot_files import write_plots
     from flowercli.training.bundle_data import bundle_data
     from flowercli.training.evaluation import evaluate_bundle
 
     try:
-        evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val")
+        evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val", progress.advance)
         write_plots(result.bundle.path, result.history, evaluation)
     except Exception as error:  # noqa: BLE001  (matplotlib raises anything; the bundle is whole)
         warn(f"The figures could not be drawn: {error}")
-
-
-def _as_overrides(options: Mapping[str, object]) -> list[str]:
-    return [f"{key}={_quote(value)}" for key, value in options.items() if value is not None]
-
-
-def _quote(value: object) -> str:
-    """Quote a path for Hydra's grammar; numbers pass as they are."""
-    if isinstance(value, int | float):
-        return str(value)
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _model_override(model: str | None) -> list[str]:
-    from flowercli.training.config import config_dir
-
-    if model is None:
-        return []
-    known = (config_dir() / "model" / f"{model}.yaml").is_file()
-    return [f"model={model}"] if known else [f"model.name={_quote(model)}"]
 
 
 def _print_config(config: TrainConfig) -> None:

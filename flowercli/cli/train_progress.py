@@ -1,18 +1,35 @@
-"""What ``flowers train`` shows while it runs: a bar on a terminal, one line an epoch everywhere."""
+"""What ``flowers train`` shows while it runs: a bar on a terminal; a line an epoch and a phase everywhere."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import time
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from flowercli.bundle import WEIGHTS
 from flowercli.cli.output import note, stderr_console
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.progress import Task
+
     from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
+
+BAR = 20
+
+
+class Count(MofNCompleteColumn):
+    """How much of it is done, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        """Return the numbers of a task."""
+        return Text() if task.total is None else super().render(task)
 
 
 class TrainingProgress:
@@ -20,16 +37,12 @@ class TrainingProgress:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        columns = (
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeRemainingColumn(),
-        )
+        self.started_at = time.monotonic()
+        self._stepped = False
+        columns = (TextColumn("{task.description}"), BarColumn(BAR), Count(), TimeRemainingColumn())
         console = stderr_console()
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("train", total=None, epoch=f"1/{config.epochs}", loss=float("nan"))
+        self.task = self.progress.add_task("Starting", total=None)
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -41,21 +54,39 @@ class TrainingProgress:
     def started(self, name: str, identity: str) -> None:
         """Nothing is to be shown yet."""
 
+    def phase(self, what: str) -> None:
+        """Say what begins, and start the bar anew."""
+        note(f"{what} …")
+        # A task that has a total keeps one.
+        self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(what, total=None)
+
+    def advance(self, _variant: str, total: int) -> None:
+        """Move the bar of a phase by one photograph."""
+        self.progress.update(self.task, total=total, advance=1)
+
     def step(self, epoch: int, step: int, steps: int, loss: float, _learning_rate: float) -> None:
         """Move the bar."""
-        total = steps * self.config.epochs
+        epochs, total = self.config.epochs, steps * self.config.epochs
         done = (epoch - 1) * steps + step
-        self.progress.update(self.task, completed=done, total=total, epoch=f"{epoch}/{self.config.epochs}", loss=loss)
+        if not self._stepped:
+            self._stepped = True
+            # What a resumed run did before is no speed of this one.
+            self.progress.reset(self.task, total=total, completed=done)
+            note(f"Epoch {epoch}, step {step} of {steps}: loss {loss:.4f}")
+        validates = step == steps and (epoch % self.config.validate_every == 0 or epoch == epochs)
+        what = "validation" if validates else f"loss {loss:.4f}"
+        self.progress.update(self.task, completed=done, total=total, description=f"epoch {epoch}/{epochs}  {what}")
 
     def epoch_done(self, report: EpochReport) -> None:
         """Print the line of an epoch."""
         text = (
             f"epoch {report.epoch}/{self.config.epochs}  loss {report.loss:.4f}  "
-            f"lr {report.learning_rate:.2e}  {report.images_per_second:.1f} img/s  "
-            f"{report.memory / 1024:.2f} GiB"
+            f"lr {report.learning_rate:.1e}  {report.images_per_second:.0f} img/s  "
+            f"{report.memory / 1024:.1f} GiB"
         )
         if report.val_accuracy is not None:
-            text += f"  val accuracy {percent(report.val_accuracy, 2)}  val loss {report.val_loss:.4f}"
+            text += f"  val {percent(report.val_accuracy, 2)}, loss {report.val_loss:.4f}"
         stderr_console().print(text, markup=False, soft_wrap=True)
 
     def say(self, message: str) -> None:
@@ -64,5 +95,37 @@ class TrainingProgress:
 
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""
-        evaluate = f"flowers eval {in_shell(result.bundle.path)} --split test"
-        note(f"Best on validation after epoch {result.best_epoch}. Now: {evaluate}")
+        section, path = result.bundle.section, in_shell(result.bundle.path)
+        lines = [
+            f"Best on validation after epoch {result.best_epoch} of {len(result.history)}: {_metrics(section, 'val')}"
+        ]
+        if "test" in section["metrics"]:
+            lines.append(f"Test: {_metrics(section, 'test')} (between runs, validation is to choose)")
+        lines += [
+            f"Took {duration(time.monotonic() - self.started_at)}; the weights are {_megabytes(section)}.",
+            "Next:",
+            f"  flowers eval {path}",
+            f"  flowers export {path} --onnx --int8",
+            f"  flowers classify PICTURE --model {path}",
+        ]
+        stderr_console().print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _metrics(section: Mapping[str, Any], split: str) -> str:
+    """Return what is said of a split: accuracy of so many photographs, and macro F1."""
+    metrics = section["metrics"][split]["torch"]
+    text = f"accuracy {percent(metrics['accuracy']['value'])} of {metrics['photos']}"
+    return f"{text}, macro F1 {percent(metrics['macro_f1']['value'])}" if "macro_f1" in metrics else text
+
+
+def _megabytes(section: Mapping[str, Any]) -> str:
+    return f"{section['files'][WEIGHTS]['size'] / 1e6:.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that a person would choose: ``42 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

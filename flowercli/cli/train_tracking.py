@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
-from flowercli.cli.output import note, warn
+from flowercli.cli.output import note, waiting, warn
+from flowercli.cli.train_arguments import DEFAULT_OUTPUT
 from flowercli.errors import needs_extra
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowercli.bundle import Bundle
+    from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
+    from flowercli.training.evaluation import Evaluation
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
@@ -25,10 +28,11 @@ if TYPE_CHECKING:
 @contextmanager
 def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
     """Yield the listener that records a run, and say afterwards if anything of the record is not where it belongs."""
-    with needs_extra("train"):
+    with waiting("Loading MLflow") if config.tracking.name != "none" else nullcontext(), needs_extra("train"):
         from flowercli.tracking.listener import open_tracking
 
         tracking = open_tracking(config, manifest, note)
+    note(f"Record: {tracking.place}")
     try:
         with tracking:
             yield tracking
@@ -37,14 +41,18 @@ def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
             warn(problem)
         if tracking.unsent is not None:
             warn(f"The tracking server does not have all of this run. {tracking.trouble}".strip())
-            send = shlex.join(["flowers", "track", str(tracking.unsent)])
-            note(f"The rest is kept in {tracking.unsent}. Send it: {send}")
+            note(f"The rest is kept in {tracking.unsent}. Send it: flowers track {in_shell(tracking.unsent)}")
         elif tracking.recorded_in:
-            note(f"Recorded in {tracking.recorded_in}{_how_to_see(tracking.recorded_in)}")
+            note(f"Recorded in {tracking.recorded_in}")
+            if tracking.recorded_in.startswith("sqlite:"):
+                note(f"See it: {_how_to_see(config, tracking.recorded_in)}")
 
 
-def log_result(tracking: NoTracking, result: TrainResult) -> None:
+def log_result(tracking: NoTracking, result: TrainResult, progress: TrainingProgress) -> None:
     """Record the bundle and a model that MLflow can serve."""
+    if not tracking.records:
+        return
+    progress.phase("Recording the metrics, the bundle and a model that MLflow can serve")
     tracking.log_result(result)
     try:
         tracking.log_model(lambda folder: _save_servable(result.bundle, folder))
@@ -52,8 +60,29 @@ def log_result(tracking: NoTracking, result: TrainResult) -> None:
         warn(f"The tracked run has no servable model: {error}")
 
 
-def _how_to_see(uri: str) -> str:
-    return f". See it: mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else "."
+def add_to_run(evaluation: Evaluation) -> None:
+    """Record an evaluation in the run that made the bundle, where that can be found; nothing depends on it."""
+    try:
+        with needs_extra("train"):
+            from flowercli.tracking.evaluation import record_evaluation
+
+            page = record_evaluation(evaluation)
+    except Exception as error:  # noqa: BLE001  (requests, SQLAlchemy, MLflow; the metrics are in the bundle)
+        from flowercli.tracking.store import reason
+
+        note(f"The metrics could not be added to the record of the run: {reason(error)}")
+    else:
+        if page is not None:
+            note(f"Added to the record of the run: {page}")
+
+
+def _how_to_see(config: TrainConfig, uri: str) -> str:
+    from flowercli.tracking.store import Store
+
+    serve = "flowers serve-mlflow --tracking"
+    if uri != Store.beside(Path(config.output)).uri:
+        return f"{serve} --tracking-uri {in_shell(uri)}"
+    return serve if config.output == DEFAULT_OUTPUT else f"{serve} --runs {in_shell(config.output)}"
 
 
 def _save_servable(bundle: Bundle, folder: Path) -> None:

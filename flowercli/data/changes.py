@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowercli.data.class_names import composed
@@ -95,6 +95,15 @@ def split_command(root: Path, manifest: Manifest, outliers: Path | None, output:
         words += ["--hold-out", kind]
     words += [] if output is None else ["--output", output]
     return shlex.join(words)
+
+
+def stratified_command(root: Path, manifest: Manifest, outliers: Path | None, output: str | None = None) -> str | None:
+    """Return the command that splits a dataset anew and gives each class its share; ``None`` where none would.
+
+    The arguments are those of :func:`split_command`.
+    """
+    again = split_command(root, replace(manifest, stratified=True), outliers, output)
+    return None if manifest.stratified or "--stratify" not in again or "--by-folder" in again else again
 
 
 def held_out(manifest: Manifest) -> list[str]:

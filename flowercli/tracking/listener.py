@@ -10,16 +10,19 @@ import contextlib
 import math
 import time
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.errors import TrainingInterrupted
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking import records
-from flowercli.tracking.replay import Replay
+from flowercli.tracking.metrics import in_parts, recorded
+from flowercli.tracking.replay import METRICS_A_REQUEST, Replay
 from flowercli.tracking.sender import Sender
 from flowercli.tracking.spool import MODEL, Spool
 from flowercli.tracking.store import Store, reason
+from flowercli.training.epochs import epoch_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,8 @@ PATIENCE_AFTER_FAILURE = 2.0
 class NoTracking:
     """What ``tracking=none`` gives: a listener that keeps nothing."""
 
+    records = False
+    place = "none"
     unsent: Path | None = None
     trouble = ""
     recorded_in: str | None = None
@@ -64,6 +69,9 @@ class NoTracking:
     def say(self, message: str) -> None:
         """Hear what the user is told; only numbers are recorded."""
 
+    def phase(self, what: str) -> None:
+        """Hear that something begins."""
+
     def log_result(self, result: TrainResult) -> None:
         """Record the bundle and the plots."""
 
@@ -80,11 +88,14 @@ class Tracking(NoTracking):
     ``problems`` says what else is missing, ``recorded_in`` where all of it is.
     """
 
+    records = True
+
     def __init__(self, config: TrainConfig, manifest: Manifest, store: Store, say: Callable[[str], None]) -> None:
         super().__init__()
         self.config = config
         self.manifest = manifest
         self.store = store
+        self.place = store.shown
         self._say = say
         self._spool: Spool | None = None
         self._sender: Sender | None = None
@@ -122,18 +133,13 @@ class Tracking(NoTracking):
 
     def epoch_done(self, report: EpochReport) -> None:
         """Record what one epoch gave; the step of these metrics is the epoch."""
-        values = {
-            "train_loss": report.loss,
-            "val_accuracy": report.val_accuracy,
-            "val_loss": report.val_loss,
-            "images_per_second": report.images_per_second,
-            "memory_mib": report.memory,
-        }
-        self._metrics(report.epoch, values)
+        self._metrics(report.epoch, epoch_values(asdict(report)))
 
     def log_result(self, result: TrainResult) -> None:
-        """Record the bundle's own files and, in a folder ``plots`` of it, the plots."""
+        """Record the metrics of the model, the bundle's own files and, in a folder ``plots`` of it, the plots."""
         bundle = result.bundle
+        for part in in_parts(recorded(bundle.section, ("val", "test")), METRICS_A_REQUEST):
+            self._metrics(bundle.section["provenance"]["epochs_trained"], part)
         folder = bundle.path.resolve()
         self._metrics(self._last_step, {"best_epoch": result.best_epoch})
         self._append("files", path=str(folder), names=["config.json", *bundle.section["files"]], to="bundle")
@@ -182,7 +188,7 @@ class Tracking(NoTracking):
         self.problems += sender.replay.refused
         if sender.replay.receipt.ended and sender.trouble is None and not sender.is_alive():
             spool.remove()
-            self.recorded_in = self.store.shown
+            self.recorded_in = sender.replay.page
         else:
             spool.close()
             self.unsent = spool.folder

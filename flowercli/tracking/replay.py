@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RUN_TAG = "flowers.run"
 MODEL_NAME = "flowers"
+# Or MLflow's pages open what they have for language models instead of the runs.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 RECORDS_A_BATCH = 400
 # MLflow's own limits of a request.
 METRICS_A_REQUEST = 1000
@@ -50,6 +52,7 @@ class Replay:
         receipt = spool.receipt()
         # Another store starts from the first record.
         self.receipt = receipt if receipt.uri == store.shown else Receipt(store.shown)
+        self._experiment_id: str | None = None
         self._send: dict[str, Callable[[Record], None]] = {
             "run": self._begin,
             "params": self._params,
@@ -64,6 +67,13 @@ class Replay:
     def client(self) -> Any:
         """The client, made by the thread that uses it: a new SQLite store takes seconds to make."""
         return self.store.client()
+
+    @property
+    def page(self) -> str:
+        """Where the run can be looked at, as far as that is known."""
+        if self._experiment_id is None or self.receipt.run_id is None:
+            return self.store.shown
+        return self.store.page_of(self._experiment_id, self.receipt.run_id)
 
     def send_all(self) -> None:
         """Send what is left, now.
@@ -122,10 +132,9 @@ class Replay:
         return False
 
     def _begin(self, record: Record) -> None:
-        experiment = self._experiment(record["experiment"])
-        known = self.client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{record['id']}'", max_results=1)
-        if known:
-            self.receipt.run_id = known[0].info.run_id
+        self._experiment_id = experiment = self._experiment(record["experiment"])
+        if known := find_run(self.client, experiment, record["id"]):
+            self.receipt.run_id = known.info.run_id
             # A run that had ended goes on.
             self.receipt.ended = False
             self.client.update_run(self.receipt.run_id, status="RUNNING")
@@ -136,7 +145,9 @@ class Replay:
 
     def _experiment(self, name: str) -> str:
         known = self.client.get_experiment_by_name(name)
-        return str(known.experiment_id if known else self.client.create_experiment(name, self.store.artifacts))
+        if known:
+            return str(known.experiment_id)
+        return str(self.client.create_experiment(name, self.store.artifacts, tags=EXPERIMENT_TAGS))
 
     def _params(self, record: Record) -> None:
         from mlflow.entities import Param
@@ -195,6 +206,12 @@ class Replay:
     def _end(self, record: Record) -> None:
         self.client.set_terminated(self.receipt.run_id, record["status"], record["time"])
         self.receipt.ended = True
+
+
+def find_run(client: Any, experiment_id: str, identity: str) -> Any:
+    """Return the run of an experiment that was made of the run of this identity; ``None`` if there is none."""
+    found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{identity}'", max_results=1)
+    return found[0] if found else None
 
 
 def _metrics_at_the_head(records: list[Record]) -> list[Record]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
+import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from typing import TYPE_CHECKING
 
 from flowercli.errors import ServingError
 from flowercli.mlflow_quietly import SETTINGS
 from flowercli.serving.mlflow_server import tell_when_answering, url
+from flowercli.tracking.store import runs_page
 
 if TYPE_CHECKING:
     import socket
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 # Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
 QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 STOP_SECONDS = 10
+# For its first answer.
+SECONDS = 10
 # What MLflow takes instead of our names, if the user says so.
 HOSTS_VARIABLE = "MLFLOW_SERVER_ALLOWED_HOSTS"
 OCTETS = ("[0-9]", "[0-9][0-9]", "[0-9][0-9][0-9]")
@@ -80,6 +86,25 @@ def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts, ready: Call
         stop.set()
         _end(process)
     raise ServingError(f"MLflow's tracking server ended by itself, with code {code}.")
+
+
+def runs_address(address: str) -> str:
+    """Return where a server that answers shows the runs of the experiment that was changed last.
+
+    What is at its root, and at an experiment without more, is not about runs.
+    """
+    wanted = {"max_results": 1, "order_by": ["last_update_time DESC"], "filter": "name != 'Default'"}
+    request = urllib.request.Request(  # noqa: S310  (our own address)
+        f"{address}/api/2.0/mlflow/experiments/search",
+        json.dumps(wanted).encode(),
+        {"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with contextlib.suppress(OSError, ValueError, LookupError, http.client.HTTPException):
+        with opener.open(request, timeout=SECONDS) as answer:
+            (experiment,) = json.load(answer)["experiments"]
+        return address + runs_page(experiment["experiment_id"])
+    return f"{address}/#/experiments"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

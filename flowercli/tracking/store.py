@@ -71,6 +71,16 @@ class Store:
         """The URI as it may be shown and written."""
         return _without_password(self.uri)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a store in a file is there; servers are not asked."""
+        database = _file_of(self.uri)
+        return database is None or database.is_file()
+
+    def page_of(self, experiment_id: str, run_id: str) -> str:
+        """Return the address of a run's page, or the store's URI where it has no pages."""
+        return self.shown + runs_page(experiment_id, run_id) if self.uri.startswith("http") else self.shown
+
     def client(self) -> Any:
         """Return an ``MlflowClient``; one process at a time makes a database, and it has its name when it is whole."""
         mlflow, database = import_mlflow(), _file_of(self.uri)
@@ -106,8 +116,7 @@ class Store:
         Raises:
             TrackingError: it is not.
         """
-        database = _file_of(self.uri)
-        if database is not None and not database.is_file():
+        if not self.is_there:
             message = f"There are no records of runs at {self.uri}."
             hint = "flowers train makes some; another folder of runs: --runs FOLDER, another store: --tracking-uri URI"
             raise TrackingError(message, hint=hint)
@@ -118,6 +127,12 @@ class Store:
             return "Train without it: flowers train tracking=none …"
         start = f"mlflow server --host {parts.hostname} --port {parts.port or 80}"
         return f"Start it: {start}\nor train without it: flowers train tracking=none …"
+
+
+def runs_page(experiment_id: str, run_id: str | None = None) -> str:
+    """Return where MLflow's pages show the runs of an experiment, or one of them; at the root is something else."""
+    one = "" if run_id is None else f"/{run_id}"
+    return f"/#/experiments/{experiment_id}/runs{one}?workflowType=machine_learning"
 
 
 def reason(error: Exception) -> str:

@@ -59,7 +59,7 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
         **calibrated(val, known, bundles[0].class_names, accept),
         "scientific_names": first["scientific_names"],
         "embedding_size": first["embedding_size"],
-        "provenance": {**first["provenance"], "accept": accept, "averaged": [_origin(bundle) for bundle in bundles]},
+        "provenance": {**first["provenance"], "run": None, "accept": accept, "averaged": [*map(_origin, bundles)]},
     }
     with new_folder(target) as folder:
         description = {**bundles[0].config, "flowers": section}

@@ -5,8 +5,6 @@ Unknown keys, wrong types and values out of range are refused before anything is
 
 from __future__ import annotations
 
-import difflib
-import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flowercli.errors import ConfigError
 from flowercli.training.limits import out_of_range
-from flowercli.training.schema import TrainConfig, known_keys
+from flowercli.training.overrides import explain, written_out
+from flowercli.training.schema import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,15 +36,16 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
     """Compose and check the configuration.
 
     Args:
-        overrides: in Hydra's grammar, for example ``model=rexnet_150`` or ``optim.lr=1e-3``.
+        overrides: in Hydra's grammar, for example ``model=rexnet_150`` or ``optim.lr=1e-3``; ``lr=1e-3`` will do.
 
     Raises:
         ConfigError: an override does not parse, names an unknown key or option, or has a wrong value.
     """
+    overrides = written_out(overrides)
     try:
         config = _compose(overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _combined([*_mistakes_one_by_one(overrides)] or [_explain(error)]) from error
+        raise _combined([*_mistakes_one_by_one(overrides)] or [explain(error)]) from error
     if problems := list(_wrong_values(config)):
         raise _combined(problems)
     return config
@@ -65,7 +65,7 @@ def _mistakes_one_by_one(overrides: Sequence[str]) -> Iterator[str]:
         try:
             yield from _wrong_values(_compose([override]))
         except (HydraException, OmegaConfBaseException) as error:
-            yield _explain(error)
+            yield explain(error)
 
 
 def _combined(problems: Sequence[str]) -> ConfigError:
@@ -124,18 +124,3 @@ def _by_dotted_key(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def _explain(error: Exception) -> str:
-    """Say what Hydra or OmegaConf found wrong, with the nearest key where one is unknown."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines) or type(error).__name__
-    unknown = re.search(r"Could not override '([^']+)'|full_key: (\S+)", text)
-    if unknown:
-        key = unknown.group(1) or unknown.group(2)
-        if key not in known_keys():
-            groups = {known.partition(".")[0] for known in known_keys()}
-            near = difflib.get_close_matches(key, [*groups, *known_keys()], n=1, cutoff=0.5)
-            return f"there is no key '{key}'." + (f" Did you mean '{near[0]}'?" if near else "")
-        return f"{key}: {lines[0]}"
-    return lines[0] if lines else text

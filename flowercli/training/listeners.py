@@ -33,3 +33,8 @@ class Listeners:
         """Pass on what the user should know."""
         for listener in self.listeners:
             listener.say(message)
+
+    def phase(self, what: str) -> None:
+        """Pass on that something begins."""
+        for listener in self.listeners:
+            listener.phase(what)

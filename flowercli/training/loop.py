@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import psutil
 import torch
 
+from flowercli.atomic import write_text
+from flowercli.training.epochs import EPOCHS, epochs_table
 from flowercli.training.predict import Outputs, predict
 from flowercli.training.run_folder import BEST, LAST
 
@@ -50,6 +52,9 @@ class Listener(Protocol):
 
     def say(self, message: str) -> None:
         """Something happened that the user should know."""
+
+    def phase(self, what: str) -> None:
+        """Something begins that takes a while, other than the steps of an epoch; ``what`` is said until the next."""
 
 
 @dataclass
@@ -143,6 +148,10 @@ def fit(
         _save_if_possible(learner, progress, run, listener)
         saved_at = time.monotonic()
         listener.epoch_done(report)
+    if progress.epoch <= config.epochs:
+        listener.say(
+            f"Stopped early after epoch {progress.epoch - 1}: {progress.stale} validations in a row were no better."
+        )
     return progress
 
 
@@ -165,6 +174,7 @@ def _save_if_possible(learner: Learner, progress: Progress, run: RunFolder, list
     """Save; where the disk is full, say so and go on: the checkpoint before is still there."""
     try:
         _save(learner, progress, run)
+        write_text(run.path / EPOCHS, epochs_table(progress.history))
     except OSError as error:
         listener.say(f"The checkpoint could not be written ({error.strerror}); the one before is kept.")
 

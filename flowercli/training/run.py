@@ -32,6 +32,7 @@ from flowercli.training.learner import Learner
 from flowercli.training.loading import PhotoLoader
 from flowercli.training.loop import fit
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg, trained_before
+from flowercli.training.outline import outline
 from flowercli.training.predict import Outputs, predict_outliers, predict_photos
 from flowercli.training.randomness import seed_all
 from flowercli.training.reference import add_validation
@@ -71,7 +72,9 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
         TrainingError: the loss is no longer a number, the memory is too small, the disk full, or a data worker killed.
         TrainingInterrupted: the run was asked to stop, and can be resumed.
     """
+    listener.phase("Checking the photographs")
     check_photos(config, manifest, listener.say)
+    listener.phase(f"Loading {config.model.name}")
     model, cfg = _new_model(config, manifest)
     setup = Setup.make(config, manifest, model, listener)
     return _finish(RunFolder.create(config, manifest, cfg), setup, listener)
@@ -89,6 +92,7 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
         run.discard()
         return _result(Bundle.load(run.target))
     run.check_places()
+    listener.phase("Checking the photographs")
     check_photos(run.config, run.manifest, listener.say, resumed=True)
     # The checkpoint holds the weights; the pretrained ones are not needed again.
     blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
@@ -152,13 +156,18 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
     listener.started(run.target.name, run.identity)
+    for line in outline(run, setup.learner):
+        listener.say(line)
+    listener.phase("First step")
     with _telling_how_to_go_on(run), stop_request() as stop:
         progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
         stop.stop_at_once_from_here()
         fitted = _best(run, setup, progress)
+        listener.phase("Learning when to refuse")
         known = fit_known(run.config, run.manifest, fitted)
+        listener.phase("Calibrating, and writing the bundle")
         with new_folder(run.target) as folder:
-            bundle = save_bundle(folder, run.config, run.manifest, fitted, known, run.pretrained_cfg)
+            bundle = save_bundle(folder, run, fitted, known)
             add_validation(bundle, Path(run.config.data.path), run.manifest, fitted.val)
     run.discard()
     return _result(Bundle.load(run.target))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.data.changes import Changes, added, changed, split_command
+from flowercli.data.changes import Changes, added, changed, split_command, stratified_command
 from flowercli.errors import DataError
 from flowercli.shown import in_shell
 
@@ -37,9 +36,7 @@ def check_photos(config: TrainConfig, manifest: Manifest, say: Callable[[str], N
         raise DataError(f"The outliers are not at {others}.", hint="Say where they are: --outliers DIR")
     counts = manifest.counts("train")
     if any(counts.values()) and (untaught := [name for name, count in counts.items() if not count]):
-        raise _untaught(
-            untaught, split_command(root, replace(manifest, stratified=True), others, config.data.manifest), manifest
-        )
+        raise _untaught(untaught, stratified_command(root, manifest, others, config.data.manifest))
     inside, outside = changed(root, manifest.photos), changed(others, manifest.outliers) if others else Changes()
     found = added(root, manifest) + inside + (outside.below(others) if others else outside)
     again = split_command(root, manifest, others, config.data.manifest)
@@ -62,9 +59,9 @@ def _is_used(changes: Changes, entries: Sequence[Entry]) -> bool:
     return not {entry.path for entry in entries if entry.split != "test"}.isdisjoint(changes.removed + changes.edited)
 
 
-def _untaught(class_names: Sequence[str], split_again: str, manifest: Manifest) -> DataError:
+def _untaught(class_names: Sequence[str], split_again: str | None) -> DataError:
     message = f"The train split has no photograph of {', '.join(class_names)}: nothing could be learnt about that."
-    if manifest.stratified or "--stratify" not in split_again or "--by-folder" in split_again:
+    if split_again is None:
         return DataError(message, hint="Add photographs of it for training and split again, or move its folder away.")
     return DataError(message, hint=f"Give each class its share: {split_again}")
 

@@ -33,13 +33,13 @@ from flowercli.shown import in_shell
 from flowercli.training.architecture import first_line
 from flowercli.training.bundle_data import BundleData
 from flowercli.training.config import as_dict, config_from_dict
+from flowercli.training.schema import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowercli.training.schema import TrainConfig
 
-SUFFIX = ".unfinished"
 RUN_FILE = "run.json"
 LAST, BEST = "last.pt", "best.pt"
 IDENTITY = re.compile("[0-9a-f]{32}")

@@ -12,14 +12,16 @@ from safetensors.torch import save_file
 from torch import contiguous_format
 
 from flowercli import __version__, bundle
+from flowercli.atomic import write_text
 from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
 from flowercli.data.class_names import scientific_name
 from flowercli.data.split import SPLITS
 from flowercli.inference.calibration import fit_temperature, rejection_threshold, softmax
 from flowercli.training.card import model_card
 from flowercli.training.config import as_dict
+from flowercli.training.epochs import EPOCHS, epochs_table
 from flowercli.training.metrics import evaluate
-from flowercli.training.run_folder import versions
+from flowercli.training.run_folder import RunFolder, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from flowercli.training.known import Known
     from flowercli.training.model import PixelClassifier
     from flowercli.training.predict import Outputs
-    from flowercli.training.schema import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,11 @@ class Fitted:
     history: list[dict[str, Any]]
 
 
-def save_bundle(
-    folder: Path, config: TrainConfig, manifest: Manifest, fitted: Fitted, known: Known, cfg: dict[str, Any]
-) -> Bundle:
-    """Write the bundle of a finished run into ``folder``."""
-    description = describe_run(config, manifest, fitted, known, cfg)
-    return write_bundle(folder, description, fitted.model.backbone.state_dict(), manifest)
+def save_bundle(folder: Path, run: RunFolder, fitted: Fitted, known: Known) -> Bundle:
+    """Write the bundle of a finished run into ``folder``, and the table of its epochs."""
+    description = describe_run(run, fitted, known)
+    write_text(folder / EPOCHS, epochs_table(fitted.history))
+    return write_bundle(folder, description, fitted.model.backbone.state_dict(), run.manifest)
 
 
 def write_bundle(folder: Path, description: dict[str, Any], state: Mapping[str, Tensor], manifest: Manifest) -> Bundle:
@@ -65,23 +65,21 @@ def without_ties(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.cpu().clone(memory_format=contiguous_format) for name, tensor in state.items()}
 
 
-def describe_run(
-    config: TrainConfig, manifest: Manifest, fitted: Fitted, known: Known, cfg: dict[str, Any]
-) -> dict[str, Any]:
+def describe_run(run: RunFolder, fitted: Fitted, known: Known) -> dict[str, Any]:
     """Return the ``config.json`` of the bundle."""
-    names = list(manifest.class_names)
+    config, names = run.config, list(run.manifest.class_names)
     return {
         "architecture": config.model.name.partition(".")[0],
         "num_classes": len(names),
         "num_features": fitted.model.embedding_size,
         "label_names": names,
-        "pretrained_cfg": cfg,
+        "pretrained_cfg": run.pretrained_cfg,
         "flowers": {
             **calibrated(fitted.val, known, names, config.accept),
             "scientific_names": [scientific_name(name) for name in names],
             "embedding_size": fitted.model.embedding_size,
             "history": fitted.history,
-            "provenance": provenance(config, manifest, fitted),
+            "provenance": provenance(run, fitted),
         },
     }
 
@@ -98,9 +96,11 @@ def calibrated(val: Outputs, known: Known, class_names: Sequence[str], accept: f
     }
 
 
-def provenance(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> dict[str, Any]:
-    """Return where the model comes from: data, split, configuration, versions, code."""
+def provenance(run: RunFolder, fitted: Fitted) -> dict[str, Any]:
+    """Return where the model comes from: run, data, split, configuration, versions, code."""
+    config, manifest = run.config, run.manifest
     return {
+        "run": run.identity,
         "data_path": str(Path(config.data.path).resolve()),
         "dataset_sha256": manifest.dataset_sha256,
         "manifest_sha256": manifest.sha256,

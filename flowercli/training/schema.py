@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+# Of the folder of a run that is not finished.
+SUFFIX = ".unfinished"
+
 
 @dataclass
 class ModelConfig:

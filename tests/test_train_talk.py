@@ -37,8 +37,9 @@ def test_a_run_says_what_it_does_and_what_comes_next(dataset, tmp_path, run):
     assert epochs < 9
     in_order(
         result.err, "test_efficientnet, 9 epochs at most", "3 classes, 120 photographs", "train           108",
-        "Warning: no photograph in val of 1 of the classes: blue.", "--stratify", "Loading torch", "Record: none",
-        "Checking the photographs", "Model: test_efficientnet, 0.1 million parameters; weights: random",
+        "Warning: no photograph in val of 1 of the classes: blue.", "--stratify", "Loading torch",
+        "Record in MLflow: none", "Checking the photographs",
+        "Model: test_efficientnet, 0.1 million parameters; weights: random",
         "Device: cpu (", "6 steps an epoch, of 16 photographs", f"Run: {bundle.path}.unfinished", "First step",
         "Epoch 1, step 1 of 6: loss ", "epoch 1/9  loss ",
         f"Stopped early after epoch {epochs}: 2 validations in a row were no better.", "Learning when to refuse",

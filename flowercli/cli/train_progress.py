@@ -95,7 +95,7 @@ class TrainingProgress:
 
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""
-        section, path = result.bundle.section, in_shell(result.bundle.path)
+        section, path = result.bundle.section, result.bundle.path
         lines = [
             f"Best on validation after epoch {result.best_epoch} of {len(result.history)}: {_metrics(section, 'val')}"
         ]
@@ -104,9 +104,9 @@ class TrainingProgress:
         lines += [
             f"Took {duration(time.monotonic() - self.started_at)}; the weights are {_megabytes(section)}.",
             "Next:",
-            f"  flowers eval {path}",
-            f"  flowers export {path} --onnx --int8",
-            f"  flowers classify PICTURE --model {path}",
+            f"  flowers eval {in_shell(path)}",
+            f"  flowers export {in_shell(path)} --onnx --int8",
+            f"  flowers classify PICTURE --model {in_shell(path)}",
         ]
         stderr_console().print("\n".join(lines), markup=False, soft_wrap=True)
 

@@ -32,7 +32,7 @@ def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
         from flowercli.tracking.listener import open_tracking
 
         tracking = open_tracking(config, manifest, note)
-    note(f"Record: {tracking.place}")
+    note(f"Record in MLflow: {tracking.place}")
     try:
         with tracking:
             yield tracking

@@ -41,6 +41,7 @@ def drift(
     """
     from flowercli.cli.drift_report import show_verdict
     from flowercli.cli.output import note, print_json
+    from flowercli.cli.progress import advancing
     from flowercli.errors import EXIT_DRIFT
     from flowercli.models import load_model
     from flowercli.monitoring.drift import DRIFTING
@@ -52,7 +53,8 @@ def drift(
     if plot is not None:
         _check_plot(plot)
     start = 0.0 if since is None else parse_since(since, time.time())
-    verdict = judge(log, load_model(reference), since=start, window=window)
+    with advancing() as advance:
+        verdict = judge(log, load_model(reference), since=start, window=window, advance=advance)
     for said in verdict.notes:
         note(said)
     if json_output:

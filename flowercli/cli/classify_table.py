@@ -30,7 +30,6 @@ GAP = 2
 WIDTH_FOR_SCIENTIFIC = 100
 # What would read 0.0 % says nothing.
 WORTH_SHOWING = 0.0005
-NO_BREAK = "\u00a0"
 
 
 class TablePrinter:
@@ -127,7 +126,7 @@ class TablePrinter:
 
     def _other(self, name: str, share: float) -> str:
         """Return one of the next classes with its share, in lines between which no number is cut."""
-        return Cell(f"{in_words(name)} {percent(share)}".replace(" %", NO_BREAK + "%")).fit(self.others_width)
+        return Cell(f"{in_words(name)} {percent(share)}").fit(max(1, self.others_width))
 
     def _row(self, path: Text, *cells: tuple[Text, int]) -> None:
         # The gaps are part of the columns: versions of rich differ in how they add padding to a fixed width.

@@ -126,9 +126,10 @@ def _export(
 
         require_tensorrt("--trt")
     require_weights(bundle)
-    with needs_extra("train"):
-        from flowercli.export.run import export as run_export
     with advancing() as advance:
+        advance("Loading torch", 0, 0)
+        with needs_extra("train"):
+            from flowercli.export.run import export as run_export
 
         def say(message: str) -> None:
             note(message)

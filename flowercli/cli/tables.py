@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LEAST = 12
 # Between two columns, where there is little room.
 GAP = 2
+# A sign stays with its number.
+BETWEEN_WORDS = re.compile(" (?!%)")
 
 
 def shortened(text: str, width: int, *, keep_end: bool = False) -> str:
@@ -51,7 +54,7 @@ class Cell:
         """How narrow it can be."""
         if self.is_number:
             return max(map(cell_len, self._lines()))
-        words = [self.text] if self.is_path else self.text.split(" ")
+        words = [self.text] if self.is_path else BETWEEN_WORDS.split(self.text)
         return min(LEAST, max(map(cell_len, words)))
 
     def fit(self, width: int) -> str:
@@ -61,7 +64,7 @@ class Cell:
         if self.is_path:
             return shortened(self.text, width, keep_end=True)
         lines: list[str] = []
-        for word in self.text.split(" "):
+        for word in BETWEEN_WORDS.split(self.text):
             if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
                 lines[-1] += f" {word}"
             else:

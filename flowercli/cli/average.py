@@ -23,7 +23,8 @@ def average(
             callback=finite,
             min=0.5,
             max=1,
-            help="Share of right validation answers not to reject; that of the first run by default.",
+            show_default="that of the first run",
+            help="Share of right validation answers not to reject.",
         ),
     ] = None,
 ) -> None:

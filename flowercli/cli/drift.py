@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.options import DEFAULT_MODEL
+
 
 def drift(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="A log that `flowers classify --log` or a server wrote.")],
     reference: Annotated[
         str | None,
         typer.Option(
-            metavar="BUNDLE", help="The model that answered: a bundle folder or a name from `flowers models`."
+            metavar="BUNDLE",
+            show_default=DEFAULT_MODEL,
+            help="The model that answered: a bundle folder or a name from `flowers models`.",
         ),
     ] = None,
     since: Annotated[

@@ -40,7 +40,8 @@ def export(
         float | None,
         typer.Option(
             callback=finite,
-            help="Points of validation accuracy that an export may lose; by default 0.5, or one photograph.",
+            show_default="0.5, or one photograph",
+            help="Points of validation accuracy that an export may lose.",
         ),
     ] = None,
     output: Annotated[

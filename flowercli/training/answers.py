@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,17 +105,19 @@ def ask(
         variant: one of :func:`variants_of`.
         root: the dataset.
         photos: of classes that the bundle knows, or outliers, whose targets lie behind all classes.
-        advance: called after each photograph.
+        advance: called at the start and after each photograph.
 
     Raises:
         BundleError: the file of the variant is missing or altered.
         ImageError: a photograph cannot be read.
     """
     names = [*bundle.class_names, *dict.fromkeys(photo.class_name for photo in photos)]
+    told = partial(advance, f"Asking {variant}", len(photos))
+    told(0)  # Torch and the weights take seconds to load.
     rows = []
     for row in answer_rows(bundle, variant, [root / photo.path for photo in photos]):
         rows.append(row)
-        advance(f"Asking {variant}", len(photos))
+        told()
     probabilities, embeddings, known = zip(*rows, strict=True)
     return Answers(
         [photo.path for photo in photos],

@@ -11,6 +11,7 @@ from flowercli import json_text
 from flowercli.description_fields import missing_fields, wrong_fields
 from flowercli.errors import BundleError
 from flowercli.graph_file import check_file
+from flowercli.onnxruntime_quietly import import_onnxruntime
 from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 
@@ -66,8 +67,7 @@ def _inspected(path: Path) -> ort.InferenceSession:
     """Return a session to look at and to throw away: nothing is optimised for it."""
     check_file(path)
     # Only a lone file needs its description before its session exists.
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4

@@ -19,6 +19,7 @@ MODULES = (
     "inference",
     "installation.py",
     "json_text.py",
+    "onnxruntime_quietly.py",
     "plain_file.py",
     "shown.py",
 )

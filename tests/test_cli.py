@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 import typer
+import typer.rich_utils
 from conftest import FLOWERS, ROOT, SAMPLES, command, flowers, in_terminal
 
 from flowercli import __version__
 from flowercli.cli.app import build
 from flowercli.cli.examples import EXAMPLES
+from flowercli.cli.options import DEFAULT_MODEL
 from flowercli.installation import add_extra
+from flowercli.models import DEFAULT, MODEL_VARIABLE
 from flowercli.serving.page import runtime
 
 COMMANDS = (
@@ -271,6 +274,27 @@ def test_every_help_ends_in_examples_that_the_program_reads():
 def test_no_paragraph_of_a_help_is_broken_in_mid_sentence():
     for found in dict(every_command(typer.main.get_command(build()))).values():
         assert all("\n" not in paragraph for paragraph in (found.help or "").split("\n\n"))
+
+
+def words_of_help(run, monkeypatch, words, columns):
+    """Return what a help says, without the lines around it."""
+    monkeypatch.setattr(typer.rich_utils, "MAX_WIDTH", columns)
+    return set(re.sub(r"[│─╭╮╰╯]", " ", run(*words, "--help").out).split())
+
+
+def test_no_word_of_a_help_is_cut(run, monkeypatch):
+    for words in dict(every_command(typer.main.get_command(build()))):
+        whole = words_of_help(run, monkeypatch, words, 300)
+        for columns in (80, 100):
+            assert words_of_help(run, monkeypatch, words, columns) == whole, words
+
+
+def test_every_default_is_shown():
+    assert f"{DEFAULT}, or what {MODEL_VARIABLE} says" == DEFAULT_MODEL
+    for words, found in every_command(typer.main.get_command(build())):
+        for parameter in found.params:
+            hidden = parameter.show_default in {False, None} and parameter.default not in {None, False, ()}
+            assert not hidden, (words, parameter.name)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def average(
             callback=finite,
             min=0.5,
             max=1,
-            help="Share of right validation answers not to reject; that of the first run by default.",
+            show_default="that of the first run",
+            help="Share of right validation answers not to reject.",
         ),
     ] = None,
 ) -> None:
@@ -34,6 +35,7 @@ def average(
     validation, and has no ONNX files yet.
     """
     from flowercli.cli.output import note, print_text
+    from flowercli.cli.progress import advancing
     from flowercli.errors import needs_extra
     from flowercli.models import load_model
 
@@ -41,7 +43,8 @@ def average(
     with needs_extra("train"):
         from flowercli.training.average import average as average_bundles
         from flowercli.training.bundle_data import bundle_data
-    result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept)
+    with advancing() as advance:
+        result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept, advance)
     metrics = result.section["metrics"]["val"]["torch"]
     accuracy = metrics["accuracy"]["value"]
     note(f"Accuracy on validation {percent(accuracy, 2)}. Now: flowers export {in_shell(result.path)} --onnx --int8")

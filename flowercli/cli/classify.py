@@ -13,7 +13,7 @@ import typer
 from flowercli.cli.ahead import Ahead
 from flowercli.cli.completion import models
 from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
-from flowercli.cli.options import AnswerLog, AnswerLogRows, Device, Format, Only
+from flowercli.cli.options import DEFAULT_MODEL, AnswerLog, AnswerLogRows, Device, Format, Only
 from flowercli.errors import EXIT_BAD_INPUT
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS
@@ -70,6 +70,7 @@ def classify(
             "--model",
             "-m",
             autocompletion=models,
+            show_default=DEFAULT_MODEL,
             help="A name from `flowers models`, a bundle folder or a .onnx file.",
         ),
     ] = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from flowercli.cli.options import Format
-from flowercli.cli.output import json_line, stderr_console
+from flowercli.cli.output import json_line
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, Prediction
 from flowercli.shown import in_shell, one_line
@@ -134,12 +134,10 @@ def counter(output: Output) -> Iterator[Callable[[], None]]:
     if (output.file is None and sys.stdout.isatty()) or not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from flowercli.cli.progress import counting
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed} pictures"), TimeElapsedColumn())
-    with Progress(*columns, console=stderr_console(), transient=True) as progress:
-        task = progress.add_task("classify", total=None)
-        yield lambda: progress.advance(task)
+    with counting("pictures") as count:
+        yield count
 
 
 def _plain(result: Result, top_k: int | None) -> list[str]:

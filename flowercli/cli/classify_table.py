@@ -10,6 +10,7 @@ from rich.text import Text
 
 from flowercli.cli.console import SafeConsole
 from flowercli.cli.output import WIDTH_IN_A_PIPE, stdout_console
+from flowercli.cli.tables import LEAST, Cell, shortened
 from flowercli.inference.classifier import UNSURE, Prediction, in_words
 from flowercli.shown import one_line, percent
 
@@ -25,7 +26,6 @@ CONFIDENCE, OTHERS = "Confidence", "Otherwise"
 BAR_WIDTH = 10
 PERCENT_WIDTH = 7
 GAP = 2
-MIN_PATH_WIDTH = 12
 # On a narrower terminal the scientific name would leave too little for the others.
 WIDTH_FOR_SCIENTIFIC = 100
 # What would read 0.0 % says nothing.
@@ -46,26 +46,35 @@ class TablePrinter:
         self.console = stdout_console() if stream is None else SafeConsole(file=stream, width=WIDTH_IN_A_PIPE)
         self.lists_all = top_k is not None
         self.flowers, self.is_restricted = len(classifier.answerable), classifier.is_restricted
-        self.class_width = _widest([FLOWER, *map(in_words, classifier.answerable)])
-        scientific = [name for name in classifier.bundle.scientific_names if name]
-        has_room = self.console.width >= WIDTH_FOR_SCIENTIFIC
-        self.scientific_width = _widest([SCIENTIFIC, *scientific]) if scientific and has_room else 0
+        self.bar_width, self.share_width = BAR_WIDTH, PERCENT_WIDTH
+        # For names, beside the path and the bar.
+        room = self.console.width - LEAST - BAR_WIDTH - PERCENT_WIDTH - 3 * GAP
+        self.class_width = min(max(LEAST, room), _widest([FLOWER, *map(in_words, classifier.answerable)]))
+        scientific = _widest(["", *(name for name in classifier.bundle.scientific_names if name)])
+        wanted = self.class_width + GAP + scientific + (GAP + LEAST if self.lists_all else 0)
+        has_room = self.console.width >= WIDTH_FOR_SCIENTIFIC and wanted <= room
+        self.scientific_width = max(scientific, len(SCIENTIFIC)) if scientific and has_room else 0
+        if self.class_width + (GAP + LEAST if self.lists_all else 0) > room:  # Numbers say what a bar says.
+            self.bar_width, self.share_width = 0, len(CONFIDENCE)
+            room = self.console.width - LEAST * (2 if self.lists_all else 1) - self.share_width - 3 * GAP
+            self.class_width = max(LEAST, min(self.class_width, room))
         # What is between the path and the bar.
         self.name_width = self.class_width + (self.scientific_width and self.scientific_width + GAP)
-        left = self.console.width - self.name_width - BAR_WIDTH - PERCENT_WIDTH - 4 * GAP
+        confidence_width = (self.bar_width and self.bar_width + GAP) + self.share_width
+        left = self.console.width - self.name_width - confidence_width - 3 * GAP
         # Half of what is left for the path, half for the other classes; on a narrow terminal all for the path.
-        both = self.lists_all or left >= 2 * MIN_PATH_WIDTH
-        self.path_width = max(MIN_PATH_WIDTH, left // 2 if both else left)
+        both = self.lists_all or left >= 2 * LEAST
+        self.path_width = max(LEAST, left // 2 if both else left)
         self.others_width = left - self.path_width
-        self.answer_width = self.name_width + BAR_WIDTH + PERCENT_WIDTH + 2 * GAP
+        self.answer_width = self.name_width + GAP + confidence_width
         names = self._names(Text(FLOWER, style="bold"), Text(SCIENTIFIC, style="bold"))
         confidence, others = (Text(title, style="bold") for title in (CONFIDENCE, OTHERS))
-        widths = self.name_width, BAR_WIDTH + GAP + PERCENT_WIDTH, self.others_width
+        widths = self.name_width, confidence_width, self.others_width
         self._row(Text("Picture", style="bold"), *zip((names, confidence, others), widths, strict=True))
 
     def __call__(self, result: Result) -> None:
         """Print the row of one result."""
-        path = Text(keep_end(one_line(result.path), self.path_width))
+        path = Text(shortened(one_line(result.path), self.path_width, keep_end=True))
         if isinstance(result.outcome, Prediction):
             self._row(path, *self._answer(result.outcome))
         else:
@@ -78,10 +87,10 @@ class TablePrinter:
         others = self._others(outcome), self.others_width
         if outcome.rejected:
             return [(self._rejection(outcome, bar), self.answer_width), others]
-        flower = Text(in_words(outcome.predicted_class), style="bold green")
+        flower = Text(shortened(in_words(outcome.predicted_class), self.class_width), style="bold green")
         names = self._names(flower, Text(outcome.scientific_name or "", style="dim italic"))
-        share = Text(percent(outcome.confidence).rjust(PERCENT_WIDTH))
-        return [(names, self.name_width), (bar, BAR_WIDTH), (share, PERCENT_WIDTH), others]
+        share = Text(percent(outcome.confidence).rjust(self.share_width))
+        return [(names, self.name_width), (bar, self.bar_width), (share, self.share_width), others]
 
     def _rejection(self, outcome: Prediction, bar: Text) -> Text:
         """Return what is said of a rejected answer, over the columns of name and confidence, with its bar in place."""
@@ -105,14 +114,19 @@ class TablePrinter:
         """Return as many of the next classes as there is room for; one of them always."""
         if self.lists_all:
             others = list(outcome.all_predictions.items())[1:]
-            return Text("\n".join(f"{in_words(name)} {percent(value)}" for name, value in others), style="dim")
+            return Text("\n".join(self._other(*pair) for pair in others), style="dim")
         said = ""
-        for name, value in list(outcome.all_predictions.items())[1:]:
-            longer = f"{said}{', ' if said else ''}{in_words(name)} {percent(value)}"
+        for name, value in list(outcome.all_predictions.items())[1:] if self.others_width >= LEAST else ():
+            share = percent(value)
+            longer = f"{said}{', ' if said else ''}{in_words(name)} {share}"
             if value < WORTH_SHOWING or (said and cell_len(longer) > self.others_width):
                 break
-            said = longer
+            said = longer if said else f"{shortened(in_words(name), self.others_width - len(share) - 1)} {share}"
         return Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _other(self, name: str, share: float) -> str:
+        """Return one of the next classes with its share, in lines between which no number is cut."""
+        return Cell(f"{in_words(name)} {percent(share)}").fit(max(1, self.others_width))
 
     def _row(self, path: Text, *cells: tuple[Text, int]) -> None:
         # The gaps are part of the columns: versions of rich differ in how they add padding to a fixed width.
@@ -148,11 +162,3 @@ def rejection_in_words(answer: Prediction, flowers: int, *, is_restricted: bool)
 
 def _widest(texts: Iterable[str]) -> int:
     return max(map(cell_len, texts))
-
-
-def keep_end(path: str, width: int) -> str:
-    """Shorten a path from the left, where it says least, to a number of terminal cells."""
-    if cell_len(path) <= width:
-        return path
-    start = next(start for start in range(len(path) + 1) if cell_len(path[start:]) < width)
-    return "…" + path[start:]

@@ -19,7 +19,7 @@ def print_comparison(comparison: Comparison) -> None:
         for letter, side in sides
     ]
     title = f"{comparison.split}: {comparison.photos} photographs, 95 % intervals"
-    print_table(("", "Weights", "Right", "Accuracy"), rows, title=title)
+    print_table(("", "Weights", "Right", "Accuracy"), rows, title=title, left=("Weights",))
     counts = (
         ("Both are right", comparison.both),
         ("Only A is right", comparison.only_a),

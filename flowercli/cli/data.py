@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,9 @@ import typer
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from flowercli.data.versions.tracked import Status
-    from flowercli.data.versions.transfer import Advance
 
 data = typer.Typer(
     help="Keep datasets and models in a repository of your own with DVC, and share them through S3.",
@@ -62,14 +60,16 @@ def push(
 
     What is there already is not sent again; a push that was killed goes on where it was. Prints the .dvc file.
     """
+    from flowercli.cli.download_progress import resumable
     from flowercli.cli.output import note, print_json, print_text
+    from flowercli.cli.progress import advancing_bytes
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
         from flowercli.data.versions import transfer
         from flowercli.data.versions.tracked import shown
 
-        with _advancing() as advance:
+        with resumable(), advancing_bytes() as advance:
             result = transfer.push(path, advance)
     what = f"{shown(result.path)}, a {result.kind} of {result.size / 1e6:.1f} MB"
     note(f"Sent {what}." if result.objects_sent else f"The remote has {what} already.")
@@ -172,7 +172,7 @@ def _print_status(found: Sequence[Status]) -> None:
         for e in found
     ]
     columns = ("Path", "Kind", "Size", "Here", "In the cache", "Remote", "MD5")
-    print_table(columns, rows, left=("Kind", "Here", "In the cache", "Remote", "MD5"))
+    print_table(columns, rows, left=("Kind", "Here", "In the cache", "Remote", "MD5"), paths=("Path",))
 
 
 def _tell_commit(files: Sequence[Path]) -> None:
@@ -181,23 +181,3 @@ def _tell_commit(files: Sequence[Path]) -> None:
 
     if files:
         note(f"To commit: git add {' '.join(in_shell(shown(path)) for path in files)}")
-
-
-@contextmanager
-def _advancing() -> Iterator[Advance]:
-    """Yield a function that moves a progress bar of bytes, one bar for each thing that is being done."""
-    from threading import Lock
-
-    from flowercli.cli.download_progress import resumable
-    from flowercli.cli.output import byte_progress
-
-    with resumable(), byte_progress() as progress:
-        tasks, lock = {}, Lock()
-
-        def advance(what: str, total: int, done: int) -> None:
-            with lock:  # Parts are sent by several threads.
-                if what not in tasks:
-                    tasks[what] = progress.add_task(what, total=total or None)
-            progress.advance(tasks[what], done)
-
-        yield advance

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from flowercli.cli.output import stdout_console
+from flowercli.cli.tables import LEAST
 from flowercli.doctor.checks import Status
 
 if TYPE_CHECKING:
@@ -41,13 +42,24 @@ def print_verdict(diagnosis: Diagnosis) -> None:
 
 
 def _print_check(check: Check) -> None:
-    line = Text("  ").append_text(_status(check.status)).append(check.name.ljust(NAME_WIDTH)).append(check.text)
+    line = (
+        Text("  ").append_text(_status(check.status)).append(check.name.ljust(NAME_WIDTH)).append(_hanging(check.text))
+    )
     _print(line)
     for note in check.notes:
-        _print(Text(INDENT + note, style="dim"))
+        _print(Text(INDENT + _hanging(note), style="dim"))
     if check.fix:
         wrong = check.status in {Status.WARNING, Status.PROBLEM}
         _print(Text(f"{INDENT}{'Fix' if wrong else 'To change it'}: {check.fix}"))
+
+
+def _hanging(text: str) -> str:
+    """Return text in lines below each other, where a terminal would begin the next one at its edge."""
+    console = stdout_console()
+    if not console.is_terminal:
+        return text
+    lines = Text(text).wrap(console, max(LEAST, console.width - len(INDENT)))
+    return f"\n{INDENT}".join(line.plain.rstrip() for line in lines)
 
 
 def _status(status: Status) -> Text:

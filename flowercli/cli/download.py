@@ -55,7 +55,12 @@ def _list(*, json_output: bool) -> None:
         return
     if entries:
         rows = [(e.name, e.kind, f"{e.size / 1e6:.1f} MB", e.revision or "", e.source, str(e.path)) for e in entries]
-        print_table(("Name", "Kind", "Size", "Revision", "From", "Where"), rows, left=("Kind", "From", "Where"))
+        print_table(
+            ("Name", "Kind", "Size", "Revision", "From", "Where"),
+            rows,
+            left=("Kind", "Revision"),
+            paths=("From", "Where"),
+        )
     else:
         note("Nothing is there yet. The flower photographs: flowers download dataset")
     if unfinished:

@@ -6,7 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from flowercli.cli.output import bars, note, warn
+from flowercli.cli.output import note, warn
+from flowercli.cli.progress import Parts, bars
 from flowercli.errors import DownloadInterrupted
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from flowercli.errors import DownloadError
     from flowercli.transfer.contract import Fetched
 
-DESCRIPTION = "{task.description}"
 # Below so many bytes a speed says nothing.
 LARGE = 1_000_000
 
@@ -52,7 +52,7 @@ class DownloadProgress:
     def __init__(self) -> None:
         from rich.progress import DownloadColumn, TransferSpeedColumn
 
-        self._bars = bars(DESCRIPTION, DownloadColumn(), TransferSpeedColumn())
+        self._bars = bars(DownloadColumn(), TransferSpeedColumn())
         self._task = self._bars.add_task("", visible=False)
         self._name = ""
         self._started = time.monotonic()
@@ -120,10 +120,8 @@ class DownloadProgress:
 
     def checking(self, photos: int) -> None:
         """Start to read the photographs."""
-        from rich.progress import MofNCompleteColumn
-
         self._bars.stop()
-        self._bars = bars(DESCRIPTION, MofNCompleteColumn())
+        self._bars = bars(Parts())
         self._bars.start()
         self._task = self._bars.add_task("Reading photographs", total=photos)
 

@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.options import DEFAULT_MODEL
+
 
 def drift(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="A log that `flowers classify --log` or a server wrote.")],
     reference: Annotated[
         str | None,
         typer.Option(
-            metavar="BUNDLE", help="The model that answered: a bundle folder or a name from `flowers models`."
+            metavar="BUNDLE",
+            show_default=DEFAULT_MODEL,
+            help="The model that answered: a bundle folder or a name from `flowers models`.",
         ),
     ] = None,
     since: Annotated[
@@ -41,6 +45,7 @@ def drift(
     """
     from flowercli.cli.drift_report import show_verdict
     from flowercli.cli.output import note, print_json
+    from flowercli.cli.progress import advancing
     from flowercli.errors import EXIT_DRIFT
     from flowercli.models import load_model
     from flowercli.monitoring.drift import DRIFTING
@@ -52,7 +57,8 @@ def drift(
     if plot is not None:
         _check_plot(plot)
     start = 0.0 if since is None else parse_since(since, time.time())
-    verdict = judge(log, load_model(reference), since=start, window=window)
+    with advancing() as advance:
+        verdict = judge(log, load_model(reference), since=start, window=window, advance=advance)
     for said in verdict.notes:
         note(said)
     if json_output:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,7 @@ from flowercli.cli.completion import splits
 from flowercli.cli.options import Only, OutliersFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.progress import TaskID
-
     from flowercli.bundle import Bundle
-    from flowercli.training.answers import Advance
     from flowercli.training.bundle_data import BundleData
 
 
@@ -89,9 +83,12 @@ def evaluate(
             # Before anything is looked for: without the extra, that is what is told.
             import flowercli.training.evaluation  # noqa: F401
             from flowercli.cli.output import note
+            from flowercli.cli.progress import advancing
             from flowercli.training.labelled_folder import data_to_evaluate
 
-            photos, names = data_to_evaluate(loaded, data, outliers, note), _only(loaded, only)
+            names = _only(loaded, only)
+            with advancing() as advance:
+                photos = data_to_evaluate(loaded, data, outliers, note, advance)
             _evaluate(loaded, split, photos, names, report, dvc, json_output=json_output)
 
 
@@ -119,10 +116,11 @@ def _evaluate(
     from flowercli.bundle import CARD
     from flowercli.cli.eval_report import print_evaluation
     from flowercli.cli.output import note, print_json
+    from flowercli.cli.progress import advancing
     from flowercli.cli.train_tracking import add_to_run
     from flowercli.training.evaluation import can_record, evaluate_bundle, record
 
-    with _advancing("Evaluating {task.fields[step]}") as advance:
+    with advancing() as advance:
         result = evaluate_bundle(bundle, photos, split, advance, only=only)
     if dvc is not None:
         from flowercli.reporting.dvc_files import write_dvc_files
@@ -134,9 +132,9 @@ def _evaluate(
         note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):
         with scratch_folder("eval") as scratch:
-            record(result, scratch)
+            recorded = record(result, scratch)
         add_to_run(result)
-        if bundle.card_is_corrected:
+        if recorded.card_is_corrected:
             note(f"{bundle.path / CARD} was changed by hand and stays as it is. Without it, eval writes a new one.")
     else:
         if not photos.manifest.outliers:
@@ -156,10 +154,11 @@ def _evaluate(
 def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.comparison_report import print_comparison
     from flowercli.cli.output import print_json
+    from flowercli.cli.progress import advancing
     from flowercli.training.bundle_data import bundle_data
     from flowercli.training.comparison import compare_bundles
 
-    with _advancing("Asking {task.fields[step]}") as advance:
+    with advancing() as advance:
         comparison = compare_bundles(bundle, other, bundle_data(bundle, data), split, advance)
     if json_output:
         print_json(comparison.as_dict())
@@ -170,10 +169,11 @@ def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, js
 def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.label_errors_report import print_label_errors, tell_limits
     from flowercli.cli.output import note, print_json
+    from flowercli.cli.progress import advancing
     from flowercli.training.bundle_data import bundle_data
     from flowercli.training.label_errors import find_label_errors
 
-    with _advancing("{task.fields[step]}") as advance:
+    with advancing() as advance:
         errors = find_label_errors(bundle, bundle_data(bundle, data), advance)
     if json_output:
         print_json(errors.as_dict())
@@ -185,19 +185,3 @@ def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *
 
         write_label_report(report, errors)
         note(f"The page: {report}")
-
-
-@contextmanager
-def _advancing(description: str) -> Iterator[Advance]:
-    """Yield a function that moves a progress bar a step, one bar for each name that it is called with."""
-    from flowercli.cli.output import progress_bar
-
-    with progress_bar(description) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(step: str, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task("eval", total=total, step=step)
-            progress.advance(tasks[step])
-
-        yield advance

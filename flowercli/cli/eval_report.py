@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowercli.cli.output import print_table
+from flowercli.cli.output import print_table, stdout_console
+from flowercli.cli.tables import GAP, LEAST
 from flowercli.shown import percent
 from flowercli.training.confusion import confused_pairs
 from flowercli.training.intervals import number_text, share_text
@@ -42,7 +43,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     _print_refusal(variants)
     _print_sources(variants[shown], shown)
     _print_classes(variants[shown], shown)
-    if len(variants[shown]["per_class"]) <= MOST_IN_MATRIX:
+    names = variants[shown]["per_class"]
+    if len(names) <= MOST_IN_MATRIX and sum(min(LEAST, len(name)) + GAP for name in names) <= stdout_console().width:
         _print_confusion(variants[shown], shown)
     else:
         _print_confused(variants[shown], shown)

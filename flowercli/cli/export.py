@@ -40,7 +40,8 @@ def export(
         float | None,
         typer.Option(
             callback=finite,
-            help="Points of validation accuracy that an export may lose; by default 0.5, or one photograph.",
+            show_default="0.5, or one photograph",
+            help="Points of validation accuracy that an export may lose.",
         ),
     ] = None,
     output: Annotated[
@@ -116,8 +117,8 @@ def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None
 def _export(
     bundle: Bundle, formats: list[str], data: Path | None, max_drop: float | None, output: Path | None
 ) -> ExportResult:
-    from flowercli.cli.export_report import elapsed
     from flowercli.cli.output import note
+    from flowercli.cli.progress import advancing, every_half_minute
     from flowercli.errors import needs_extra
     from flowercli.export.check import require_weights
 
@@ -126,10 +127,18 @@ def _export(
 
         require_tensorrt("--trt")
     require_weights(bundle)
-    with needs_extra("train"):
-        from flowercli.export.run import export as run_export
-    with elapsed("Building the TensorRT engine") as tick:
-        return run_export(bundle, formats, data=data, max_drop=max_drop, output=output, say=note, tick=tick)
+    with advancing() as advance:
+        advance("Loading torch", 0, 0)
+        with needs_extra("train"):
+            from flowercli.export.run import export as run_export
+
+        def say(message: str) -> None:
+            note(message)
+            advance(message, 0, 0)
+
+        tick = every_half_minute("Building the TensorRT engine")
+        where = {"data": data, "output": output}
+        return run_export(bundle, formats, **where, max_drop=max_drop, say=say, tick=tick, advance=advance)
 
 
 def _write_dvc(folder: Path, result: ExportResult) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
-from flowercli.cli.output import note, print_json, print_table, stderr_console
+from flowercli.cli.output import note, print_json, print_table
 from flowercli.export.delivery import CLIENT
 from flowercli.shown import in_shell, percent
 from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from flowercli.bundle import Bundle
     from flowercli.export.check import Check
 
 COLUMNS = ("File", "Size", "Made by", "Max diff.", "Mean diff.", "Same answer", "Val accuracy", "Lost", "Latency")
-SAY_EVERY = 30
 
 
 def show_export(
@@ -60,31 +58,6 @@ def show_export(
         _say_next(bundle, packages)
 
 
-@contextmanager
-def elapsed(doing: str) -> Iterator[Callable[[float], None]]:
-    """Yield a function that shows on stderr for how many seconds something has been going on.
-
-    On a terminal in one line that is rewritten; elsewhere a line every half minute.
-    """
-    console, said = stderr_console(), 0.0
-    status = console.status("")
-
-    def tick(seconds: float) -> None:
-        nonlocal said
-        text = f"{doing}: {int(seconds) // 60}:{int(seconds) % 60:02}"
-        if console.is_terminal:
-            status.update(text)
-            status.start()
-        elif seconds >= said + SAY_EVERY:
-            said = seconds
-            note(text)
-
-    try:
-        yield tick
-    finally:
-        status.stop()
-
-
 def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mapping[str, float] | None) -> None:
     rows = [
         (
@@ -105,7 +78,7 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
     if any(check.file == PLAN for check in checks):
         timed_on += f", {PLAN} on the GPU"
     title = f"{bundle.path}: against torch{of_torch}; {checks[0].photos} validation photographs, {timed_on}"
-    print_table(COLUMNS, rows, title=title)
+    print_table(COLUMNS, rows, title=title, left=("Made by",), paths=("File",))
 
 
 def _say_next(bundle: Bundle, packages: Mapping[str, Path]) -> None:

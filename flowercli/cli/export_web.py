@@ -33,6 +33,6 @@ def export_web(model: str, target: Path, *, json_output: bool) -> None:
         sizes[next(prefix for prefix in kinds if name.startswith(prefix))] += size
     rows = [(f"{target}/{prefix}", what, f"{sizes[prefix] / 1e6:.2f} MB") for prefix, what in kinds.items()]
     rows.append(("", "altogether", f"{site.size / 1e6:.2f} MB"))
-    print_table(("Folder", "What", "Size"), rows, title=str(target), left=("Folder", "What"))
+    print_table(("Folder", "What", "Size"), rows, title=str(target), left=("What",), paths=("Folder",))
     note("Any host can serve the folder, below any path. Pictures stay in the browser.")
     note(f"Try it: python -m http.server -d {shlex.quote(str(target))}   and open http://localhost:8000")

@@ -19,7 +19,8 @@ def print_label_errors(errors: LabelErrors) -> None:
     rows = [(row.path, row.labelled, row.looks_like, percent(row.probability), row.split) for row in errors.rows]
     accuracy = percent(errors.accuracy)
     title = f"{len(rows)} of {errors.photos} labels are doubtful (accuracy out of fold {accuracy})"
-    print_table(("Photo", "Labelled", "Looks like", "Probability", "Split"), rows, title=title)
+    columns = ("Photo", "Labelled", "Looks like", "Probability", "Split")
+    print_table(columns, rows, title=title, left=("Labelled", "Looks like", "Split"), paths=("Photo",))
     tell_limits(errors)
 
 

@@ -33,7 +33,8 @@ def merge(
     The files are hard links where the file system allows it, so they take no space. A dataset that has
     no split yet is split first, as by `flowers split DIR`.
     """
-    from flowercli.cli.output import note, print_json, progress_bar
+    from flowercli.cli.output import note, print_json
+    from flowercli.cli.progress import advancing
     from flowercli.cli.split import as_outliers
     from flowercli.cli.split_report import print_report, summary
     from flowercli.data.merge import merge as merge_datasets
@@ -43,16 +44,8 @@ def merge(
 
     others = as_outliers(outliers, hold_out)
     sources = name_sources([(root, _manifest(root)) for root in map(dataset_folder, directories)])
-    with progress_bar("Reading photographs") as progress:
-        task = progress.add_task("read", total=None)
-        result = merge_datasets(
-            sources,
-            output,
-            class_names or [],
-            outliers=others,
-            start=lambda total: progress.update(task, total=total),
-            progress=lambda done: progress.advance(task, done),
-        )
+    with advancing() as advance:
+        result = merge_datasets(sources, output, class_names or [], outliers=others, advance=advance)
     path = manifest_path(output)
     if json_output:
         print_json(summary(result.split, path) | {"repeated": result.repeated})

@@ -69,7 +69,7 @@ def _print_models(*, json_output: bool) -> None:
         print_json({"models": entries})
         return
     columns = ("Model", "Network", "Input", "Size", "Accuracy", "From", "Flowers")
-    print_table(columns, [_row(entry) for entry in entries], left=("From", "Flowers"))
+    print_table(columns, [_row(entry) for entry in entries], left=("Network", "From", "Flowers"))
     note("All flowers of one: flowers models NAME")
 
 

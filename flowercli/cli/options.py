@@ -21,6 +21,10 @@ class Format(StrEnum):
     JSON = "json"
 
 
+# What answers where no model is named.
+DEFAULT_MODEL = "garden, or what FLOWERS_MODEL says"
+
+
 def finite(value: float | None) -> float | None:
     """Refuse infinity and what is no number, which every range of Typer's lets pass; an option's ``callback``."""
     if value is not None and not math.isfinite(value):
@@ -32,7 +36,8 @@ Device = Annotated[
     str | None,
     typer.Option(
         autocompletion=completion.devices,
-        help="auto, tensorrt, cuda or cpu; without it what FLOWERS_DEVICE says, or auto.",
+        show_default="auto, or what FLOWERS_DEVICE says",
+        help="auto, tensorrt, cuda or cpu.",
     ),
 ]
 Only = Annotated[
@@ -56,7 +61,7 @@ AllowHost = Annotated[
     typer.Option(
         envvar="FLOWERS_ALLOW_HOST",
         metavar="NAME",
-        help="Name that it answers to besides, such as flowers.example.org; repeat for more; '*' for any.",
+        help="Name that it answers to besides, such as my.example.org; repeat for more; '*' for any.",
     ),
 ]
 OutliersFolder = Annotated[

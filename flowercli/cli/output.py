@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn
 
 WIDTH_IN_A_PIPE = 160
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
@@ -118,60 +117,17 @@ def encode_all() -> None:
                 os.set_blocking(stream.fileno(), True)
 
 
-@contextmanager
-def progress_bar(description: str) -> Iterator[Progress]:
-    """Yield a progress display on stderr that shows nothing where stderr is not a terminal."""
-    from rich.progress import MofNCompleteColumn
-
-    with bars(description, MofNCompleteColumn()) as progress:
-        yield progress
-
-
-@contextmanager
-def byte_progress() -> Iterator[Progress]:
-    """Yield a progress display of bytes on stderr, with speed and time left; nothing where it is not a terminal."""
-    from rich.progress import DownloadColumn, TransferSpeedColumn
-
-    with bars("{task.description}", DownloadColumn(), TransferSpeedColumn()) as progress:
-        yield progress
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say what is waited for; on a terminal, show it until it is over."""
-    console = stderr_console()
-    if console.is_terminal:
-        with console.status(f"{what} …"):
-            yield
-    else:
-        note(f"{what} …")
-        yield
-
-
-def bars(description: str, *columns: ProgressColumn) -> Progress:
-    """Return a progress display on stderr, with time left, that shows nothing where stderr is not a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = stderr_console()
-    shown = (TextColumn(description), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*shown, console=console, transient=True, disable=not console.is_terminal)
-
-
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     title: str | None = None,
     left: Sequence[str] = (),
+    paths: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
-    """Print a table, on stdout by default; numbers, that is all columns but the first and ``left``, to the right."""
-    from rich import box
-    from rich.table import Table
+    """Print a table as :func:`flowercli.cli.tables.fitted` makes it, on stdout by default."""
+    from flowercli.cli.tables import fitted
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 or column in left else "right")
-    for row in rows:
-        table.add_row(*map(shown.one_line, row))
-    (console or stdout_console()).print(table, markup=False)
+    console = console or stdout_console()
+    console.print(fitted(columns, rows, console.width, title=title, left=left, paths=paths), markup=False)

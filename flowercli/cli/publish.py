@@ -84,7 +84,7 @@ def _list(plan: Plan, repo_id: str, there: Repository | None, *, json_output: bo
         rows = [(name, f"{size / 1e6:.2f} MB", "is sent") for name, size in sizes.items()]
         rows += [(name, "", "stays there") for name in plan.kept]
         rows += [(name, "", "is removed, with --prune") for name in plan.removed]
-        print_table(("File", "Size", ""), rows, left=("",))
+        print_table(("File", "Size", ""), rows, left=("",), paths=("File",))
     _tell(plan)
     if there is None:
         note(f"There is no {repo_id} yet, or it was not asked for, or only a token may see it.")

@@ -22,7 +22,8 @@ def reference(
     Training writes it too; this is for bundles from before, and for a graph that was exported since.
     """
     from flowercli.bundle import REFERENCE
-    from flowercli.cli.output import note, progress_bar
+    from flowercli.cli.output import note
+    from flowercli.cli.progress import advancing
     from flowercli.errors import UsageError
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
@@ -33,10 +34,9 @@ def reference(
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:
         raise UsageError(f"{source.path} is not to be changed: a lone .onnx, or a model of the package.")
     found = bundle_data(source, data)
-    found.check_unchanged("val")
     photos = choose(found.manifest)
-    classifier = Classifier.open(source, device)
-    with progress_bar("Asking about validation photographs") as progress:
-        task = progress.add_task("ask", total=len(photos))
-        add_reference(classifier, found.root, photos, lambda: progress.advance(task))
+    with advancing() as advance:
+        found.check_unchanged("val", advance)
+        classifier = Classifier.open(source, device)
+        add_reference(classifier, found.root, photos, advance)
     note(f"{len(photos)} photographs, {classifier.runtime.graph}: {source.path / REFERENCE}")

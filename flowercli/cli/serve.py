@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.loading import keep_numpy_to_one_thread
-from flowercli.cli.options import AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
+from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def serve(
         typer.Argument(
             metavar="BUNDLE",
             help="A name from `flowers models`, a bundle folder or a .onnx file.",
-            show_default=False,
+            show_default=DEFAULT_MODEL,
         ),
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
@@ -51,9 +51,7 @@ def serve(
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ORIGIN", help="Origin whose pages may ask, such as https://example.org; repeat for more."
-        ),
+        typer.Option(metavar="ORIGIN", help="Origin whose pages may ask, such as https://my.example; repeat for more."),
     ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page for browsers at /.")] = True,
     access_log: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.cli.options import AllowHost
+from flowercli.cli.options import DEFAULT_MODEL, AllowHost
 
 if TYPE_CHECKING:
     import socket
@@ -26,6 +26,7 @@ def serve_mlflow(
         typer.Option(
             "--model",
             "-m",
+            show_default=DEFAULT_MODEL,
             help="A name from `flowers models`, a bundle, an MLflow model's folder or URI (runs:/…, models:/…).",
         ),
     ] = None,

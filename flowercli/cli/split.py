@@ -78,12 +78,12 @@ def write_split(
     output: Path | None = None,
 ) -> tuple[SplitResult, Path]:
     """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
-    from flowercli.cli.output import progress_bar, warn
+    from flowercli.cli.output import warn
+    from flowercli.cli.progress import advancing
     from flowercli.data.make_split import make_split
     from flowercli.data.places import manifest_path
 
-    with progress_bar("Reading photographs") as progress:
-        task = progress.add_task("read", total=None)
+    with advancing() as advance:
         result = make_split(
             root,
             ratios,
@@ -91,8 +91,7 @@ def write_split(
             stratify=stratify,
             by_folder=by_folder,
             outliers=outliers,
-            start=lambda total: progress.update(task, total=total),
-            progress=lambda done: progress.advance(task, done),
+            advance=advance,
         )
     if not result.manifest.near_duplicates_checked:
         from flowercli.installation import add_extra

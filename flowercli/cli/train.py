@@ -10,7 +10,8 @@ import typer
 
 from flowercli.atomic import scratch_folder
 from flowercli.cli.options import OutliersFolder, finite
-from flowercli.cli.output import note, print_text, waiting, warn
+from flowercli.cli.output import note, print_text, warn
+from flowercli.cli.progress import waiting
 from flowercli.cli.train_arguments import (
     DEFAULT_OUTPUT,
     as_overrides,

@@ -5,31 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowercli.bundle import WEIGHTS
 from flowercli.cli.output import note, stderr_console
+from flowercli.cli.progress import BAR_WIDTH, Parts
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rich.progress import Task
-
     from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
-
-BAR = 20
-
-
-class Count(MofNCompleteColumn):
-    """How much of it is done, where that is known."""
-
-    def render(self, task: Task) -> Text:
-        """Return the numbers of a task."""
-        return Text() if task.total is None else super().render(task)
 
 
 class TrainingProgress:
@@ -38,8 +26,8 @@ class TrainingProgress:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.started_at = time.monotonic()
-        self._stepped = False
-        columns = (TextColumn("{task.description}"), BarColumn(BAR), Count(), TimeRemainingColumn())
+        self._stepped, self._step = False, ""
+        columns = (TextColumn("{task.description}"), BarColumn(BAR_WIDTH), Parts(), TimeRemainingColumn())
         console = stderr_console()
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task("Starting", total=None)
@@ -57,13 +45,19 @@ class TrainingProgress:
     def phase(self, what: str) -> None:
         """Say what begins, and start the bar anew."""
         note(f"{what} …")
+        self._begin(what)
+
+    def advance(self, step: str, parts: int, done: int = 1, /) -> None:
+        """Move the bar of a step of a phase, as :class:`flowercli.progress.Advance`."""
+        if step != self._step:
+            self._step = step
+            self._begin(step)
+        self.progress.update(self.task, total=parts or None, advance=done)
+
+    def _begin(self, what: str) -> None:
         # A task that has a total keeps one.
         self.progress.remove_task(self.task)
         self.task = self.progress.add_task(what, total=None)
-
-    def advance(self, _variant: str, total: int) -> None:
-        """Move the bar of a phase by one photograph."""
-        self.progress.update(self.task, total=total, advance=1)
 
     def step(self, epoch: int, step: int, steps: int, loss: float, _learning_rate: float) -> None:
         """Move the bar."""

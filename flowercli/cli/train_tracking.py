@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
-from flowercli.cli.output import note, waiting, warn
+from flowercli.cli.output import note, warn
+from flowercli.cli.progress import waiting
 from flowercli.cli.train_arguments import DEFAULT_OUTPUT
 from flowercli.errors import needs_extra
 from flowercli.shown import in_shell

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -49,19 +49,24 @@ class Groups:
             first, second = first[apart], second[apart]
 
 
-def alike(values: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.intp]:
+def alike(
+    values: npt.NDArray[np.uint64], bits: int, sorted_once: Callable[[int], None] = lambda _of: None
+) -> npt.NDArray[np.intp]:
     """Return the group of each hash: the same for those that a chain of hashes joins with ``bits`` bits a step.
 
     Args:
         values: ``[N]``.
         bits: how many bits two neighbours in a chain may differ in, at most seven.
+        sorted_once: called after each time that they are sorted, with how often they are.
     """
     distinct, position = np.unique(values, return_inverse=True)
     groups = Groups(len(distinct))
-    for kept in itertools.combinations(range(BYTES), BYTES - bits):
+    choices = list(itertools.combinations(range(BYTES), BYTES - bits))
+    for kept in choices:
         mask = np.uint64(sum(0xFF << (8 * byte) for byte in kept))
         for run in _join_short_runs(groups, distinct, distinct & mask, bits):
             _join_long_run(groups, distinct, run, bits)
+        sorted_once(len(choices))
     return groups.of(np.arange(len(distinct)))[position]
 
 

@@ -12,12 +12,14 @@ from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
 from flowercli.errors import DataError
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from flowercli.data.manifest import Entry, Manifest
+    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Changes:
         return f"{told}; {len(both)} of these have their names in another Unicode form only" if both else told
 
 
-def changed(root: Path, entries: Sequence[Entry]) -> Changes:
+def changed(root: Path, entries: Sequence[Entry], advance: Advance = untold) -> Changes:
     """Compare listed photographs with what is below ``root``; those that look untouched are not read."""
-    found = list(zip(entries, sha256_of(root, [entry.path for entry in entries]), strict=True))
+    found = list(zip(entries, sha256_of(root, [entry.path for entry in entries], advance), strict=True))
     return Changes(
         removed=tuple(entry.path for entry, sha256 in found if sha256 is None),
         edited=tuple(entry.path for entry, sha256 in found if sha256 not in {None, entry.sha256}),

@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from flowercli.data.seen import Stamp
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.preprocess import load_upright
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.data.scan import Photo
+    from flowercli.progress import Advance
 
 # Measured on flower_photos: rescaled and recompressed copies differ by 0 to 2 bits, shots of one series by up to
 # 6, and from 10 bits on there are more and more pairs by chance.
@@ -76,12 +79,17 @@ def exact_groups(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:
     return [group for group in by_sha256.values() if len(group) > 1]
 
 
-def near_groups(fingerprints: Sequence[Fingerprint], bits: int = NEAR_BITS) -> list[list[int]]:
-    """Group the indices of photographs whose pHash differs by at most ``bits`` bits from another's in the group."""
+def near_groups(fingerprints: Sequence[Fingerprint], advance: Advance = untold) -> list[list[int]]:
+    """Group the indices of photographs whose pHash is within a few bits of another's in the group.
+
+    ``advance`` is called some dozens of times meanwhile.
+    """
     hashes = [fingerprint.perceptual_hash for fingerprint in fingerprints]
     known = [index for index, value in enumerate(hashes) if value is not None]
     values = np.array([hashes[index] for index in known], dtype=np.uint64)
-    return _listed(zip(known, alike(values, bits).tolist(), strict=True))
+    return _listed(
+        zip(known, alike(values, NEAR_BITS, partial(advance, "Looking for near copies")).tolist(), strict=True)
+    )
 
 
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

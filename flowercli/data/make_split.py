@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.data import duplicates
@@ -14,6 +15,7 @@ from flowercli.data.scan import Scan, scan_dataset, scan_outliers
 from flowercli.data.seen import Read, remember
 from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
 from flowercli.errors import DataError, UsageError
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from flowercli.data.duplicates import Fingerprint
     from flowercli.data.scan import Photo
+    from flowercli.progress import Advance
 
 OUTLIER_RATIOS = (0.84, 0.08, 0.08)
 
@@ -75,8 +78,7 @@ def make_split(
     sides: Mapping[str, str] | None = None,
     by_folder: bool = False,
     outliers: Outliers | None = None,
-    start: Callable[[int], None] = lambda _total: None,
-    progress: Callable[[int], None] = lambda _done: None,
+    advance: Advance = untold,
 ) -> SplitResult:
     """Scan, read and split a dataset folder.
 
@@ -90,8 +92,7 @@ def make_split(
         by_folder: the dataset is split already, into folders ``train``, ``val`` and ``test``, and stays so; a ``val``
             that is not there is drawn from ``train``.
         outliers: pictures of no class; they are drawn kind by kind.
-        start: called with the number of photographs before they are read.
-        progress: called with 1 after each.
+        advance: called after each photograph, and each round of looking for copies.
 
     Raises:
         DataError: the folder cannot be used as a dataset, or is split already and ``by_folder`` does not say so.
@@ -101,14 +102,14 @@ def make_split(
     scan = scan_dataset(root)
     check_parts(scan, by_folder=by_folder)
     others = Scan(root) if outliers is None else scan_outliers(outliers.root)
-    start(len(scan.photos) + len(others.photos))
-    found, found_others = (_readable(each.root, each.photos, progress) for each in (scan, others))
+    read = partial(advance, "Reading photographs", len(scan.photos) + len(others.photos))
+    found, found_others = (_readable(each.root, each.photos, read) for each in (scan, others))
     scan.add_left_out(others)
     if sides is None:  # A folder that is being merged gets another name.
         remember(root, found.reads)
     photos, prints = found.photos + found_others.photos, found.prints + found_others.prints
     _check_classes(scan, found.photos)
-    exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints)
+    exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints, advance)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
     labels = [photo.class_name for photo in found.photos]
     if by_folder:

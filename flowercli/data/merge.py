@@ -22,12 +22,14 @@ from flowercli.data.places import manifest_path
 from flowercli.data.scan import MIN_CLASSES
 from flowercli.data.split import shares
 from flowercli.errors import DataError, UsageError
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from flowercli.data.make_split import Outliers
     from flowercli.data.manifest import Entry, Manifest
+    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,7 @@ def merge(
     class_names: Collection[str],
     *,
     outliers: Outliers | None = None,
-    start: Callable[[int], None] = lambda _total: None,
-    progress: Callable[[int], None] = lambda _done: None,
+    advance: Advance = untold,
 ) -> MergeResult:
     """Write the merged dataset: hard links where the file system has them, copies elsewhere.
 
@@ -78,8 +79,7 @@ def merge(
         output: the new folder; it appears when it is whole.
         class_names: the classes to keep; all where it is empty.
         outliers: pictures of no class that the split of the merged dataset also lists; they stay where they are.
-        start: called with the number of photographs before they are read.
-        progress: called with 1 after each.
+        advance: called after each photograph that was linked or copied, and as by :func:`make_split`.
 
     Raises:
         UsageError: ``output`` exists, no dataset has one of ``class_names``, or there is one class only.
@@ -97,6 +97,7 @@ def merge(
         seen: set[tuple[str, str]] = set()
         for source in sources:
             for photo in source.manifest.photos:
+                advance(f"Linking {source.name}", len(source.manifest.photos))
                 name = class_name(photo.class_name)
                 if name not in kept:
                     continue
@@ -108,7 +109,7 @@ def merge(
                 _link(source.root / photo.path, folder / path)
                 sides[path], origins[path], hashes[path] = photo.split, source.name, photo.sha256
         first = sources[0].manifest
-        how: dict[str, Any] = {"sides": sides, "outliers": outliers, "start": start, "progress": progress}
+        how: dict[str, Any] = {"sides": sides, "outliers": outliers, "advance": advance}
         result = make_split(folder, shares(sides.values()), first.seed, **how)
         _check_contents(result.manifest, hashes)
         photos = tuple(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)

@@ -19,10 +19,13 @@ from flowercli.atomic import sweep, write_text
 from flowercli.data.places import own_place
 from flowercli.home import NoHomeError
 from flowercli.inference.cpu import available_cores
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from flowercli.progress import Advance
 
 # The coarsest times of a file system are two seconds apart: what is written within them can look like nothing was.
 SETTLED_NS = 2_000_000_000
@@ -52,13 +55,19 @@ class Read(NamedTuple):
     sha256: str
 
 
-def sha256_of(root: Path, paths: Sequence[str]) -> list[str | None]:
-    """Return the sha256 of files below ``root``, read where need be on all cores; ``None`` where there is none."""
+def sha256_of(root: Path, paths: Sequence[str], advance: Advance = untold) -> list[str | None]:
+    """Return the sha256 of files below ``root``, read where need be on all cores; ``None`` where there is none.
+
+    ``advance`` is called after each that is read.
+    """
     known = _known(root)
     found = {path: _unchanged(os.path.join(root, path), known.get(path)) for path in paths}
     unknown = [path for path, sha256 in found.items() if sha256 is None]
+    reads = {}
     with ThreadPoolExecutor(available_cores()) as pool:
-        reads = dict(zip(unknown, pool.map(_read, (root / path for path in unknown)), strict=True))
+        for path, each in zip(unknown, pool.map(_read, (root / path for path in unknown)), strict=True):
+            reads[path] = each
+            advance(f"Checking {root.name}", len(unknown))
     remember(root, {path: each for path, each in reads.items() if each}, known)
     hashes = found | {path: each.sha256 if each else None for path, each in reads.items()}
     return [hashes[path] for path in paths]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
 from flowercli.export.check import Check
 from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
+from flowercli.progress import untold
 from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.export.graph import DeployedClassifier
+    from flowercli.progress import Advance
 
     Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
 
@@ -63,11 +66,15 @@ def onnx_answers(path: Path, bundle: Bundle) -> Answer:
     return Classifier.open(Bundle(path, bundle.config), "cpu").run
 
 
-def reference(pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], answer: Answer) -> Reference:
+def reference(
+    pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], answer: Answer, advance: Advance = untold
+) -> Reference:
     """Ask torch about the photographs ``[N, H, W, 3]``."""
-    starts = range(0, len(pixels), TORCH_BATCH)
-    probabilities = np.concatenate([answer(pixels[start : start + TORCH_BATCH])[0] for start in starts])
-    return Reference(pixels, targets, probabilities)
+    probabilities = []
+    for start in range(0, len(pixels), TORCH_BATCH):
+        probabilities.append(answer(batch := pixels[start : start + TORCH_BATCH]).probabilities)
+        advance("Asking torch", len(pixels), len(batch))
+    return Reference(pixels, targets, np.concatenate(probabilities))
 
 
 def check_batches(
@@ -88,7 +95,7 @@ def check_batches(
                 raise ExportError(f"{message}; the limit is {FP32_TOLERANCE:g}. Nothing was written.")
 
 
-def compare(answer: Answer, path: Path, name: str, method: str, source: Reference) -> Check:
+def compare(answer: Answer, path: Path, name: str, method: str, source: Reference, advance: Advance = untold) -> Check:
     """Compare an exported file's answers with torch's, one photograph at a time, and take the time of each.
 
     Args:
@@ -97,11 +104,14 @@ def compare(answer: Answer, path: Path, name: str, method: str, source: Referenc
         name: what it will be called.
         method: how it was made.
         source: torch's answers.
+        advance: called after each photograph.
 
     Raises:
         ExportError: an answer is not a number: half precision has overflowed.
     """
-    probabilities, seconds = _timed(answer, source.pixels)
+    probabilities, seconds = _timed(
+        answer, source.pixels, partial(advance, f"Comparing {name} with torch", len(source.pixels))
+    )
     if not np.isfinite(probabilities).all():
         raise ExportError(f"{name} gives answers that are not numbers. Nothing was written.")
     difference = np.abs(probabilities - source.probabilities)
@@ -121,7 +131,9 @@ def compare(answer: Answer, path: Path, name: str, method: str, source: Referenc
     )
 
 
-def _timed(answer: Answer, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], list[float]]:
+def _timed(
+    answer: Answer, pixels: npt.NDArray[np.uint8], asked: Callable[[], None]
+) -> tuple[npt.NDArray[np.float32], list[float]]:
     """Return the probabilities ``[N, C]`` and the seconds of each photograph."""
     rows, seconds = [], []
     for picture in pixels:
@@ -129,4 +141,5 @@ def _timed(answer: Answer, pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[n
         probabilities = answer(picture[np.newaxis]).probabilities
         seconds.append(time.perf_counter() - started)
         rows.append(probabilities[0])
+        asked()
     return np.stack(rows), seconds

@@ -22,6 +22,7 @@ from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import BITS_THAT_FIT
+from flowercli.progress import untold
 from flowercli.training.bundle_data import pixels_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.progress import Advance
 
 # How the range of each activation is found. Tried in this order until one keeps the accuracy: the
 # extremes suit bounded activations (ReLU6), percentiles the long tails of SiLU.
@@ -50,16 +52,21 @@ HISTOGRAM_BATCHES = 2
 class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Feeds batches of preprocessed photographs to onnxruntime's calibration."""
 
-    def __init__(self, batches: Sequence[npt.NDArray[np.uint8]]) -> None:
-        self._batches = iter(batches)
+    def __init__(self, batches: Sequence[npt.NDArray[np.uint8]], advance: Advance) -> None:
+        self._batches, self._count, self._advance = iter(batches), len(batches), advance
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
         """Return the next feed, or ``None`` at the end."""
         batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+        if batch is None:
+            return None
+        self._advance("Calibrating", self._count)
+        return {INPUT: batch}
 
 
-def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
+def calibration_batches(
+    paths: Sequence[Path], spec: PreprocessSpec, advance: Advance = untold
+) -> list[npt.NDArray[np.uint8]]:
     """Load photographs spread evenly over the list, in batches ``[N, H, W, 3]``."""
     import numpy as np
 
@@ -68,7 +75,10 @@ def calibration_batches(paths: Sequence[Path], spec: PreprocessSpec) -> list[npt
     size = min(CALIBRATION_BATCH, len(chosen))
     # Full batches only: the histogram calibrations cannot stack a shorter last one.
     whole = len(chosen) - len(chosen) % size
-    pixels = [pixels_of(path, spec) for path in chosen[:whole]]
+    pixels = []
+    for path in chosen[:whole]:
+        pixels.append(pixels_of(path, spec))
+        advance("Reading photographs", whole)
     return [np.stack(pixels[start : start + size]) for start in range(0, whole, size)]
 
 
@@ -79,33 +89,37 @@ class Quantizer:
     bits, which saturate with eight: answers are wrong there, or take 1.4 times as long (``inference.session``).
     """
 
-    def __init__(self, bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]]) -> None:
+    def __init__(
+        self, bundle: Bundle, fp32: Path, batches: Sequence[npt.NDArray[np.uint8]], advance: Advance = untold
+    ) -> None:
         """Prepare the graph, and observe what its layers see.
 
         Args:
             bundle: whose description the versions carry.
             fp32: the graph; a prepared one is left beside it.
             batches: of :func:`calibration_batches`.
+            advance: called after each batch and layer.
         """
-        self._bundle, self._batches = bundle, batches
+        self._bundle, self._batches, self._advance = bundle, batches, advance
         self._prepared = fp32.with_name("prepared.onnx")
         with _quiet_quantizer():
             quant_pre_process(str(fp32), str(self._prepared), skip_symbolic_shape=True)
         self._source = onnx.load(str(self._prepared))
         self._folded = fold_normalisation(self._source.graph)
         onnx.save_model(self._source, str(self._prepared))
-        self._moments = second_moments(self._source, batches)
+        self._moments = second_moments(self._source, batches, advance)
 
     def write(self, method: str, target: Path) -> None:
         """Write the version whose activations have the ranges that a method of ``CALIBRATIONS`` finds."""
         calibration, options = CALIBRATIONS[method]
+        batches = self._batches if calibration == CalibrationMethod.MinMax else _few(self._batches)
         if self._folded is not None:
             options = options | {"TensorQuantOverrides": {self._folded.tensor: [self._folded.quantization()]}}
         with _quiet_quantizer():
             quantize_static(
                 str(self._prepared),
                 str(target),
-                PhotoReader(self._batches if calibration == CalibrationMethod.MinMax else _few(self._batches)),
+                PhotoReader(batches, self._advance),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
@@ -116,7 +130,7 @@ class Quantizer:
                 extra_options=options,
             )
         proto = onnx.load(str(target))
-        compensate_rounding(proto, self._source, self._moments)
+        compensate_rounding(proto, self._source, self._moments, self._advance)
         if self._folded is not None:
             bypass_quantization(proto.graph, self._folded)
         write_model(proto, self._bundle, target)

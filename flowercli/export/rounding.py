@@ -19,11 +19,14 @@ from onnx import helper, numpy_helper
 
 from flowercli.inference.preprocess import INPUT
 from flowercli.inference.session import CPU_PROVIDER, LOG_NOTHING
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from flowercli.progress import Advance
 
     Array = npt.NDArray[np.floating[Any]]
 
@@ -76,12 +79,15 @@ def _places(count: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(0).permutation(count)[:PLACES]
 
 
-def second_moments(source: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]]) -> dict[str, Array]:
+def second_moments(
+    source: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]], advance: Advance = untold
+) -> dict[str, Array]:
     """Run a graph and sum the outer products with themselves of what its convolutions multiply their weights with.
 
     Args:
         source: the graph before quantization.
         batches: pixels ``[N, H, W, 3]``; some of them, spread evenly, are taken.
+        advance: called after each few.
 
     Returns:
         ``[G, K, K]`` for each name of a convolution, where ``K`` is ``I / G · kH · kW``.
@@ -100,16 +106,20 @@ def second_moments(source: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uin
             patches = layer.patches(tensors[layer.input])
             product = patches @ patches.transpose(0, 2, 1)
             sums[layer.name] = sums[layer.name] + product if layer.name in sums else product
+        advance("Observing layers", len(pixels), len(pixels[start : start + AT_ONCE]))
     return sums
 
 
-def compensate_rounding(quantized: onnx.ModelProto, source: onnx.ModelProto, moments: Mapping[str, Array]) -> None:
+def compensate_rounding(
+    quantized: onnx.ModelProto, source: onnx.ModelProto, moments: Mapping[str, Array], advance: Advance = untold
+) -> None:
     """Round the weights of a quantized graph anew, in place; what is no convolution stays as it is.
 
     Args:
         quantized: in QDQ form, weights in ``int8`` per output channel.
         source: the graph that it was made from, with the same names.
         moments: of :func:`second_moments` of ``source``.
+        advance: called with each layer.
     """
     tensors = {tensor.name: tensor for tensor in quantized.graph.initializer}
     makers = {node.output[0]: node for node in quantized.graph.node}
@@ -118,6 +128,7 @@ def compensate_rounding(quantized: onnx.ModelProto, source: onnx.ModelProto, mom
         dequantize = makers.get(node.input[1]) if node.name in convolutions else None
         if dequantize is None or dequantize.op_type != "DequantizeLinear":
             continue
+        advance("Rounding weights", len(convolutions))
         layer, values = convolutions[node.name], tensors[dequantize.input[0]]
         scales = numpy_helper.to_array(tensors[dequantize.input[1]])
         limit = int(np.abs(numpy_helper.to_array(values).astype(np.int64)).max())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,20 +30,29 @@ from flowercli.export.quantize import CALIBRATIONS, WEIGHT_BITS, Quantizer, cali
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.sampling import add_reference, choose
+from flowercli.progress import untold
 from flowercli.training.answers import VARIANTS
 from flowercli.training.bundle_data import BundleData, bundle_data, pixels_of
 from flowercli.training.intervals import share
 
+Say = Callable[[str], None]
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
 
     from flowercli.export.check import Check
     from flowercli.export.engine_process import Tick
     from flowercli.export.parity import Reference
     from flowercli.inference.engine import Engine
+    from flowercli.progress import Advance
 
-    Say = Callable[[str], None]
+
+class Told(NamedTuple):
+    """What is called with each thing that is begun, and as its parts are done."""
+
+    say: Say
+    advance: Advance
 
 
 # What --trt is called among the formats; the others are those of VARIANTS.
@@ -67,6 +77,7 @@ def export(
     output: Path | None = None,
     say: Say = lambda _message: None,
     tick: Tick = lambda _seconds: None,
+    advance: Advance = untold,
 ) -> ExportResult:
     """Export a bundle's model and add the files to it.
 
@@ -79,22 +90,24 @@ def export(
         output: where to make a copy of the bundle that gets the files instead; it must not exist.
         say: called with what is being done.
         tick: called about once a second while an engine is built, with the seconds since it began.
+        advance: called after each photograph, batch and layer.
 
     Raises:
         ExportError: an export differs too much from torch. Nothing is written.
         DataError: the photographs of the bundle cannot be found, or were edited.
     """
+    told = Told(say, advance)
     with scratch_folder("export") as folder:
         found = bundle_data(bundle, data)
         for split in ("val", "train") if "int8" in formats else ("val",):
-            found.check_unchanged(split)
+            found.check_unchanged(split, advance)
         if TRT in formats and ONNX_FP16 not in bundle.section["files"]:
             formats = {*formats, "fp16"}
-        checks, source = _make_files(bundle, formats, folder, found, max_drop, say)
+        checks, source = _make_files(bundle, formats, folder, found, max_drop, told)
         names = [VARIANTS[name] for name in formats if name != TRT]
         records = {**bundle.section.get("exports", {}), **{check.file: check.as_dict() for check in checks}}
         if TRT in formats:
-            engine, check = _make_engine(bundle, folder, source, say, tick)
+            engine, check = _make_engine(bundle, folder, source, told, tick)
             checks.append(check)
             require_accuracy(checks, max_drop)
             # What a Triton repository has to know besides.
@@ -105,7 +118,7 @@ def export(
         target = bundle if output is None else _copy(bundle, output)
         bundle = add_files(target, files, exports=records, metrics=_still_true(bundle, set(files)))
         if {"onnx", "int8"} & set(formats):  # What answers now, so what is to be compared with.
-            bundle = add_reference(Classifier.open(bundle, "cpu"), found.root, choose(found.manifest))
+            bundle = add_reference(Classifier.open(bundle, "cpu"), found.root, choose(found.manifest), advance)
         return ExportResult(bundle, checks, share(source.right, len(source.targets)))
 
 
@@ -118,40 +131,42 @@ def _copy(bundle: Bundle, output: Path) -> Bundle:
 
 
 def _make_files(
-    bundle: Bundle, formats: Collection[str], folder: Path, data: BundleData, max_drop: float | None, say: Say
+    bundle: Bundle, formats: Collection[str], folder: Path, data: BundleData, max_drop: float | None, told: Told
 ) -> tuple[list[Check], Reference]:
     """Write the files into ``folder`` and return how they compare; fp32 is always made, the others come from it."""
-    say("Asking torch about the validation photographs")
+    told.say("Asking torch about the validation photographs")
     model = load_deployed(bundle)
-    source = _reference(bundle, data, parity.torch_answers(model))
+    source = _reference(bundle, data, parity.torch_answers(model), told.advance)
     fp32, half = folder / ONNX, folder / ONNX_FP16
-    say("Exporting fp32")
+    told.say("Exporting fp32")
     export_fp32(bundle, fp32)
     answers = parity.onnx_answers(fp32, bundle)
     parity.check_batches(ONNX, answers, parity.torch_answers(model), source.pixels)
     checks = []
     if "onnx" in formats:
-        checks.append(parity.compare(answers, fp32, ONNX, "fp32", source))
+        checks.append(parity.compare(answers, fp32, ONNX, "fp32", source, told.advance))
     if "fp16" in formats:
-        say("Converting to fp16")
+        told.say("Converting to fp16")
         convert_fp16(bundle, fp32, half)
-        checks.append(parity.compare(parity.onnx_answers(half, bundle), half, ONNX_FP16, "fp16", source))
-    attempts = _quantize_best(bundle, fp32, data, source, max_drop, say) if "int8" in formats else []
+        checks.append(parity.compare(parity.onnx_answers(half, bundle), half, ONNX_FP16, "fp16", source, told.advance))
+    attempts = _quantize_best(bundle, fp32, data, source, max_drop, told) if "int8" in formats else []
     require_accuracy([*checks, *attempts], max_drop)
     return [*checks, *attempts[-1:]], source
 
 
-def _make_engine(bundle: Bundle, folder: Path, source: Reference, say: Say, tick: Tick) -> tuple[Engine, Check]:
+def _make_engine(bundle: Bundle, folder: Path, source: Reference, told: Told, tick: Tick) -> tuple[Engine, Check]:
     """Build an engine from the fp16 graph, the new one or that of the bundle, and ask it as ``classify`` will."""
     half = folder / ONNX_FP16
     if not half.exists():
         shutil.copyfile(bundle.file(ONNX_FP16), half)
-    say("Building a TensorRT engine: this takes minutes")
+    told.say("Building a TensorRT engine: this takes minutes")
     engine = build_engine(bundle, half, folder, tick)
     if engine.precision == UNKNOWN:
-        say("TensorRT does not show in which precision it built the engine; the check below is what is known of it")
+        told.say(
+            "TensorRT does not show in which precision it built the engine; the check below is what is known of it"
+        )
     answers = engine_answers(bundle, folder)
-    return engine, parity.compare(answers, folder / PLAN, PLAN, f"TensorRT {engine.tensorrt}", source)
+    return engine, parity.compare(answers, folder / PLAN, PLAN, f"TensorRT {engine.tensorrt}", source, told.advance)
 
 
 def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
@@ -162,25 +177,25 @@ def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
 
 
 def _quantize_best(
-    bundle: Bundle, fp32: Path, data: BundleData, source: Reference, max_drop: float | None, say: Say
+    bundle: Bundle, fp32: Path, data: BundleData, source: Reference, max_drop: float | None, told: Told
 ) -> list[Check]:
     """Quantize with one calibration after the other until one keeps the accuracy; return all attempts."""
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
-    batches = calibration_batches([data.root / photo.path for photo in data.photos("train")], spec)
-    quantizer, target = Quantizer(bundle, fp32, batches), fp32.with_name(ONNX_INT8)
+    batches = calibration_batches([data.root / photo.path for photo in data.photos("train")], spec, told.advance)
+    quantizer, target = Quantizer(bundle, fp32, batches, told.advance), fp32.with_name(ONNX_INT8)
     attempts: list[Check] = []
     for method in CALIBRATIONS:
-        say(f"Quantizing to int8, calibrated by {method}")
+        told.say(f"Quantizing to int8, calibrated by {method}")
         quantizer.write(method, target)
-        check = parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source)
+        check = parity.compare(parity.onnx_answers(target, bundle), target, ONNX_INT8, method, source, told.advance)
         attempts.append(replace(check, weight_bits=WEIGHT_BITS))
         if attempts[-1].keeps_accuracy(max_drop):
             break
     return attempts
 
 
-def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer) -> Reference:
+def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer, advance: Advance) -> Reference:
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
     pixels = np.stack([pixels_of(data.root / photo.path, spec) for photo in photos])
-    return parity.reference(pixels, np.array(class_indices(photos, bundle.class_names)), answer)
+    return parity.reference(pixels, np.array(class_indices(photos, bundle.class_names)), answer, advance)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowercli import onnxruntime_quietly
 from flowercli.errors import DeviceError
 from flowercli.inference.libraries import (
     CUDA,
@@ -58,7 +59,7 @@ def import_onnxruntime() -> Any:
     """
     with interrupts_held():
         try:
-            import onnxruntime
+            onnxruntime = onnxruntime_quietly.import_onnxruntime()
         except Exception as error:  # What a broken build raises is of any kind.
             raise DeviceError(f"onnxruntime cannot be imported: {error}.", hint=reinstall()) from error
     if not hasattr(onnxruntime, "InferenceSession"):

@@ -13,6 +13,7 @@ from flowercli.monitoring.drift import FEWEST, Comparison, compare
 from flowercli.monitoring.features import identity
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.reference import Reference
+from flowercli.progress import untold
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.progress import Advance
 
 MOST_WINDOWS = 60
 AGO = re.compile(r"(\d+)\s*([smhdw])")
@@ -51,7 +53,9 @@ class Verdict:
         return {"model": self.model, **_in_short(self.now), **self.now.comparison.as_dict(), "earlier": earlier}
 
 
-def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None = None) -> Verdict:
+def judge(
+    path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None = None, advance: Advance = untold
+) -> Verdict:
     """Compare a log with the reference of a bundle.
 
     Args:
@@ -59,6 +63,7 @@ def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None 
         bundle: the model that answered.
         since: seconds since 1970 from which on answers count.
         window: judge the latest so many answers, and those before them in windows of the same size.
+        advance: called after each window.
 
     Raises:
         LogError: there is no such log, it is damaged, or it has no answers of this model.
@@ -79,6 +84,7 @@ def judge(path: Path, bundle: Bundle, *, since: float = 0.0, window: int | None 
     ends = [end for end in range(len(logged.times), 0, -size) if end >= size or end == len(logged.times)]
     windows = []
     for end in reversed(ends[:MOST_WINDOWS]):
+        advance("Comparing answers", len(ends[:MOST_WINDOWS]))
         chosen = slice(max(0, end - size), end)
         times: npt.NDArray[Any] = logged.times[chosen]
         comparison = compare(reference, logged.sample.take(chosen), bundle.class_names)

@@ -12,6 +12,7 @@ from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.monitoring.features import Observation, describe
 from flowercli.monitoring.reference import PHOTOS, Reference
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.inference.classifier import Classifier, Prediction
     from flowercli.inference.preprocess import Picture
+    from flowercli.progress import Advance
 
 
 def observe(classifier: Classifier, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Observation]:
@@ -53,9 +55,7 @@ def choose(manifest: Manifest, photos: int = PHOTOS) -> list[Entry]:
     return unseen[:: -(-len(unseen) // photos)]
 
 
-def make_reference(
-    classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Callable[[], None] = lambda: None
-) -> Reference:
+def make_reference(classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Advance = untold) -> Reference:
     """Ask a model about photographs of its manifest.
 
     Args:
@@ -77,13 +77,11 @@ def make_reference(
     observed = []
     for one in ordered_map(ask, [str(root / photo.path) for photo in photos], available_cores()):
         observed.append(one)
-        advance()
+        advance("Asking about validation photographs", len(photos))
     return Reference(describe(observed), classifier.runtime.graph)
 
 
-def add_reference(
-    classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Callable[[], None] = lambda: None
-) -> Bundle:
+def add_reference(classifier: Classifier, root: Path, photos: Sequence[Entry], advance: Advance = untold) -> Bundle:
     """Make the reference of a bundle folder, as :func:`make_reference` does, and put it there."""
     return put_into(classifier.bundle, make_reference(classifier, root, photos, advance))
 

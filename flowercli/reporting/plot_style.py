@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from flowercli.shown import percent
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -92,7 +94,12 @@ def in_percent(axes: Axes, *, x: bool = False, y: bool = False) -> None:
     """Write the ticks of shares as per cent."""
     for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
         if wanted:
-            axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:.3g} %"))
+            axis.set_major_formatter(FuncFormatter(_as_tick))
+
+
+def _as_tick(value: float, _position: int) -> str:
+    """Return a share with as many digits as it has, of one at most."""
+    return percent(value, 0 if round(1000 * value) % 10 == 0 else 1)
 
 
 def whole_numbers(axes: Axes, *, y: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +16,18 @@ from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, Classifier
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from flowercli.data.manifest import Entry
+    from flowercli.progress import Advance
 
     Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
-    Advance = Callable[[str, int], None]
 
 # What each file of a bundle is called in the results, the one that `classify` runs on a CPU last: fp16 is for GPUs.
 VARIANTS = {"torch": WEIGHTS, "fp16": ONNX_FP16, "onnx": ONNX, "int8": ONNX_INT8}
@@ -94,7 +96,7 @@ def ask(
     variant: str,
     root: Path,
     photos: Sequence[Entry],
-    advance: Advance = lambda _variant, _total: None,
+    advance: Advance = untold,
 ) -> Answers:
     """Ask a variant of a bundle about photographs.
 
@@ -103,17 +105,19 @@ def ask(
         variant: one of :func:`variants_of`.
         root: the dataset.
         photos: of classes that the bundle knows, or outliers, whose targets lie behind all classes.
-        advance: called after each photograph with the variant and the number of photographs.
+        advance: called at the start and after each photograph.
 
     Raises:
         BundleError: the file of the variant is missing or altered.
         ImageError: a photograph cannot be read.
     """
     names = [*bundle.class_names, *dict.fromkeys(photo.class_name for photo in photos)]
+    told = partial(advance, f"Asking {variant}", len(photos))
+    told(0)  # Torch and the weights take seconds to load.
     rows = []
     for row in answer_rows(bundle, variant, [root / photo.path for photo in photos]):
         rows.append(row)
-        advance(variant, len(photos))
+        told()
     probabilities, embeddings, known = zip(*rows, strict=True)
     return Answers(
         [photo.path for photo in photos],

@@ -13,6 +13,7 @@ import torch
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
+from flowercli.progress import untold
 from flowercli.training.known import Known
 from flowercli.training.model import load_bundle_model
 from flowercli.training.predict import predict_outliers, predict_photos
@@ -26,10 +27,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from flowercli.progress import Advance
     from flowercli.training.bundle_data import BundleData
 
 
-def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: float | None = None) -> Bundle:
+def average(
+    bundles: Sequence[Bundle],
+    data: BundleData,
+    target: Path,
+    accept: float | None = None,
+    advance: Advance = untold,
+) -> Bundle:
     """Write a new bundle whose weights are the mean of those of others, calibrated anew on the validation split.
 
     Args:
@@ -38,6 +46,7 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
         target: folder of the new bundle, which must not exist.
         accept: share of the validation photographs that the rejection threshold lets through; as the first bundle's
             configuration says by default.
+        advance: called as photographs are asked about.
 
     Raises:
         UsageError: they do not belong together, or ``target`` exists.
@@ -45,15 +54,16 @@ def average(bundles: Sequence[Bundle], data: BundleData, target: Path, accept: f
     """
     _check(bundles, target)
     for split in ("train", "val"):
-        data.check_unchanged(split)
+        data.check_unchanged(split, advance)
     model = load_bundle_model(bundles[0])
     model.load_state_dict(mean_state([load_bundle_model(bundle).state_dict() for bundle in bundles]))
-    val = predict_photos(model, data.root, data.photos("val"), data.manifest.class_names)
+    val = predict_photos(model, data.root, data.photos("val"), data.manifest.class_names, advance)
     outliers = data.outliers("val")
-    others = predict_outliers(model, data.outliers_root, outliers).answers if outliers else None
+    others = predict_outliers(model, data.outliers_root, outliers, advance).answers if outliers else None
     first = bundles[0].section
     accept = float(first["provenance"]["config"]["accept"]) if accept is None else accept
-    seen = predict_photos(model, data.root, representative(data.photos("train")), data.manifest.class_names)
+    learnt = representative(data.photos("train"))
+    seen = predict_photos(model, data.root, learnt, data.manifest.class_names, advance)
     known = Known.fit(model.none_logit, val.answers, others, Typical.fit(seen.logits, seen.targets))
     section = {
         **calibrated(val, known, bundles[0].class_names, accept),

@@ -12,6 +12,7 @@ from flowercli.data.changes import changed, split_command
 from flowercli.data.manifest import Manifest, missing_photos
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from flowercli.data.manifest import Entry
     from flowercli.inference.preprocess import PreprocessSpec
+    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class BundleData:
             message = f"The bundle knows {wanted}; its manifest has {found}."
             raise UsageError(message, hint="Fetch or train it again.")
 
-    def check_unchanged(self, split: str) -> None:
+    def check_unchanged(self, split: str, advance: Advance = untold) -> None:
         """Compare the photographs of a split with the hashes of the manifest; those that look untouched are not read.
 
         Raises:
@@ -93,7 +95,7 @@ class BundleData:
             (self.root, self.photos(split)),
             (self.outliers_root if outliers else self.root, outliers),
         ):
-            if edited := changed(root, entries).edited:
+            if edited := changed(root, entries, advance).edited:
                 message = f"{len(edited)} of the {len(entries)} photographs of '{split}' in {root} were edited"
                 message += f" since the model was trained ({edited[0]}{', …' if len(edited) > 1 else ''})."
                 raise DataError(message, hint=self._after_edits())

@@ -12,6 +12,7 @@ from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError, UsageError
+from flowercli.progress import untold
 from flowercli.training.answers import ask, variants_of
 from flowercli.training.bootstrap import percentile_interval, resampled_sums
 from flowercli.training.intervals import interval, share
@@ -19,7 +20,7 @@ from flowercli.training.intervals import interval, share
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from flowercli.training.answers import Advance
+    from flowercli.progress import Advance
     from flowercli.training.bundle_data import BundleData
 
 CHANCE = 0.05
@@ -82,9 +83,7 @@ class Comparison:
         return {**vars(self), **sides, "neither": self.neither, "conclusion": self.conclusion}
 
 
-def compare_bundles(
-    a: Bundle, b: Bundle, data: BundleData, split: str, advance: Advance = lambda _variant, _total: None
-) -> Comparison:
+def compare_bundles(a: Bundle, b: Bundle, data: BundleData, split: str, advance: Advance = untold) -> Comparison:
     """Ask two bundles about the same photographs, each as the variant that ``classify`` runs on a CPU.
 
     Args:
@@ -92,7 +91,7 @@ def compare_bundles(
         b: another one with the same classes.
         data: the dataset and manifest of A.
         split: ``val`` or ``test``.
-        advance: called after each photograph with the side and the number of photographs.
+        advance: called after each photograph of each step.
 
     Raises:
         UsageError: the classes differ, or A was trained on the split.
@@ -104,11 +103,11 @@ def compare_bundles(
     _check_classes(a, b)
     photos = data.photos(split)
     known = _check_unseen(b, data.manifest, split)
-    data.check_unchanged(split)
+    data.check_unchanged(split, advance)
     sides, rights = [], []
     for letter, bundle in (("A", a), ("B", b)):
         variant = variants_of(bundle)[-1]
-        right = ask(bundle, variant, data.root, photos, _named(advance, f"{letter}, {variant}")).right
+        right = ask(bundle, variant, data.root, photos, _named(advance, f"Asking {letter}, {variant}")).right
         hits = int(right.sum())
         sides.append(Side(bundle, variant, hits, share(hits, len(photos))))
         rights.append(right)
@@ -134,7 +133,7 @@ def difference_interval(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.
 
 
 def _named(advance: Advance, name: str) -> Advance:
-    return lambda _variant, total: advance(name, total)
+    return lambda _step, parts, done=1: advance(name, parts, done)
 
 
 def _comparison(

@@ -11,6 +11,7 @@ import numpy as np
 from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.errors import UsageError
 from flowercli.models import FOLDER as SHIPPED
+from flowercli.progress import untold
 from flowercli.training.answers import Answers, ask, variants_of
 from flowercli.training.card import model_card, stated_license
 from flowercli.training.metrics import evaluate
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.data.manifest import Entry
-    from flowercli.training.answers import Advance
+    from flowercli.progress import Advance
     from flowercli.training.bundle_data import BundleData
 
 
@@ -43,7 +44,7 @@ def evaluate_bundle(
     bundle: Bundle,
     data: BundleData,
     split: str,
-    advance: Advance = lambda _variant, _total: None,
+    advance: Advance = untold,
     *,
     only: Sequence[str] = (),
 ) -> Evaluation:
@@ -53,7 +54,7 @@ def evaluate_bundle(
         bundle: the model.
         data: its dataset and manifest.
         split: ``train``, ``val`` or ``test``.
-        advance: called after each photograph with the variant and the number of photographs.
+        advance: called after each photograph of each step.
         only: the classes that may be answered, if not all: photographs of others are to be refused then.
 
     Raises:
@@ -62,7 +63,7 @@ def evaluate_bundle(
         BundleError: the bundle has nothing to evaluate.
     """
     data.check_classes(bundle.class_names)
-    data.check_unchanged(split)
+    data.check_unchanged(split, advance)
     photos, outliers = data.photos(split), data.outliers(split)
     answers, metrics = {}, {}
     for variant in variants_of(bundle):

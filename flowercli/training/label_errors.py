@@ -16,6 +16,7 @@ from sklearn.preprocessing import Normalizer
 
 from flowercli.bundle import WEIGHTS
 from flowercli.errors import BundleError, DataError
+from flowercli.progress import untold
 from flowercli.training.answers import ask
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry
-    from flowercli.training.answers import Advance
+    from flowercli.progress import Advance
     from flowercli.training.bundle_data import BundleData
 
 FOLDS = 5
@@ -72,7 +73,7 @@ class LabelErrors:
         }
 
 
-def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = lambda _step, _total: None) -> LabelErrors:
+def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = untold) -> LabelErrors:
     """Suspect labels of a bundle's dataset, in all splits (confident learning; Northcutt, Jiang and Chuang, 2021).
 
     Logistic regressions on the embeddings of the torch backbone give each photograph probabilities from four fifths of
@@ -82,7 +83,7 @@ def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = lambd
     Args:
         bundle: with torch weights.
         data: its dataset and manifest.
-        advance: called after each photograph and each fold with the step and the number of its parts.
+        advance: called after each photograph and each fold.
 
     Raises:
         BundleError: the bundle has no torch weights.
@@ -92,8 +93,8 @@ def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = lambd
     if bundle.is_lone_onnx or WEIGHTS not in bundle.section["files"]:
         message = f"Label errors are found with the torch weights, which {bundle.path} does not have."
         raise BundleError(message, hint="Give the bundle folder that flowers train wrote.")
-    photos = _checked_photos(bundle, data)
-    answers = ask(bundle, "torch", data.root, photos, lambda _, total: advance("Embedding", total))
+    photos = _checked_photos(bundle, data, advance)
+    answers = ask(bundle, "torch", data.root, photos, advance)
     fitted = partial(advance, "Cross-validating", FOLDS)
     probabilities = out_of_fold(answers.embeddings, answers.targets, fitted)
     accuracy = float((probabilities.argmax(axis=1) == answers.targets).mean())
@@ -144,7 +145,7 @@ def label_error_rows(
     return rows
 
 
-def _checked_photos(bundle: Bundle, data: BundleData) -> list[Entry]:
+def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> list[Entry]:
     photos = list(data.manifest.photos)
     data.check_classes(bundle.class_names)
     counts = Counter(photo.class_name for photo in photos)
@@ -153,5 +154,5 @@ def _checked_photos(bundle: Bundle, data: BundleData) -> list[Entry]:
             message = f"'{name}' has {counts[name]} photographs; finding label errors takes {FOLDS} of each class."
             raise DataError(message, hint="Add photographs of it, or train without the class.")
     for split in sorted({photo.split for photo in photos}):
-        data.check_unchanged(split)
+        data.check_unchanged(split, advance)
     return photos

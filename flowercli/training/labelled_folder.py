@@ -13,6 +13,7 @@ from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, ImageError, UsageError
 from flowercli.inference.preprocess import load_upright
+from flowercli.progress import untold
 from flowercli.shown import in_shell
 from flowercli.training.bundle_data import BundleData, bundle_data
 from flowercli.training.evaluation import can_record
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.bundle import Bundle
+    from flowercli.progress import Advance
 
 WHOLE = "test"
 Say = Callable[[str], None]
@@ -43,11 +45,13 @@ class LabelledFolder(BundleData):
             raise UsageError(message, hint=f"Leave --split out, or give --split {WHOLE}.")
         return list(self.manifest.photos)
 
-    def check_unchanged(self, split: str) -> None:
+    def check_unchanged(self, _split: str, _advance: Advance = untold) -> None:
         """There is nothing that they could differ from."""
 
 
-def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None, say: Say) -> BundleData:
+def data_to_evaluate(
+    bundle: Bundle, data: Path | None, outliers: Path | None, say: Say, advance: Advance = untold
+) -> BundleData:
     """Return the photographs of a bundle, or a labelled folder that holds none of them.
 
     Args:
@@ -56,24 +60,27 @@ def data_to_evaluate(bundle: Bundle, data: Path | None, outliers: Path | None, s
         outliers: where its outliers are, likewise. One that was trained without is asked about all pictures in there;
             one that ships, and does not know where they are, about none.
         say: called with what is left out.
+        advance: called after each picture that is read.
 
     Raises:
         BundleError: no folder is given, and the bundle does not say which photographs it was trained on.
         DataError: there are no such photographs.
     """
     if data is not None and data.is_dir() and not _is_dataset_of(bundle, data):
-        return labelled_folder(bundle, data, outliers, say)
+        return labelled_folder(bundle, data, outliers, say, advance)
     found = bundle_data(bundle, data, outliers)
     if outliers is None and found.outliers_at is None and not can_record(bundle):
         return replace(found, manifest=replace(found.manifest, outliers=()))
     if outliers is None or found.manifest.outliers:
         return found
-    others = _entries(outliers, say)
+    others = _entries(outliers, say, advance)
     everywhere = tuple(replace(entry, split=split) for split in SPLITS for entry in others)
     return BundleData(found.root, replace(found.manifest, outliers=everywhere), outliers)
 
 
-def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None, say: Say) -> LabelledFolder:
+def labelled_folder(
+    bundle: Bundle, root: Path, outliers: Path | None, say: Say, advance: Advance = untold
+) -> LabelledFolder:
     """Take a folder with one subfolder a class, whose names become those that models use: ``roses`` is ``rose``.
 
     Args:
@@ -81,19 +88,20 @@ def labelled_folder(bundle: Bundle, root: Path, outliers: Path | None, say: Say)
         root: the folder. Photographs of classes that the model does not have count as outliers.
         outliers: further pictures that show none of the classes, if there are any, a subfolder a kind.
         say: called with what is left out.
+        advance: called after each picture that is read.
 
     Raises:
         DataError: no class of the model is in it.
     """
     known = set(bundle.class_names)
-    entries = _unseen(bundle, root, _entries(root, say), say)
+    entries = _unseen(bundle, root, _entries(root, say, advance), say)
     photos = [entry for entry in entries if entry.class_name in known]
     others = [entry for entry in entries if entry.class_name not in known]
     if not photos:
         message = f"{root} is no dataset of this model, and no subfolder of it is called as one of its flowers."
         raise DataError(message, hint=f"Which it knows: flowers models {in_shell(bundle.path)}")
     # An absolute path stays what it is below any folder: these are of two.
-    outside = [*_absolute(root, others), *(_absolute(outliers, _entries(outliers, say)) if outliers else ())]
+    outside = [*_absolute(root, others), *(_absolute(outliers, _entries(outliers, say, advance)) if outliers else ())]
     manifest = Manifest(
         seed=0,
         ratios=(),
@@ -137,10 +145,12 @@ def _manifest_of(bundle: Bundle) -> Manifest | None:
     return Manifest.read(bundle.file(MANIFEST))
 
 
-def _entries(root: Path, say: Say) -> list[Entry]:
+def _entries(root: Path, say: Say, advance: Advance) -> list[Entry]:
     """Return the pictures of a folder; those that cannot be read are told and left out, as ``split`` does."""
     entries, unreadable = [], []
-    for photo in scan_outliers(root).photos:
+    photos = scan_outliers(root).photos
+    for photo in photos:
+        advance(f"Reading {root.name}", len(photos))
         try:
             load_upright(root / photo.path, 1)
             entries.append(

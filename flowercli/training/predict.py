@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from flowercli.inference.calibration import softmax
+from flowercli.progress import untold
 from flowercli.training.dataset import PhotoDataset
 from flowercli.training.loading import PhotoLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
     from torch import Tensor
 
     from flowercli.data.manifest import Entry
+    from flowercli.progress import Advance
     from flowercli.training.model import PixelClassifier
 
 BATCH = 32
@@ -56,17 +59,30 @@ class Outputs:
         return float(-np.log(right.clip(1e-12)).mean())
 
 
-def predict_photos(model: PixelClassifier, root: Path, photos: Sequence[Entry], class_names: Sequence[str]) -> Outputs:
+def predict_photos(
+    model: PixelClassifier, root: Path, photos: Sequence[Entry], class_names: Sequence[str], advance: Advance = untold
+) -> Outputs:
     """Return the outputs for photographs below ``root``."""
     loader = PhotoLoader(PhotoDataset.of(root, photos, class_names, model.spec), BATCH)
-    return predict(model, loader, next(model.parameters()).device)
+    told = _told(loader, partial(advance, f"Asking about {root.name}", len(photos)))
+    return predict(model, told, next(model.parameters()).device)
 
 
-def predict_outliers(model: PixelClassifier, root: Path, outliers: Sequence[Entry]) -> Outputs:
+def predict_outliers(
+    model: PixelClassifier, root: Path, outliers: Sequence[Entry], advance: Advance = untold
+) -> Outputs:
     """Return the outputs for outliers below ``root``; their targets are one class behind all classes."""
     nothing = PhotoDataset([], [], model.spec)
     loader = PhotoLoader(nothing.and_outliers(root, outliers, model.num_classes), BATCH)
-    return predict(model, loader, next(model.parameters()).device)
+    told = _told(loader, partial(advance, f"Asking about {root.name}", len(outliers)))
+    return predict(model, told, next(model.parameters()).device)
+
+
+def _told(batches: Iterable[tuple[Tensor, Tensor]], asked: Callable[[int], None]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches, and tell after each how many photographs it had."""
+    for pixels, targets in batches:
+        yield pixels, targets
+        asked(len(targets))
 
 
 @torch.inference_mode()

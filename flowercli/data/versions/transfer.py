@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,12 +34,12 @@ from flowercli.shown import in_shell
 from flowercli.transfer.place import check_space
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dvc.repo import Repo
 
     from flowercli.data.get_dataset import DatasetListener
-
-# Called with what is being done, its bytes in all, and those that are done since.
-Advance = Callable[[str, int, int], None]
+    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)

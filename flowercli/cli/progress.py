@@ -1,0 +1,175 @@
+"""What long work shows of itself: on a terminal, on stderr, from its second second on; elsewhere nothing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Lock, Timer
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from flowercli.cli.output import note, stderr_console
+from flowercli.progress import untold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from rich.progress import ProgressColumn, Task
+
+    from flowercli.progress import Advance
+
+# What is done sooner shows nothing: a line that flashes tells nobody anything.
+SECONDS = 1.0
+SAY_EVERY = 30
+BAR_WIDTH = 20
+
+
+class LateProgress(Progress):
+    """rich's display on stderr, which begins late, goes when the work ends or is stopped, and leaves stdout alone."""
+
+    def __init__(self, *columns: ProgressColumn) -> None:
+        console = stderr_console()
+        # What is printed on stdout meanwhile goes where it always goes: rich would write it to this display's terminal.
+        super().__init__(
+            *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_interactive
+        )
+        self._timer = Timer(SECONDS, super().start)
+        self._timer.daemon = True
+
+    def start(self) -> None:
+        """Begin soon."""
+        if not self.disable:
+            self._timer.start()
+
+    def stop(self) -> None:
+        """End, with the cursor back, or never begin."""
+        self._timer.cancel()
+        if self._timer.is_alive():
+            self._timer.join()
+        if self.live.is_started:
+            super().stop()
+
+
+class Parts(MofNCompleteColumn):
+    """How many parts of how many; nothing where that is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return Text() if task.total is None else super().render(task)
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left, or where it cannot be known, how long it has been."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return TimeElapsedColumn().render(task) if task.total is None else super().render(task)
+
+
+def bars(*columns: ProgressColumn) -> LateProgress:
+    """Return a display of a bar a task, with its description, these columns, and the time left."""
+    description = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    return LateProgress(description, BarColumn(BAR_WIDTH), *columns, TimeLeft())
+
+
+class Steps:
+    """Shows the steps of some work, one at a time: its ``advance`` is a :class:`flowercli.progress.Advance`."""
+
+    def __init__(self, *columns: ProgressColumn) -> None:
+        self._bars = bars(*columns)
+        self._step, self._left, self._task = "", 0, self._bars.add_task("", visible=False)
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def advance(self, step: str, parts: int, done: int = 1, /) -> None:
+        """Move the bar of a step, which goes once it is full or another step begins."""
+        with self._lock:
+            if step != self._step:
+                self._bars.remove_task(self._task)
+                self._task = self._bars.add_task(step, total=parts or None)
+                self._step, self._left = step, parts
+            self._left -= done
+            is_full = parts > 0 and self._left <= 0
+            self._bars.update(self._task, advance=done, visible=not is_full)
+            if is_full:  # The same may be done again, of others.
+                self._step = ""
+
+
+@contextmanager
+def advancing() -> Iterator[Advance]:
+    """Yield what long work is to call: it shows what is counted, with the time left."""
+    with _steps(Parts()) as advance:
+        yield advance
+
+
+@contextmanager
+def advancing_bytes() -> Iterator[Advance]:
+    """Yield the same for bytes, with their speed."""
+    with _steps(DownloadColumn(), TransferSpeedColumn()) as advance:
+        yield advance
+
+
+@contextmanager
+def _steps(*columns: ProgressColumn) -> Iterator[Advance]:
+    if not stderr_console().is_interactive:
+        yield untold
+        return
+    with Steps(*columns) as steps:
+        yield steps.advance
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[], None]]:
+    """Yield a function that counts, where nobody knows how many there will be."""
+    with LateProgress(SpinnerColumn(), TextColumn(f"{{task.completed}} {what}"), TimeElapsedColumn()) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda: progress.advance(task)
+
+
+def every_half_minute(doing: str) -> Callable[[float], None]:
+    """Return what is called with the seconds that something has been going on: where there is no terminal, it says so.
+
+    On one there is the display.
+    """
+    said = 0.0
+
+    def tick(seconds: float) -> None:
+        nonlocal said
+        if seconds >= said + SAY_EVERY and not stderr_console().is_terminal:
+            said = seconds
+            note(f"{doing}: {int(seconds) // 60}:{int(seconds) % 60:02}")
+
+    return tick
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say what is waited for; on a terminal, show it until it is over."""
+    console = stderr_console()
+    if console.is_terminal:
+        with console.status(f"{what} …"):
+            yield
+    else:
+        note(f"{what} …")
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,13 +145,17 @@ def _print_all(results: Iterable[Result], classifier: Classifier, output: Output
     from flowercli.cli.classify_output import counter, printing
 
     met: Counter[str] = Counter()
+    missing = None
     with printing(classifier, output) as show, counter(output) as count:
         for result in results:
             show(result)
             count()
-            met[_kind(result)] += 1
+            met[kind := _kind(result)] += 1
+            missing = missing or (result.path if kind == "not_found" else None)
     bad = met.total() - met[ANSWERED] - met[REJECTED]
     _say_what_helps(met, bad, classifier, output)
+    if missing is not None:
+        _say_what_is_like(missing)
     return EXIT_BAD_INPUT if bad or not met else 0
 
 
@@ -180,3 +184,17 @@ def _say_what_helps(met: Counter[str], bad: int, classifier: Classifier, output:
         note(f"To read HEIC pictures: {add_extra('heif')}")
     if met[REJECTED] and output.form is Format.TABLE:
         note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
+
+
+def _say_what_is_like(missing: str) -> None:
+    """Name the file that may have been meant by the first that is not there."""
+    import difflib
+    import os
+
+    from flowercli.cli.output import note
+    from flowercli.shown import in_shell
+
+    folder, name = os.path.split(missing)
+    with suppress(OSError):
+        for like in difflib.get_close_matches(name, os.listdir(folder or os.curdir), 1):
+            note(f"Did you mean {in_shell(os.path.join(folder, like))}?")

@@ -69,7 +69,7 @@ def photograph_page(browser: Any, url: str, folder: Path, *, everything: bool) -
                 save(visitor.page.screenshot(full_page=True), folder / f"{name}-empty.webp")
             visitor.drop(contents(SAMPLES))
             visitor.answers(len(SAMPLES))
-            save(visitor.page.screenshot(full_page=True), folder / f"{name}.webp")
+            save(visitor.page.screenshot(full_page=everything), folder / f"{name}.webp")
             if everything:
                 many = {f"IMG_{number:04}.jpg": SAMPLES[number % 5].read_bytes() for number in range(MANY - 7)}
                 visitor.drop({**many, "notes.jpg": b"Buy bulbs\n", "wall.png": wall()})
@@ -85,10 +85,12 @@ def wall() -> bytes:
 
 
 def photograph_report(browser: Any, url: str, folder: Path, *, everything: bool) -> None:
-    """Take the top of a report, and to look at all of it."""
+    """Take the part of a report that says what is taken for what, and to look at all of it."""
     for scheme in ("light", "dark") if everything else ("light",):
         with visit(browser, color_scheme=scheme, viewport=DESKTOP) as visitor:
             visitor.page.goto(url)
+            if not everything:
+                visitor.page.evaluate("document.querySelector('.figures').scrollIntoView()")
             shot = visitor.page.screenshot(full_page=everything)
             save(shot, folder / f"report{'' if scheme == 'light' else '-dark'}.{'png' if everything else 'webp'}")
 

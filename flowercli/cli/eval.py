@@ -133,8 +133,8 @@ def _evaluate(
         note("The metrics are not written into the bundle: they are of some of its classes.")
     elif can_record(bundle):
         with scratch_folder("eval") as scratch:
-            recorded = record(result, scratch)
-        if recorded.card_is_corrected:
+            record(result, scratch)
+        if bundle.card_is_corrected:
             note(f"{bundle.path / CARD} was changed by hand and stays as it is. Without it, eval writes a new one.")
     else:
         if not photos.manifest.outliers:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flowercli.training.confusion import ConfusedPair
 
 # Classes of which the counts can be read in half the width of a page.
-MOST_CONFUSED = 10
+MOST_CONFUSED = 7
 
 
 @dataclass(frozen=True)

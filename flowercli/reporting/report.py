@@ -165,9 +165,9 @@ def _confusion(drawn: str, metrics: Mapping[str, Any]) -> Iterator[str]:
     if len(names) <= MOST_WRITTEN_CLASSES or not pairs:
         yield drawn
     else:
-        rows = [(pair.target, pair.named, pair.times, pair.photos) for pair in pairs[:PAIRS_SHOWN]]
+        rows = [(f"{pair.target}, named {pair.named}", pair.times, pair.photos) for pair in pairs[:PAIRS_SHOWN]]
         caption = f"The most frequent of {len(pairs)} pairs" if len(pairs) > PAIRS_SHOWN else "All pairs"
-        yield page.table(caption, ("Is", "Named", "Times", "Of"), rows)
+        yield page.table(caption, ("Photographs of", "Times", "Of"), rows)
         matrix = np.array(metrics["confusion_matrix"])
         yield page.figure(most_confused_plot(matrix, pairs, names), CAPTIONS["confusion-matrix"])
         yield page.folded("All classes", drawn)

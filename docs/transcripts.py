@@ -8,6 +8,7 @@ python docs/transcripts.py --pictures DIR   draws them in light and dark too, as
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import random
 import re
@@ -28,7 +29,7 @@ DOCS = Path(__file__).parent
 SAMPLES = DOCS / "samples"
 PORT, SERVING = "8000", "Ready: "
 # The classes of the engineer's folder, and photographs a class.
-KINDS, COUNT = ("daisy", "rose", "tulip"), 40
+KINDS, COUNT = ("daisy", "dandelion", "rose"), 40
 
 
 class Step(NamedTuple):
@@ -133,12 +134,12 @@ ENGINEER = Transcript(
         Step("Split once; every later step reads it.", "flowers split photos --stratify --ratios 0.6,0.2,0.2"),
         Step(
             "Train. The bundle's path is all that goes to stdout.",
-            "BUNDLE=$(flowers train --data photos model=tiny --epochs 4 optim.lr=3e-3)",
+            "BUNDLE=$(flowers train --data photos model=tiny --epochs 6 optim.lr=1e-2)",
         ),
         Step("An override that is none.", "flowers train --data photos model=tiny optim.leraning_rate=1"),
         Step(
             "Once more, with another loss.",
-            "BUNDLE2=$(flowers train --data photos model=tiny --epochs 4 optim.lr=3e-3 loss=supcon)",
+            "BUNDLE2=$(flowers train --data photos model=tiny --epochs 6 optim.lr=1e-2 loss=supcon)",
         ),
         Step("How good is it, on photographs that it has not seen?", "flowers eval $BUNDLE --split test"),
         Step("Is the second better, by more than chance?", "flowers eval $BUNDLE2 --against $BUNDLE --split test"),
@@ -196,11 +197,11 @@ def page(transcript: Transcript, shown: list[tuple[Step, Screen]]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the lines without figures, hashes, bars and the room between columns, which differ between machines."""
+    """Return a page's parts without what differs between machines: figures, hashes, bars, where lines break."""
     text = re.sub(r"\b[0-9a-f]{8,}\b", "N", text)
-    text = re.sub(r"[█▉▊▋▌▍▎▏─━]+", "", text)
-    text = re.sub(r"\d[\d.,:e+-]*", "N", text)
-    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
+    text = re.sub(r"[█▉▊▋▌▍▎▏─━░]+", "", text)
+    parts = (re.sub(r"\s+", "", part) for part in text.split("```"))
+    return [re.sub(r"\d[\d.,:e+-]*", "N", part) for part in parts]
 
 
 def draw(folder: Path, transcript: Transcript, shown: list[tuple[Step, Screen]]) -> None:
@@ -240,13 +241,12 @@ def main() -> int:
 
 
 def differs(target: Path, written: str) -> bool:
-    """Tell whether a page says something else than it did, and print what."""
-    import difflib
-
-    before, now = words_of(target.read_text(encoding="utf-8")), words_of(written)
-    for line in difflib.unified_diff(before, now, str(target), "what is printed now", lineterm="", n=1):
-        print(line)
-    return before != now
+    """Tell whether a page says something else than it did, and print what is said now."""
+    before = target.read_text(encoding="utf-8")
+    if words_of(before) == words_of(written):
+        return False
+    print("\n".join(difflib.unified_diff(before.splitlines(), written.splitlines(), str(target), "now", lineterm="")))
+    return True
 
 
 if __name__ == "__main__":

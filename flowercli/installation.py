@@ -46,7 +46,9 @@ def upgrade() -> str:
     if _has(PIPX):
         return f"{before}pipx upgrade {PACKAGE}"
     if _has(UV_TOOL):
-        return f"{before}uv tool upgrade {PACKAGE}"
+        # Of a folder it takes what it built before, unless the version is another.
+        anew = f"--reinstall-package {PACKAGE} " if origin.folder else ""
+        return f"{before}uv tool upgrade {anew}{PACKAGE}"
     if origin.folder:
         return f"{before}{_pip('install')} --upgrade {'-e ' if origin.editable else ''}{in_shell(origin.folder)}"
     if origin.branch:

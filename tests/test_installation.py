@@ -42,10 +42,27 @@ def hint_of(flowers):
     return said.stderr.splitlines()[-1]
 
 
+# -P: what was installed, not the folder that the tests run in.
+def check_upgrade(environment, clone, **own):
+    """Type the command that upgrades, as if the clone were newer: its version is the same."""
+    script = "from flowercli.installation import upgrade; print(upgrade())"
+    said = subprocess.run(
+        [environment / "bin" / "python", "-P", "-c", script], capture_output=True, text=True, check=True
+    )
+    pull, _, command = said.stdout.strip().partition(" && ")
+    assert pull == f"git -C '{clone}' pull"
+    with (clone / "flowercli" / "shown.py").open("a", encoding="utf-8") as file:
+        file.write("NEWER = True\n")
+    typed(command, **own)
+    subprocess.run(
+        [environment / "bin" / "python", "-P", "-c", "from flowercli.shown import NEWER"], check=True, timeout=60
+    )
+
+
 def check_both(environment):
     """Check that an environment has the packages of the extra that was there and of the one that came."""
     script = "import pillow_heif, flowercli.serving.http.app"
-    subprocess.run([environment / "bin" / "python", "-c", script], check=True, timeout=60)
+    subprocess.run([environment / "bin" / "python", "-P", "-c", script], check=True, timeout=60)
 
 
 @needs_uv
@@ -56,6 +73,7 @@ def test_under_uv_tool(clone, tmp_path):
     assert command == f"uv tool install '{clone}[heif,http]'"
     typed(command, **own)
     check_both(tmp_path / "tools" / "flowercli")
+    check_upgrade(tmp_path / "tools" / "flowercli", clone, **own)
 
 
 @needs_pipx
@@ -66,3 +84,4 @@ def test_under_pipx(clone, tmp_path):
     assert command.startswith("pipx inject flowercli 'flowercli[http] @ file://")
     typed(command, **own)
     check_both(tmp_path / "home" / "venvs" / "flowercli")
+    check_upgrade(tmp_path / "home" / "venvs" / "flowercli", clone, **own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -74,7 +75,8 @@ def test_a_heic_picture_without_the_plugin_says_what_to_install(run, tmp_path):
     result = run("classify", tmp_path, "--json")
     error = json.loads(result.out)["error"]
     assert (result.code, error["code"]) == (3, "needs_heif")
-    assert "flowercli[heif]" in error["message"]
+    assert error["message"] == "It is a HEIC picture, which is read with the extra 'heif'."
+    assert re.search(r"^To read HEIC pictures: .*\[heif\]", result.err)
 
 
 @pytest.mark.skipif(not HAS_PLUGIN, reason="the extra 'heif' is not installed")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from browser import chromium, contents, visit
 from conftest import ROOT, SAMPLES
+from PIL import Image
 
 from flowercli.serving.page import runtime
 
@@ -115,3 +116,17 @@ def test_the_page_leads_to_how_programs_ask_and_that_asks_nobody_else(browser):
         assert {"POST /v1/classify", "GET /v2/health/ready"} <= set(text.splitlines())
         assert all(request.startswith((url, "blob:")) for request in visitor.requests)
         assert visitor.faults == []
+
+
+@pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
+def test_what_this_browser_cannot_read_goes_to_the_server_when_the_switch_says_so(browser, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heif'")
+    with Image.open(ROSE) as picture:
+        pillow_heif.from_pillow(picture).save(tmp_path / "IMG_1.HEIC")
+    with server() as (url, _), visit(browser) as visitor:
+        visitor.open(url)
+        visitor.drop(contents([tmp_path / "IMG_1.HEIC"]))
+        said = visitor.answers(1)["IMG_1.HEIC"]
+        assert said.startswith("No answer: This browser cannot read HEIC pictures. Turn on “Use the server”")
+        visitor.page.get_by_role("switch", name="Use the server").check()
+        visitor.page.get_by_role("heading", name="Rose").wait_for()

@@ -142,6 +142,17 @@ def test_everything_is_there(hostile):
         assert word in page.text, word
 
 
+def test_of_many_classes_the_most_frequent_confusions_come_first(tmp_path):
+    evaluation, data = made_evaluation(tmp_path, names=[f"flower_{number}" for number in range(40)], count=160)
+    write_report(tmp_path / "page.html", evaluation, data)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    check_page(text)
+    places = [text.index(part) for part in ("The most frequent of", 'id="most-confused"', 'id="confusion-matrix"')]
+    assert places == sorted(places)
+    assert "The 7 of 40 classes that are confused most" in text
+    assert "40, listed below" in text
+
+
 def test_surest_mistakes_come_first(hostile):
     answers = hostile[0].answers["int8"]
     mistakes = confident_mistakes(answers, HOSTILE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import nullcontext
+from collections import Counter
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from flowercli.inference.pipeline import Result
 
     Sort = Callable[[Iterable[Result]], Iterable[Result]]
+
+# What became of a picture, beside the codes of errors.
+ANSWERED, REJECTED = "answered", "rejected"
 
 
 def classify(
@@ -140,22 +144,58 @@ def _paths_on_stdin() -> TextIO:
 
 def _print_all(results: Iterable[Result], classifier: Classifier, output: Output) -> int:
     from flowercli.cli.classify_output import counter, printing
-    from flowercli.cli.output import note, warn
-    from flowercli.inference.classifier import Prediction, asked_as
-    from flowercli.shown import in_shell
 
-    bad = total = rejected = 0
+    met: Counter[str] = Counter()
+    missing = None
     with printing(classifier, output) as show, counter(output) as count:
         for result in results:
             show(result)
             count()
-            total += 1
-            bad += not isinstance(result.outcome, Prediction)
-            rejected += isinstance(result.outcome, Prediction) and result.outcome.rejected
-    if total == 0:
+            met[kind := _kind(result)] += 1
+            missing = missing or (result.path if kind == "not_found" else None)
+    bad = met.total() - met[ANSWERED] - met[REJECTED]
+    _say_what_helps(met, bad, classifier, output)
+    if missing is not None:
+        _say_what_is_like(missing)
+    return EXIT_BAD_INPUT if bad or not met else 0
+
+
+def _kind(result: Result) -> str:
+    """Return whether a picture was answered or rejected, or the code of what keeps it from that."""
+    from flowercli.inference.classifier import Prediction
+
+    if isinstance(result.outcome, Prediction):
+        return REJECTED if result.outcome.rejected else ANSWERED
+    return result.outcome.code
+
+
+def _say_what_helps(met: Counter[str], bad: int, classifier: Classifier, output: Output) -> None:
+    from flowercli.cli.output import note, warn
+    from flowercli.inference.classifier import asked_as
+    from flowercli.inference.heif import NEEDS_HEIF
+    from flowercli.shown import in_shell
+
+    if not met:
         warn("No pictures found.")
     elif bad and output.form is not Format.JSON:
-        warn(f"{bad} of {total} could not be read.")
-    if rejected and output.form is Format.TABLE:
+        warn(f"{bad} of {met.total()} could not be read.")
+    if met[NEEDS_HEIF]:
+        from flowercli.installation import add_extra
+
+        note(f"To read HEIC pictures: {add_extra('heif')}")
+    if met[REJECTED] and output.form is Format.TABLE:
         note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
-    return EXIT_BAD_INPUT if bad or total == 0 else 0
+
+
+def _say_what_is_like(missing: str) -> None:
+    """Name the file that may have been meant by the first that is not there."""
+    import difflib
+    import os
+
+    from flowercli.cli.output import note
+    from flowercli.shown import in_shell
+
+    folder, name = os.path.split(missing)
+    with suppress(OSError):
+        for like in difflib.get_close_matches(name, os.listdir(folder or os.curdir), 1):
+            note(f"Did you mean {in_shell(os.path.join(folder, like))}?")

@@ -24,9 +24,16 @@ class SafeConsole(Console):
             yield Segment(text if control else shown.lines(text), style, control)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print, or on stderr do without."""
+        """Print, or on stderr do without; but for a terminal without the room that rich leaves at the end of lines."""
         try:
-            super().print(*objects, **options)
+            if self.is_terminal or options.get("end", "\n") != "\n":
+                super().print(*objects, **options)
+                return
+            # A pager, or `head`, on a terminal that is narrower than the pipe would break the lines in it.
+            with self.capture() as printed:
+                super().print(*objects, **options)
+            self.file.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+            self.file.flush()
         except OSError:
             if not self.stderr:
                 raise

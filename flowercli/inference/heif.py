@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 LENGTH_AND_BRAND = 12
+# The code of the error where the plugin is missing.
+NEEDS_HEIF = "needs_heif"
 
 
 def is_heif(file: BinaryIO) -> bool:
@@ -33,6 +35,7 @@ def register_heif() -> None:
     try:
         import pillow_heif
     except ModuleNotFoundError as error:
-        raise ImageError("needs_heif", "It is a HEIC picture. To read these: pip install 'flowercli[heif]'") from error
+        # Servers answer strangers with this: how to install it is the command line's to say.
+        raise ImageError(NEEDS_HEIF, "It is a HEIC picture, which is read with the extra 'heif'.") from error
     # Thumbnails and depth maps in the file are not asked for.
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from flowercli.reporting.plots import History
     from flowercli.training.answers import Answers
+    from flowercli.training.confusion import ConfusedPair
+
+# Classes of which the counts can be read in half the width of a page.
+MOST_CONFUSED = 7
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,20 @@ def answer_plots(answers: Answers, class_names: Sequence[str]) -> list[Plot]:
         Plot("reliability", reliability, _reliability_alt(plots.calibration(probabilities, targets))),
         Plot("embedding-map", places, _map_alt(answers)),
     ]
+
+
+def most_confused_plot(matrix: npt.NDArray[np.int64], pairs: Sequence[ConfusedPair], names: Sequence[str]) -> Plot:
+    """Return the part of a confusion matrix that holds the most frequent confusions.
+
+    Args:
+        matrix: counts ``[C, C]``; rows: what it is.
+        pairs: what is confused, the most frequent first; at least one.
+        names: by class index.
+    """
+    met = list(dict.fromkeys(name for pair in pairs for name in (pair.target, pair.named)))
+    chosen = sorted(names.index(name) for name in met[:MOST_CONFUSED])
+    alt = f"Of {len(names)} classes the {len(chosen)} that are confused most, as in the list above."
+    return Plot("most-confused", plots.confusion_matrix(matrix, names, chosen), alt)
 
 
 def _confusion_alt(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> str:

@@ -45,6 +45,8 @@ MOST_WRITTEN_CLASSES = 15
 MOST_LABELLED_CLASSES = 130
 # Inches for a class whose cells hold text, for one whose cells are colour alone, and for all.
 WRITTEN_CELL, PLAIN_CELL, WIDEST_MATRIX = 0.68, 0.16, 22.0
+# Where the axis of an accuracy ends: a point at 1 is seen whole.
+MOST_ACCURATE = 1.005
 # Ink stays readable on a cell of this opacity, in light and in dark.
 STRONGEST_CELL = 0.75
 
@@ -70,6 +72,7 @@ def learning_curves(history: History) -> Figure:
         _line(losses, *column(history, key), position, name)
     _line(accuracy, epochs, accuracies, 2, "validation, accuracy")
     in_percent(accuracy, y=True)
+    accuracy.set_ylim(top=min(accuracy.get_ylim()[1], MOST_ACCURATE))
     whole_numbers(accuracy)
     for axes in (losses, accuracy):
         style_text(axes.legend(frameon=False, handlelength=3).get_texts(), size=SMALL_SIZE, colour=INK)
@@ -98,21 +101,28 @@ def column(history: History, key: str) -> tuple[Floats, Floats]:
     return np.array(epochs, dtype=np.float64), np.array(values, dtype=np.float64)
 
 
-def confusion_matrix(matrix: Indices, class_names: Sequence[str]) -> Figure:
+def confusion_matrix(matrix: Indices, class_names: Sequence[str], chosen: Sequence[int] | None = None) -> Figure:
     """Draw how often each class was given each name, with its share of the class.
 
     Args:
         matrix: counts ``[C, C]``; rows: what it is, columns: what it was named.
         class_names: by class index.
+        chosen: class indices to draw alone.
     """
-    count, right, total = len(class_names), int(np.trace(matrix)), int(matrix.sum())
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    title = f"{right:,} of {total:,} photographs are named rightly"
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    if chosen is not None:
+        title = f"The {len(chosen)} of {len(class_names)} classes that are confused most"
+        class_names = [class_names[index] for index in chosen]
+        matrix, shares = (values[np.ix_(chosen, chosen)] for values in (matrix, shares))
+    count = len(class_names)
     cell = WRITTEN_CELL if count <= MOST_WRITTEN_CLASSES else PLAIN_CELL
     side = min(max(WIDTH, 1.4 + cell * count), WIDEST_MATRIX)
-    figure = new_figure(f"{right:,} of {total:,} photographs are named rightly", side * 0.92, side)
+    figure = new_figure(title, side * 0.92, side)
     axes = figure.subplots()
     style_axes(axes, "Named", "Is")
     axes.grid(visible=False)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     for row, col in np.argwhere(matrix > 0):
         axes.add_patch(
             Rectangle((col - 0.5, row - 0.5), 1, 1, color=CELL, alpha=STRONGEST_CELL * shares[row, col], lw=0)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowercli import json_text
 from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
 from flowercli.reporting import page
-from flowercli.reporting.figures import answer_plots, history_plots
+from flowercli.reporting.figures import answer_plots, history_plots, most_confused_plot
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
+from flowercli.reporting.plots import MOST_WRITTEN_CLASSES
 from flowercli.shown import percent
 from flowercli.training.card import SPLIT_WORDS
+from flowercli.training.confusion import confused_pairs
 from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowercli.bundle import Bundle
@@ -50,6 +54,7 @@ HEADINGS = {
     "learning-curves": "Learning curves",
     "learning-rate": "Learning rate",
 }
+PAIRS_SHOWN = 12
 NUMBERS = ("epoch", "loss", "learning_rate", "val_accuracy", "val_loss")
 
 
@@ -105,11 +110,15 @@ def _header(evaluation: Evaluation, data: BundleData) -> Iterator[str]:
             ("Bundle", evaluation.bundle.name),
             ("Split", split),
             ("Photographs", f"{photos:,}"),
-            ("Classes", ", ".join(evaluation.bundle.class_names)),
+            ("Classes", _some(evaluation.bundle.class_names)),
             ("Dataset sha256", data.manifest.dataset_sha256),
             page.written(),
         ]
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= MOST_WRITTEN_CLASSES else f"{len(names)}, listed below"
 
 
 def _metrics(evaluation: Evaluation) -> str:
@@ -143,12 +152,26 @@ def _figures(evaluation: Evaluation) -> str:
     variant, metrics = _shown(evaluation)
     parts = []
     for plot in answer_plots(evaluation.answers[variant], evaluation.bundle.class_names):
-        shown = [page.figure(plot, CAPTIONS[plot.name])]
-        if plot.name == "confusion-matrix":
-            shown.append(page.folded("The same in numbers", _confusion_table(metrics)))
+        drawn = page.figure(plot, CAPTIONS[plot.name])
+        shown = _confusion(drawn, metrics) if plot.name == "confusion-matrix" else [drawn]
         parts.append(page.section(HEADINGS[plot.name], *shown))
     said = page.paragraph(f"The figures and photographs below show the answers of the {variant} model.", "note")
     return f'{said}\n<div class="figures">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _confusion(drawn: str, metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the matrix; of many classes first what of it can be read: the most frequent pairs."""
+    names, pairs = list(metrics["per_class"]), confused_pairs(metrics)
+    if len(names) <= MOST_WRITTEN_CLASSES or not pairs:
+        yield drawn
+    else:
+        rows = [(f"{pair.target}, named {pair.named}", pair.times, pair.photos) for pair in pairs[:PAIRS_SHOWN]]
+        caption = f"The most frequent of {len(pairs)} pairs" if len(pairs) > PAIRS_SHOWN else "All pairs"
+        yield page.table(caption, ("Photographs of", "Times", "Of"), rows)
+        matrix = np.array(metrics["confusion_matrix"])
+        yield page.figure(most_confused_plot(matrix, pairs, names), CAPTIONS["confusion-matrix"])
+        yield page.folded("All classes", drawn)
+    yield page.folded("The same in numbers", _confusion_table(metrics))
 
 
 def _confusion_table(metrics: Mapping[str, Any]) -> str:

@@ -44,7 +44,13 @@ export class Engine {
     await this.#started;
     const chosen = this.#chosen();
     if (!chosen) throw new Problem('nothing');
-    return chosen.classify(file, found);
+    try {
+      return await chosen.classify(file, found);
+    } catch (error) {
+      // What the browser cannot read, the server may.
+      if (error.code === 'not_supported' && this.#server) error.details = { ...error.details, server: true };
+      throw error;
+    }
   }
 
   /** The answer among the classes that may be answered now. @param {object} outputs of `classify`. */

@@ -23,4 +23,8 @@ byId('key-form').addEventListener('submit', (event) => {
   pictures.again(['no_key', 'wrong_key']);
 });
 
+byId('use-server').addEventListener('change', ({ target }) => {
+  if (target.checked) pictures.again(['not_supported']);
+});
+
 engine.start();

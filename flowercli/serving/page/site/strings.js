@@ -77,7 +77,11 @@ const PROBLEMS = {
   },
   unreadable: () => 'It is damaged and cannot be read.',
   not_found: () => 'It is not there any more, or may not be read.',
-  not_supported: ({ kind }) => `This browser cannot read ${kind === 'heic' ? 'HEIC' : 'TIFF'} pictures. Save it as JPEG and try again.`,
+  not_supported: ({ kind, server }) => {
+    const before = `This browser cannot read ${kind === 'heic' ? 'HEIC' : 'TIFF'} pictures.`;
+    return `${before} ${server ? 'Turn on “Use the server” to send it there, or save' : 'Save'} it as JPEG and try again.`;
+  },
+  needs_heif: () => 'This server has nothing that reads HEIC pictures. Save it as JPEG and try again.',
   failed: () => 'Something went wrong with this one.',
   nothing: () => 'There is nothing here that could answer.',
   out_of_memory: () => 'It needs more memory than there is.',

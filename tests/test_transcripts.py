@@ -1,0 +1,30 @@
+"""The transcripts in the documentation are what the program says, but for figures: its words, tables and hints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+pytest.importorskip("pty", reason="there are no such terminals here")
+
+
+def check(page):
+    command = [sys.executable, ROOT / "docs" / "transcripts.py", "--check", page]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=580)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nWrite it anew: python docs/transcripts.py {page}"
+
+
+@pytest.mark.slow
+def test_a_gardeners_first_minutes():
+    check("first-minutes.md")
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_an_engineers_first_hour():
+    pytest.importorskip("mlflow", reason="needs the extras 'train' and 'serve'")
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    check("first-hour.md")

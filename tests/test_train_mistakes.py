@@ -22,6 +22,8 @@ from flowercli.training.run_folder import SUFFIX
     ("arguments", "code", "words"),
     [
         (("optim.lrr=1",), 2, "no key 'optim.lrr'. Did you mean 'optim.lr'?"),
+        (("optim.leraning_rate=1",), 2, "Did you mean 'optim.lr'?"),
+        (("imgsz=160",), 2, "Did you mean 'model.image_size'?"),
         (("epochz=1",), 2, "no key 'epochz'. Did you mean 'epochs'?"),
         (("epochs=many",), 2, "epochs"),
         (("epochs=0", "optim.lr=-1"), 2, "optim.lr"),

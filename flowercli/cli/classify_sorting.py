@@ -69,5 +69,5 @@ def _place(sorter: Sorter, result: Result) -> None:
 def _tell(sorter: Sorter, folder: Path, did: str) -> None:
     if sorter.counts:
         parts = ", ".join(f"{name} {count}" for name, count in sorter.counts.most_common())
-        note(f"{did} {sum(sorter.counts.values())} pictures into {folder}: {parts}.")
+        note(f"{did} {sum(sorter.counts.values())} pictures into {folder}: {parts}")
         note(f"To take that back: flowers undo {in_shell(folder / sorter.list.name)}")

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NEAR = 5
+# What other tools call these keys.
+ELSEWHERE = {
+    "learning_rate": "optim.lr",
+    "lr0": "optim.lr",
+    "batch": "batch_size",
+    "dropout": "model.drop_rate",
+    "drop_path": "model.drop_path_rate",
+    "imgsz": "model.image_size",
+    "img_size": "model.image_size",
+    "mixup_alpha": "augment.mixup",
+    "smoothing": "loss.label_smoothing",
+    "workers": "num_workers",
+}
 
 
 def written_out(overrides: Sequence[str]) -> list[str]:
@@ -55,7 +68,9 @@ def _no_such_key(key: str) -> str:
         return f"there is no run without the group '{key}'."
     if several := _keys_that_end_in(key):
         return f"'{key}' may be {' or '.join(several)}: write it out."
-    near = difflib.get_close_matches(key, [*groups(), *known_keys()], n=1, cutoff=0.5)
+    elsewhere = difflib.get_close_matches(key.rpartition(".")[2], ELSEWHERE, n=1, cutoff=0.8)
+    near = [ELSEWHERE[name] for name in elsewhere]
+    near += difflib.get_close_matches(key, [*groups(), *known_keys()], n=1, cutoff=0.5)
     return f"there is no key '{key}'." + (f" Did you mean '{near[0]}'?" if near else "")
 
 

@@ -94,7 +94,7 @@ class TrainingProgress:
             f"Best on validation after epoch {result.best_epoch} of {len(result.history)}: {_metrics(section, 'val')}"
         ]
         if "test" in section["metrics"]:
-            lines.append(f"Test: {_metrics(section, 'test')} (to choose between runs: validation)")
+            lines.append(f"Test: {_metrics(section, 'test')}; choose runs by validation")
         lines += [
             f"Took {duration(time.monotonic() - self.started_at)}; the weights are {_megabytes(section)}.",
             "Next:",

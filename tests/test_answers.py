@@ -201,4 +201,4 @@ def test_flowers_of_a_model(model, run):
     assert [line.split() for line in table.splitlines() if "red" in line] == [["red", "rose", "red_rose", "Rosa"]]
     missing = run("models", "gardenn")
     assert (missing.code, missing.out) == (1, "")
-    assert "a name from: flowers models" in missing.err
+    assert "The nearest: garden." in missing.err

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,9 @@ ANSWER_SECONDS = 10.0
 MOST_WAITING = 16
 MAX_CONNECTIONS = 512
 TICK_SECONDS = 1.0
+# Of what one client sent, that is parsed before it is the turn of others: a quarter of a megabyte comes at once, which
+# in pieces of one byte holds everybody up.
+SLICE = 16 * 2**10
 
 UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 LATE = Problem(408, "too_slow", "The headers took too long to arrive.")
@@ -75,17 +79,40 @@ class LimitedProtocol(HttpToolsProtocol):
     # Of the request under way: bytes that came beside its body, and the bytes of the body.
     _around = 0
     _content = 0
+    # Whether slices of what it sent wait for their turn.
+    _is_slicing = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection, or say that there are too many."""
         super().connection_made(cast("asyncio.Transport", WhileOpen(transport)))
+        self._slices: deque[bytes] = deque()
         self._since = self.loop.time()
         self._tick = self.loop.call_later(TICK_SECONDS, self._look)
         if len(self.connections) > self.max_connections and not self._make_room():
             self._end(FULL)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent; the first bytes of a request start its clock."""
+        """Take what the client sent, a slice at a time."""
+        self._slices.extend(data[start : start + SLICE] for start in range(0, len(data), SLICE))
+        if not self._is_slicing:
+            self._take_slice()
+
+    def _take_slice(self) -> None:
+        if self.transport.is_closing():
+            self._slices.clear()
+            return
+        self._take(self._slices.popleft())
+        if self._slices:
+            self._is_slicing = True
+            self.transport.pause_reading()
+            self.loop.call_soon(self._take_slice)
+        elif self._is_slicing:
+            self._is_slicing = False
+            if not self.flow.read_paused:
+                self.transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        """Parse bytes; the first ones of a request start its clock."""
         before = self.cycle
         if not self._in_headers and before.response_complete:
             self._in_headers, self._since = True, self.loop.time()

@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 512
 TICK_SECONDS = 1.0
 # Of what one client sent, that is parsed before it is the turn of others: a quarter of a megabyte comes at once, which
 # in pieces of one byte holds everybody up.
-SLICE = 16 * 2**10
+SLICE = 32 * 2**10
 
 UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 LATE = Problem(408, "too_slow", "The headers took too long to arrive.")

@@ -1,6 +1,6 @@
 """Train and export one small member of each of timm's families, from random weights; a Markdown table of what works.
 
-    python benchmarks/timm_families.py [FAMILY ...]
+    python benchmarks/timm_families.py [FAMILY ...] [--limit SECONDS]
 
 Two steps of training on twelve pictures; the exported graph is held to torch, and so is what timm makes of the bundle;
 then the network is built for another size. Each in a process of its own, as a fault may end it.
@@ -38,7 +38,6 @@ from flowercli.training.architecture import try_out
 from flowercli.training.config import compose_config
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg
 
-LIMIT_SECONDS = 900
 SMALLER_BY = 32
 # What is compared between timm's answer and ours, relative to the largest logit.
 TOLERANCE = 1e-3
@@ -125,12 +124,12 @@ def _require(code: int) -> None:
         raise SystemExit(code)
 
 
-def in_own_process(member: Member, data: Path) -> tuple[int, str]:
-    """Return the exit status of a trial, and what it wrote to stderr."""
+def in_own_process(member: Member, data: Path, seconds: int) -> tuple[int, str]:
+    """Return the exit status of a trial, which is ended after some seconds, and what it wrote to stderr."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
         child = os.fork()
         if child == 0:
-            signal.alarm(LIMIT_SECONDS)
+            signal.alarm(seconds)
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             code = 70
@@ -168,7 +167,9 @@ def main() -> None:
     """Print a row a family as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", nargs="*", help="timm's modules, as resnet; all by default")
-    members = smallest_members(parser.parse_args().family)
+    parser.add_argument("--limit", type=int, default=900, metavar="SECONDS", help="for one of them; 900 by default")
+    asked = parser.parse_args()
+    members = smallest_members(asked.family)
     print(f"timm {timm.__version__}, torch {torch.__version__}\n\n| family | member | M | | s |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FLOWERS_HOME"] = folder
@@ -176,7 +177,7 @@ def main() -> None:
         write_pictures(data)
         for member in sorted(members, key=lambda member: member.millions):
             started = time.monotonic()
-            result = verdict(*in_own_process(member, data))
+            result = verdict(*in_own_process(member, data, asked.limit))
             seconds = time.monotonic() - started
             print(f"| {member.family} | {member.name} | {member.millions:.1f} | {result} | {seconds:.0f} |", flush=True)
 

@@ -74,8 +74,10 @@ def learning_curves(history: History) -> Figure:
     in_percent(accuracy, y=True)
     accuracy.set_ylim(top=min(accuracy.get_ylim()[1], MOST_ACCURATE))
     whole_numbers(accuracy)
-    for axes in (losses, accuracy):
-        style_text(axes.legend(frameon=False, handlelength=3).get_texts(), size=SMALL_SIZE, colour=INK)
+    # Where these curves leave room. Matplotlib's own search for it warns on stderr where a busy machine lets it wait.
+    for axes, place in ((losses, "upper right"), (accuracy, "lower right")):
+        legend = axes.legend(loc=place, frameon=False, handlelength=3)
+        style_text(legend.get_texts(), size=SMALL_SIZE, colour=INK)
     return figure
 
 

@@ -15,6 +15,7 @@ PATHS = re.findall(
 PAGES = sorted(
     page.relative_to(ROOT) for folder in (".", "docs", "benchmarks") for page in (ROOT / folder).glob("*.md")
 )
+DECISIONS = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("\n## Decisions\n")[2]
 # A name in capitals or of a class, and the file that it is said to be in.
 NAMES = re.findall(r"`([A-Z]\w+)` in `([^`\s]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
@@ -22,6 +23,16 @@ NAMES = re.findall(r"`([A-Z]\w+)` in `([^`\s]+)`", (ROOT / "CONTRIBUTING.md").re
 @pytest.mark.parametrize("path", sorted(set(PATHS)))
 def test_what_the_map_names_is_there(path):
     assert (ROOT / path).exists()
+
+
+def test_each_decision_names_files_that_are_there():
+    told = [part for part in DECISIONS.split("\n\n") if part.startswith("**")]
+    for decision in told:
+        named = re.findall(r"`((?:\w+/)*\w+\.\w+)`", decision)
+        assert [path for path in named if (ROOT / "flowercli" / path).exists() or (ROOT / path).exists()], decision
+    paths = re.findall(r"`((?:\w+/)+\w+\.(?:py|js))`", DECISIONS)
+    assert len(told) > 50
+    assert [path for path in paths if not ((ROOT / "flowercli" / path).exists() or (ROOT / path).exists())] == []
 
 
 @pytest.mark.parametrize(("name", "path"), NAMES)

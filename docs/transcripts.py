@@ -16,6 +16,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +39,7 @@ OF_A_TRAINING = (
     (r"N%(,?(daisy|dandelion|rose)N%)*", "N%"),
     (r"daisy|dandelion|rose", "CLASS"),
     (r"·", "N"),
-    (r"fp32|bf16", "PRECISION"),
+    (r"bfN", "fpN"),
     (r"minmax|percentile|entropy", "METHOD"),
     (r"stable|moderatechange|largechange", "VERDICT"),
     (r"(confidence|known|classmix)\(.*?now\),?", ""),
@@ -185,7 +186,7 @@ def typed(transcript: Transcript) -> Iterator[tuple[Step, Screen]]:
         work.mkdir(parents=True)
         programs.mkdir()
         script = programs / "flowers"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m flowercli "$@"\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -P -m flowercli "$@"\n', encoding="utf-8")
         script.chmod(0o755)
         transcript.prepare(work)
         free.bind(("127.0.0.1", 0))
@@ -213,14 +214,12 @@ def page(transcript: Transcript, shown: list[tuple[Step, Screen]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def words_of(text: str, varies: tuple[tuple[str, str], ...]) -> list[str]:
-    """Return a page's parts without what differs between machines: figures, hashes, bars, where lines break."""
-    text = re.sub(r"\b[0-9a-f]{8,}\b", "N", text)
-    text = re.sub(r"[█▉▊▋▌▍▎▏─━░│╭╮╰╯]+", "", text)
-    parts = [re.sub(r"\d[\d.,:e+-]*", "N", re.sub(r"\s+", "", part)) for part in text.split("```")]
-    for pattern, instead in varies:
-        parts = [re.sub(pattern, instead, part) for part in parts]
-    return parts
+def words_of(part: str, varies: tuple[tuple[str, str], ...]) -> str:
+    """Return a part of a page without what differs between machines: figures, hashes, bars, where lines break."""
+    of_all = ((r"\b[0-9a-f]{8,}\b", "N"), (r"[█▉▊▋▌▍▎▏─━░│╭╮╰╯]+|\s+", ""), (r"\d[\d.,:e+-]*", "N"))
+    for pattern, instead in (*of_all, *varies):
+        part = re.sub(pattern, instead, part)
+    return part
 
 
 def draw(folder: Path, transcript: Transcript, shown: list[tuple[Step, Screen]]) -> None:
@@ -261,11 +260,12 @@ def main() -> int:
 
 def differs(target: Path, written: str, varies: tuple[tuple[str, str], ...]) -> bool:
     """Tell whether a page says something else than it did, and print what is said now."""
-    before = target.read_text(encoding="utf-8")
-    if words_of(before, varies) == words_of(written, varies):
-        return False
-    print("\n".join(difflib.unified_diff(before.splitlines(), written.splitlines(), str(target), "now", lineterm="")))
-    return True
+    parts = zip_longest(target.read_text(encoding="utf-8").split("```"), written.split("```"), fillvalue="")
+    others = [(old, new) for old, new in parts if words_of(old, varies) != words_of(new, varies)]
+    for old, new in others:
+        print("\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), str(target), "now", lineterm="")))
+        print(f"Without figures:\n{words_of(old, varies)}\n{words_of(new, varies)}\n")
+    return bool(others)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ def export(
     The graph takes uint8 pixels [N, H, W, 3]; normalisation, calibration temperature and softmax are inside.
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
+    from flowercli.bundle import FORMATS
     from flowercli.cli.export_report import show_export
     from flowercli.cli.export_triton import check_triton
     from flowercli.cli.export_web import check_web
@@ -75,8 +76,8 @@ def export(
     from flowercli.export.packages import require_new, write_packages
     from flowercli.models import load_model
 
-    asked = (("onnx", onnx), ("fp16", fp16), ("int8", int8), ("trt", trt))
-    formats = [name for name, wanted in asked if wanted]
+    asked = {"onnx": onnx, "fp16": fp16, "int8": int8, "tensorrt": trt}
+    formats = [name for name, wanted in asked.items() if wanted]
     packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
     check_triton(triton, triton_backend)
     check_web(web)
@@ -86,7 +87,8 @@ def export(
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {in_shell(bundle)} --onnx --int8")
     if not formats and (data or output or dvc):
-        raise UsageError("--data, --output and --dvc go with --onnx, --fp16, --int8 and --trt.")
+        *options, last = (form.option for form in FORMATS)
+        raise UsageError(f"--data, --output and --dvc go with {', '.join(options)} and {last}.")
     require_new([output, *packages.values()])
     source = load_model(bundle)
     try:
@@ -122,7 +124,7 @@ def _export(
     from flowercli.errors import needs_extra
     from flowercli.export.check import require_weights
 
-    if "trt" in formats:
+    if "tensorrt" in formats:
         from flowercli.inference.tensorrt import require_tensorrt
 
         require_tensorrt("--trt")
@@ -142,9 +144,8 @@ def _export(
 
 
 def _write_dvc(folder: Path, result: ExportResult) -> None:
-    from flowercli.bundle import PLAN
+    from flowercli.bundle import FORMATS
     from flowercli.reporting.dvc_files import write_dvc_checks
-    from flowercli.training.answers import VARIANTS
 
-    names = {PLAN: "tensorrt"} | {file: variant for variant, file in VARIANTS.items()}
+    names = {form.file: form.name for form in FORMATS}
     write_dvc_checks(folder, {names[check.file]: check.as_dict() for check in result.checks})

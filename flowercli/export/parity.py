@@ -1,11 +1,14 @@
-"""Hold an exported graph to the model it was made from, and to its accuracy on real photographs."""
+"""Hold an exported graph to the model it was made from, and to its accuracy on real photographs.
+
+Each form of the graph has a module with ``write``, which takes a :class:`Job` and returns what was :class:`Made`.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from flowercli.export.engine_process import Tick
     from flowercli.export.graph import DeployedClassifier
     from flowercli.progress import Advance
+    from flowercli.training.bundle_data import BundleData
 
     Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
 
@@ -48,6 +53,42 @@ class Reference:
     def right(self) -> int:
         """The number of photographs that torch is right about."""
         return int((self.probabilities.argmax(axis=1) == self.targets).sum())
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a writer is given: the bundle, its photographs, and the folder for the files, which has the fp32 graph.
+
+    ``say`` is called with what is begun, ``advance`` as its parts are done, ``tick`` each second where none are seen.
+    """
+
+    bundle: Bundle
+    data: BundleData
+    folder: Path
+    source: Reference
+    max_drop: float | None
+    say: Callable[[str], None]
+    advance: Advance
+    tick: Tick
+
+    def compared(self, file: str, method: str, answer: Answer | None = None) -> Check:
+        """Compare a file in the folder, which ``method`` made, with torch."""
+        path = self.folder / file
+        answer = answer or onnx_answers(path, self.bundle)
+        return compare(answer, path, file, method, self.source, self.advance)
+
+
+@dataclass(frozen=True)
+class Made:
+    """How each attempt at a file compares, the last of which counts, and what else its bundle records of it."""
+
+    attempts: list[Check]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the bundle records."""
+        return self.attempts[-1].as_dict() | self.facts
 
 
 def torch_answers(model: DeployedClassifier) -> Answer:

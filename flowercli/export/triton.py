@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder, write_text
-from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, PLAN, to_json
+from flowercli.bundle import ON_CPU, ON_GPU, ONNX, PLAN, to_json
 from flowercli.description import output_names
 from flowercli.errors import BundleError, UsageError
 from flowercli.export.triton_config import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 ONNXRUNTIME, PYTHON, TENSORRT = "onnxruntime", "python", "tensorrt"
 # The graphs that each backend takes, the best first: that of onnxruntime runs on a GPU, that of Python on the CPU.
-GRAPHS = {ONNXRUNTIME: (ONNX_FP16, ONNX, ONNX_INT8), PYTHON: (ONNX_INT8, ONNX, ONNX_FP16)}
+GRAPHS = {ONNXRUNTIME: ON_GPU, PYTHON: ON_CPU}
 BACKENDS = (ONNXRUNTIME, PYTHON, TENSORRT)
 MODELS = Path(__file__).with_name("triton_models")
 VERSION = "1"

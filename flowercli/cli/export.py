@@ -68,52 +68,36 @@ def export(
     """
     from flowercli.bundle import FORMATS
     from flowercli.cli.export_report import show_export
-    from flowercli.cli.export_triton import check_triton
-    from flowercli.cli.export_web import check_web
     from flowercli.cli.output import note
     from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
-    from flowercli.export.packages import require_new, write_packages
+    from flowercli.export.package import Options
+    from flowercli.export.packages import require_possible, write_packages
     from flowercli.models import load_model
 
     asked = {"onnx": onnx, "fp16": fp16, "int8": int8, "tensorrt": trt}
     formats = [name for name, wanted in asked.items() if wanted]
-    packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
-    check_triton(triton, triton_backend)
-    check_web(web)
-    if (triton or web) and not (formats or packages):
-        _for_servers(bundle, triton, triton_backend, web, json_output=json_output)
-        return
+    folders = {"mlflow": mlflow, "delivery": delivery, "triton": triton, "web": web}
+    packages = {name: folder for name, folder in folders.items() if folder}
+    options = Options(max_drop, triton_backend)
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {in_shell(bundle)} --onnx --int8")
     if not formats and (data or output or dvc):
-        *options, last = (form.option for form in FORMATS)
-        raise UsageError(f"--data, --output and --dvc go with {', '.join(options)} and {last}.")
-    require_new([output, *packages.values()])
+        *others, last = (form.option for form in FORMATS)
+        raise UsageError(f"--data, --output and --dvc go with {', '.join(others)} and {last}.")
+    require_possible(packages, options, output)
     source = load_model(bundle)
     try:
         result = _export(source, formats, data, max_drop, output) if formats else None
         target = result.bundle if result else source
-        packed = write_packages(target, packages, max_drop, note)
+        if dvc is not None and result is not None:
+            _write_dvc(dvc, result)
+        checks, packed = write_packages(target, packages, options, note)
     except LostAccuracyError as error:
         show_export(source, error.checks, json_output=json_output)
         raise
-    checks = [*result.checks, *packed] if result else packed
-    if dvc is not None and result is not None:
-        _write_dvc(dvc, result)
-    show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
-    _for_servers(str(target.path), triton, triton_backend, web, json_output=json_output)
-
-
-def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None, *, json_output: bool) -> None:
-    """Write what a server or a host serves as it is, from a bundle given by path or name."""
-    from flowercli.cli.export_triton import export_triton
-    from flowercli.cli.export_web import export_web
-
-    if triton is not None:
-        export_triton(model, triton, backend, json_output=json_output)
-    if web is not None:
-        export_web(model, web, json_output=json_output)
+    checks = [*result.checks, *checks] if result else checks
+    show_export(target, checks, result.torch_accuracy if result else None, packed, json_output=json_output)
 
 
 def _export(

@@ -74,14 +74,7 @@ FORMATS = (
     GraphFormat("fp16", "--fp16", ONNX_FP16, "half", suits=1),
     GraphFormat("int8", "--int8", ONNX_INT8, "quantize", suits=-1, calibrated=True),
     GraphFormat(
-        "tensorrt",
-        "--trt",
-        PLAN,
-        "engine",
-        suits=2,
-        made_from=ONNX_FP16,
-        machine_bound=True,
-        beside=(TENSORRT_GRAPH, TENSORRT_SIDECAR),
+        "tensorrt", "--trt", PLAN, "engine", 2, ONNX_FP16, machine_bound=True, beside=(TENSORRT_GRAPH, TENSORRT_SIDECAR)
     ),
 )
 MACHINE_BOUND = tuple(file for form in FORMATS if form.machine_bound for file in form.files)
@@ -89,7 +82,7 @@ MACHINE_BOUND = tuple(file for form in FORMATS if form.machine_bound for file in
 GRAPHS = tuple(sorted((form for form in FORMATS if not form.machine_bound), key=lambda form: form.suits))
 ON_CPU = tuple(form.file for form in GRAPHS)
 ON_GPU = ON_CPU[::-1]
-# What a CPU does not take for want of another alone.
+# Where there is no GPU: what the page, packages and a download take.
 PORTABLE = tuple(form.file for form in GRAPHS if form.suits <= 0)
 
 

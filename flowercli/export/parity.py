@@ -85,11 +85,6 @@ class Made:
     attempts: list[Check]
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the bundle records."""
-        return self.attempts[-1].as_dict() | self.facts
-
 
 def torch_answers(model: DeployedClassifier) -> Answer:
     """Return the function that asks the torch model."""

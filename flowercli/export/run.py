@@ -89,14 +89,14 @@ def export(
         job = Job(bundle, found, folder, _reference(bundle, found, answer, advance), max_drop, say, advance, tick)
         _write_fp32(job, answer)
         made = _make(job, forms)
-        records = {form.file: one.record for form, one in zip(forms, made, strict=True)}
+        checks = [one.attempts[-1] for one in made]
+        records = {check.file: check.as_dict() | one.facts for check, one in zip(checks, made, strict=True)}
         files = {name: folder / name for form in forms for name in form.files}
         target = bundle if output is None else _copy(bundle, output)
         exports = {**bundle.section.get("exports", {}), **records}
         bundle = add_files(target, files, exports=exports, metrics=_still_true(bundle, set(files)))
         if files.keys() & set(PORTABLE):  # What answers now, so what is to be compared with.
             bundle = add_reference(Classifier.open(bundle, "cpu"), found.root, choose(found.manifest), advance)
-        checks = [one.attempts[-1] for one in made]
         return ExportResult(bundle, checks, share(job.source.right, len(job.source.targets)))
 
 
@@ -125,16 +125,14 @@ def _write_fp32(job: Job, answer: parity.Answer) -> None:
 
 def _make(job: Job, forms: Sequence[GraphFormat]) -> list[Made]:
     made: list[Made] = []
+    attempts: list[Check] = []
     for form in forms:
         if form.machine_bound:  # It takes minutes.
-            _require_accuracy(made, job.max_drop)
+            require_accuracy(attempts, job.max_drop)
         made.append(WRITERS[form](job))
-    _require_accuracy(made, job.max_drop)
+        attempts += made[-1].attempts
+    require_accuracy(attempts, job.max_drop)
     return made
-
-
-def _require_accuracy(made: Sequence[Made], max_drop: float | None) -> None:
-    require_accuracy([check for one in made for check in one.attempts], max_drop)
 
 
 def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:

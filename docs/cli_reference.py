@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 HEADER = """# Command-line reference
 
-Written by `python docs/cli_reference.py` from the program's own help. Exit codes: 0 done; 1 failed; 2 usage;
-3 some inputs were bad; 4 an extra is missing; 5 drifting, with `drift --fail-on-drift`; 130 interrupted.
+Written by `python docs/cli_reference.py` from the program's own help. Exit codes and environment variables are in
+[Reference](reference.md).
 """
 
 

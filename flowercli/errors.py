@@ -125,11 +125,7 @@ class MissingExtraError(FlowersError):
 
 
 class ImageError(FlowersError):
-    """One picture that cannot be read. ``code`` is stable and meant for programs.
-
-    Codes: ``not_found``, ``not_a_file``, ``not_permitted``, ``empty``, ``not_an_image``,
-    ``truncated``, ``too_large``, ``unreadable``, ``download_failed``.
-    """
+    """One picture that cannot be read. ``code`` is stable and meant for programs; docs/reference.md lists them."""
 
     exit_code = EXIT_BAD_INPUT
 

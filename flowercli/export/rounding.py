@@ -3,7 +3,7 @@
 Rounding each weight to its nearest value is not the best for a layer: what one weight loses, the weights that see
 similar inputs can make up for. That is GPTQ (Frantar et al., 2023, arXiv 2210.17323): one input of a layer after the
 other is rounded, and the inverse second moment of the inputs says how the others take over the error. With seven bits
-a weight it keeps what eight bits and nearest rounding keep (docs/train.md).
+a weight it keeps what eight bits and nearest rounding keep (docs/export.md).
 """
 
 from __future__ import annotations

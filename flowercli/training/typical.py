@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating[Any]]
 
-# Chosen on the first of the networks that docs/train.md tells of: with more directions, or more photographs, no better.
+# Chosen on the first of the networks in docs/models.md: with more directions, or more photographs, no better.
 DIRECTIONS = 32
 PHOTOS_A_CLASS = 60
 STORED_DTYPE = np.dtype("<f4")

@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercli.bundle import Bundle
+from flowercli.evaluation.answers import answer_rows, variants_of
+from flowercli.evaluation.intervals import wilson
 from flowercli.export.package import Options
 from flowercli.export.packages import write_packages
 from flowercli.export.triton import PYTHON, write_repository
 from flowercli.inference.sources import walk
-from flowercli.training.answers import answer_rows, variants_of
-from flowercli.training.intervals import wilson
 
 Probabilities = npt.NDArray[np.float64]
 # The share of same answers that is promised, against torch.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table
+from flowercli.evaluation.intervals import share_text
 from flowercli.shown import in_shell, percent
-from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

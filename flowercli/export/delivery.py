@@ -12,12 +12,12 @@ from typing import Any
 from flowercli.atomic import new_folder
 from flowercli.bundle import CARD, CHECKSUMS, ONNX, PORTABLE, Bundle, create, describe, to_json, without_local_paths
 from flowercli.description import output_names
+from flowercli.evaluation.card import model_card, stated_license
 from flowercli.export.package import Options, Packed
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import choose_graph
 from flowercli.shown import in_shell
-from flowercli.training.card import model_card, stated_license
 
 PACKAGE = Path(__file__).parents[1]
 CLIENT, CLASSES, PREPROCESSING = "classify.py", "classes.json", "preprocessing.json"

@@ -15,10 +15,10 @@ import torch
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
+from flowercli.evaluation.intervals import share
 from flowercli.export.check import Check
 from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
 from flowercli.progress import untold
-from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from flowercli.evaluation.bundle_data import BundleData
     from flowercli.export.engine_process import Tick
     from flowercli.export.graph import DeployedClassifier
     from flowercli.progress import Advance
-    from flowercli.training.bundle_data import BundleData
 
     Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
 

@@ -19,6 +19,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.bundle import ONNX, ONNX_INT8
+from flowercli.evaluation.bundle_data import pixels_of
 from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.parity import Made
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
@@ -26,7 +27,6 @@ from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import BITS_THAT_FIT
 from flowercli.progress import untold
-from flowercli.training.bundle_data import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,6 +12,9 @@ import numpy as np
 from flowercli.atomic import new_folder, scratch_folder
 from flowercli.bundle import CONFIG, FORMATS, ONNX, PORTABLE, Bundle, add_files
 from flowercli.data.manifest import class_indices
+from flowercli.evaluation.answers import VARIANTS
+from flowercli.evaluation.bundle_data import BundleData, bundle_data, pixels_of
+from flowercli.evaluation.intervals import share
 from flowercli.export import parity
 from flowercli.export.check import require_accuracy
 from flowercli.export.graph import export_fp32, load_deployed
@@ -20,9 +23,6 @@ from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.sampling import add_reference, choose
 from flowercli.progress import untold
-from flowercli.training.answers import VARIANTS
-from flowercli.training.bundle_data import BundleData, bundle_data, pixels_of
-from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -22,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercli.bundle import Bundle
+from flowercli.evaluation.answers import answer_rows, variants_of
+from flowercli.evaluation.intervals import wilson
+from flowercli.export.package import Options
 from flowercli.export.packages import write_packages
 from flowercli.export.triton import PYTHON, write_repository
 from flowercli.inference.sources import walk
-from flowercli.training.answers import answer_rows, variants_of
-from flowercli.training.intervals import wilson
 
 Probabilities = npt.NDArray[np.float64]
 # The share of same answers that is promised, against torch.
@@ -66,7 +67,8 @@ def delivered(bundle: Bundle, paths: list[str]) -> Probabilities:
     """Return the probabilities ``[N, C]`` that the client of a delivery prints: five, the others count as none."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "delivery"
-        write_packages(bundle, {"delivery": folder}, float("inf"), lambda message: print(message, file=sys.stderr))
+        any_loss = Options(max_drop=float("inf"))
+        write_packages(bundle, {"delivery": folder}, any_loss, lambda message: print(message, file=sys.stderr))
         client = [sys.executable, "-I", str(folder / "classify.py"), *paths]
         lines = subprocess.run(client, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     answers = [json.loads(line)["all_predictions"] for line in lines]
@@ -81,7 +83,8 @@ def served(bundle: Bundle, paths: list[str], python: Path) -> Probabilities:
 
     with tempfile.TemporaryDirectory() as temporary:
         repository, folder = Path(temporary) / "repository", Path(temporary)
-        print(f"Asking Triton ({write_repository(bundle, repository, PYTHON).graph})", file=sys.stderr)
+        packed = write_repository(bundle, repository, Options(triton_backend=PYTHON))
+        print(f"Asking Triton ({packed.record['graph']})", file=sys.stderr)
         with running(repository, folder) as server, ThreadPoolExecutor(4) as pool:
             url = f"http://{server.http}/v2/models/flowers/infer"
             return np.stack(list(pool.map(lambda path: ask_triton(url, Path(path)), paths)))

@@ -23,6 +23,7 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from flowercli.errors import ImageError
+from flowercli.export.package import Options
 from flowercli.export.web import write_site
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.sources import walk
@@ -92,7 +93,7 @@ def page_of(model: str, headers: dict[str, str]) -> Iterator[Page]:
     """Write the page of a model, serve it, and open it in Chromium."""
     browser_path = os.environ.get("FLOWERS_BROWSER") or next(filter(None, map(shutil.which, NAMES)))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = write_site(load_model(model), Path(folder, "site")).path
+        site = write_site(load_model(model), Path(folder, "site"), Options()).path
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler(headers), directory=site))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])

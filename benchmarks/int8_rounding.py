@@ -25,10 +25,10 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.bundle import ONNX, ONNX_INT8, Bundle
+from flowercli.evaluation.bundle_data import bundle_data, pixels_of
 from flowercli.export.graph import float_nodes
 from flowercli.export.quantize import PhotoReader, calibration_batches
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
-from flowercli.training.bundle_data import bundle_data, pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,8 +23,8 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from train_speed import copy_photos
 
 from flowercli.bundle import Bundle
-from flowercli.training.answers import ask
-from flowercli.training.bundle_data import bundle_data
+from flowercli.evaluation.answers import ask
+from flowercli.evaluation.bundle_data import bundle_data
 
 LOSSES = ("ce", "contrastive", "supcon", "triplet")
 SEEDS = (1, 2, 3)

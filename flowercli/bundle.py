@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowercli import json_text
 from flowercli.atomic import replace_file, write_text
@@ -31,7 +31,6 @@ ONNX_INT8 = "model.int8.onnx"
 PLAN = "model.plan"
 TENSORRT_GRAPH = "model.trt.onnx"
 TENSORRT_SIDECAR = "model.trt.json"
-MACHINE_BOUND = (PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR)
 CARD = "README.md"
 MANIFEST = "split.json"
 REFERENCE = "reference.npz"
@@ -42,6 +41,49 @@ LOCAL_KEYS = frozenset({"path", "outliers", "manifest", "output", "weights", "te
 
 AGAIN = "Fetch or export the bundle again."
 PATHS = frozenset({"data_path", "outliers_path"})
+
+
+class GraphFormat(NamedTuple):
+    """One form of the graph: its name in results, the option of ``flowers export``, its file in a bundle.
+
+    ``writer`` is the module of ``flowercli.export`` whose ``write`` makes it. The lower ``suits``, the better it is for
+    a CPU; above zero it is for GPUs alone, and packages leave it out. ``made_from`` is what it needs besides fp32.
+    """
+
+    name: str
+    option: str
+    file: str
+    writer: str
+    suits: int
+    made_from: str | None = None
+    # Whether photographs of training go into it.
+    calibrated: bool = False
+    # Never published.
+    machine_bound: bool = False
+    beside: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All its files in a bundle."""
+        return (self.file, *self.beside)
+
+
+# In the order in which they are made.
+FORMATS = (
+    GraphFormat("onnx", "--onnx", ONNX, "graph", suits=0),
+    GraphFormat("fp16", "--fp16", ONNX_FP16, "half", suits=1),
+    GraphFormat("int8", "--int8", ONNX_INT8, "quantize", suits=-1, calibrated=True),
+    GraphFormat(
+        "tensorrt", "--trt", PLAN, "engine", 2, ONNX_FP16, machine_bound=True, beside=(TENSORRT_GRAPH, TENSORRT_SIDECAR)
+    ),
+)
+MACHINE_BOUND = tuple(file for form in FORMATS if form.machine_bound for file in form.files)
+# What runs anywhere: the best for a CPU first.
+GRAPHS = tuple(sorted((form for form in FORMATS if not form.machine_bound), key=lambda form: form.suits))
+ON_CPU = tuple(form.file for form in GRAPHS)
+ON_GPU = ON_CPU[::-1]
+# Where there is no GPU: what the page, packages and a download take.
+PORTABLE = tuple(form.file for form in GRAPHS if form.suits <= 0)
 
 
 @dataclass(frozen=True)
@@ -233,7 +275,7 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     origin = bundle.section.get("origin", {})
     if name in origin.get("left_out", ()):
         return f"flowers download model {origin['repo_id']}@{origin['commit']} --all"
-    option = {ONNX: "--onnx", ONNX_FP16: "--fp16", ONNX_INT8: "--int8", PLAN: "--trt"}.get(name)
+    option = next((form.option for form in FORMATS if name in form.files), None)
     if name == CARD:
         return f"flowers eval {in_shell(bundle.path)}"
     if name == REFERENCE:

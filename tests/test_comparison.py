@@ -18,8 +18,8 @@ from scipy.stats import binomtest
 from flowercli.bundle import MANIFEST, ONNX, Bundle, add_files, to_json
 from flowercli.data.manifest import Manifest
 from flowercli.description import ONNX_METADATA_KEY
-from flowercli.training.comparison import Comparison, Side, difference_interval, mcnemar
-from flowercli.training.intervals import interval
+from flowercli.evaluation.comparison import Comparison, Side, difference_interval, mcnemar
+from flowercli.evaluation.intervals import interval
 
 
 @given(st.integers(0, 400), st.integers(0, 400))

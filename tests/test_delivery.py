@@ -239,8 +239,8 @@ def test_existing_folder_and_lost_accuracy_are_refused(tmp_path, run):
     result = run("export", "flowers5", "--delivery", tmp_path / "there")
     assert result.code == 2
     assert "exists already" in result.err
-    result = run("export", "flowers5", "--delivery", tmp_path / "new", "--mlflow", tmp_path / "new")
-    assert result.code == 2
+    for others in (("--mlflow", tmp_path / "new"), ("--web", tmp_path / "new"), ("--data", tmp_path)):
+        assert run("export", "flowers5", "--delivery", tmp_path / "new", *others).code == 2
     result = run("export", "flowers5", "--delivery", tmp_path / "new", "--max-drop", -1)
     assert result.code == 1
     assert re.search(r"model.int8.onnx loses \S+ points of validation accuracy; -1 are allowed", result.err)

@@ -131,8 +131,8 @@ def test_graph_goes_into_tensorrt_whole(trained, tmp_path, run):
 def test_an_engine_stays_here_when_the_bundle_is_published(tmp_path):
     from test_tensorrt import with_engine
 
+    from flowercli.evaluation.card import model_card
     from flowercli.hub.publish import plan
-    from flowercli.training.card import model_card
 
     bundle = with_engine(tmp_path)
     record = {"size": 1, "agreement": 1.0, "method": "TensorRT 10.16.0", "max_difference": 0.0}

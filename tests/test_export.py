@@ -18,7 +18,7 @@ import onnxruntime as ort
 from conftest import flowers
 from PIL import Image
 
-from flowercli.bundle import Bundle, add_files
+from flowercli.bundle import FORMATS, Bundle, add_files
 from flowercli.errors import ExportError
 from flowercli.export import graph, parity
 from flowercli.export.graph import load_deployed
@@ -333,3 +333,10 @@ def test_what_torch_cannot_write_is_told(trained, tmp_path, monkeypatch):
         graph.export_fp32(Bundle.load(trained), tmp_path / "model.onnx")
     assert "Next steps" not in caught.value.message
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=[form.name for form in FORMATS])
+def test_each_form_of_the_graph_has_an_option(form, run, tmp_path):
+    result = run("export", tmp_path / "nowhere", form.option)
+    assert result.code == 1
+    assert "There is no model bundle" in result.err

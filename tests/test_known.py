@@ -10,8 +10,8 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 from PIL import Image
 
 from flowercli.errors import BundleError
+from flowercli.evaluation.refusal import refusal
 from flowercli.training.known import Known, Line, NoneLogit
-from flowercli.training.refusal import refusal
 from flowercli.training.typical import Typical
 
 GENERATOR = np.random.default_rng(0)

@@ -14,7 +14,7 @@ pytest.importorskip("cleanlab", reason="needs the extra 'train'")
 from flowercli.bundle import MANIFEST, ONNX, Bundle, add_files
 from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
-from flowercli.training.label_errors import out_of_fold
+from flowercli.evaluation.label_errors import out_of_fold
 
 EXCHANGED = (("blue", "green", "003"), ("green", "reds", "017"), ("reds", "blue", "031"))
 

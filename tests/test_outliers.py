@@ -161,8 +161,8 @@ def test_what_lies_outside_only_is_to_be_refused(refusing, run):
 
 @pytest.mark.slow
 def test_graph_gives_the_number_that_torch_gives(refusing):
-    from flowercli.training.answers import ask
-    from flowercli.training.bundle_data import bundle_data
+    from flowercli.evaluation.answers import ask
+    from flowercli.evaluation.bundle_data import bundle_data
 
     bundle = Bundle.load(refusing)
     data = bundle_data(bundle, None)

@@ -17,14 +17,14 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.colors import to_rgb
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from flowercli.evaluation.answers import Answers
+from flowercli.evaluation.metrics import evaluate
 from flowercli.reporting import plots
 from flowercli.reporting.embedding_map import MOST_POINTS, embedding_map, project, sample
 from flowercli.reporting.figures import Plot, answer_plots
 from flowercli.reporting.page import inline_svg
 from flowercli.reporting.plot_files import png, svg, write_plots
 from flowercli.reporting.plot_style import INK, label, series
-from flowercli.training.answers import Answers
-from flowercli.training.metrics import evaluate
 
 NAMES = ["daisy", "$rose_", "<script>alert(1)</script>", "黄水仙"]
 HISTORY = [

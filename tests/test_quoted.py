@@ -107,9 +107,9 @@ def test_a_card_has_no_emphasis_or_formula_of_others():
 
 def test_tables_for_dvc_have_a_line_a_photograph(tmp_path):
     pytest.importorskip("sklearn", reason="needs the extra 'train'")
+    from flowercli.evaluation.answers import Answers
+    from flowercli.evaluation.evaluate import Evaluation
     from flowercli.reporting.dvc_files import write_dvc_files
-    from flowercli.training.answers import Answers
-    from flowercli.training.evaluation import Evaluation
 
     names = ["a\tb\nc", 'd,"e"']
     bundle = Bundle(tmp_path, {"label_names": names, "flowers": {}})

@@ -17,11 +17,11 @@ from PIL import Image
 pytest.importorskip("sklearn", reason="needs the extra 'train'")
 
 from flowercli.bundle import Bundle
+from flowercli.evaluation.answers import Answers
+from flowercli.evaluation.evaluate import Evaluation
+from flowercli.evaluation.metrics import evaluate
 from flowercli.reporting.gallery import confident_mistakes, thumbnail
 from flowercli.reporting.report import read_history, write_report
-from flowercli.training.answers import Answers
-from flowercli.training.evaluation import Evaluation
-from flowercli.training.metrics import evaluate
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 HOSTILE = ["<script>alert(1)</script>", '" onmouseover="alert(1)', "</svg></style>&amp;", "\ud800 $x_"]

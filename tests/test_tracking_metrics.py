@@ -13,12 +13,12 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from sklearn.metrics import precision_recall_fscore_support
 
+from flowercli.evaluation.metrics import evaluate
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking.evaluation import record_evaluation, store_of
 from flowercli.tracking.metrics import final_metrics, in_parts, recorded
 from flowercli.tracking.replay import METRICS_A_REQUEST, RUN_TAG
 from flowercli.tracking.store import Store
-from flowercli.training.metrics import evaluate
 
 RUN = "0123456789abcdef" * 2
 

@@ -41,8 +41,8 @@ def average(
 
     loaded = [load_model(name) for name in bundles]
     with needs_extra("train"):
+        from flowercli.evaluation.bundle_data import bundle_data
         from flowercli.training.average import average as average_bundles
-        from flowercli.training.bundle_data import bundle_data
     with advancing() as advance:
         result = average_bundles(loaded, bundle_data(loaded[0], data), output, accept, advance)
     metrics = result.section["metrics"]["val"]["torch"]

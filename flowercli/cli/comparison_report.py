@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table, stdout_console
-from flowercli.training.intervals import share_text
+from flowercli.evaluation.intervals import share_text
 
 if TYPE_CHECKING:
-    from flowercli.training.comparison import Comparison
+    from flowercli.evaluation.comparison import Comparison
 
 
 def print_comparison(comparison: Comparison) -> None:

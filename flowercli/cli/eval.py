@@ -13,7 +13,7 @@ from flowercli.cli.options import Only, OutliersFolder
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
-    from flowercli.training.bundle_data import BundleData
+    from flowercli.evaluation.bundle_data import BundleData
 
 
 def evaluate(
@@ -81,10 +81,10 @@ def evaluate(
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
             # Before anything is looked for: without the extra, that is what is told.
-            import flowercli.training.evaluation  # noqa: F401
+            import flowercli.evaluation.evaluate  # noqa: F401
             from flowercli.cli.output import note
             from flowercli.cli.progress import advancing
-            from flowercli.training.labelled_folder import data_to_evaluate
+            from flowercli.evaluation.labelled_folder import data_to_evaluate
 
             names = _only(loaded, only)
             with advancing() as advance:
@@ -118,7 +118,7 @@ def _evaluate(
     from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
     from flowercli.cli.train_tracking import add_to_run
-    from flowercli.training.evaluation import can_record, evaluate_bundle, record
+    from flowercli.evaluation.evaluate import can_record, evaluate_bundle, record
 
     with advancing() as advance:
         result = evaluate_bundle(bundle, photos, split, advance, only=only)
@@ -155,8 +155,8 @@ def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, js
     from flowercli.cli.comparison_report import print_comparison
     from flowercli.cli.output import print_json
     from flowercli.cli.progress import advancing
-    from flowercli.training.bundle_data import bundle_data
-    from flowercli.training.comparison import compare_bundles
+    from flowercli.evaluation.bundle_data import bundle_data
+    from flowercli.evaluation.comparison import compare_bundles
 
     with advancing() as advance:
         comparison = compare_bundles(bundle, other, bundle_data(bundle, data), split, advance)
@@ -170,8 +170,8 @@ def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *
     from flowercli.cli.label_errors_report import print_label_errors, tell_limits
     from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
-    from flowercli.training.bundle_data import bundle_data
-    from flowercli.training.label_errors import find_label_errors
+    from flowercli.evaluation.bundle_data import bundle_data
+    from flowercli.evaluation.label_errors import find_label_errors
 
     with advancing() as advance:
         errors = find_label_errors(bundle, bundle_data(bundle, data), advance)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import print_table, stdout_console
 from flowercli.cli.tables import GAP, LEAST
+from flowercli.evaluation.confusion import confused_pairs
+from flowercli.evaluation.intervals import number_text, share_text
 from flowercli.shown import percent
-from flowercli.training.confusion import confused_pairs
-from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowercli.training.evaluation import Evaluation
+    from flowercli.evaluation.evaluate import Evaluation
 
 PERCENTAGES = (
     ("Accuracy", "accuracy"),

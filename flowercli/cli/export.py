@@ -66,52 +66,38 @@ def export(
     The graph takes uint8 pixels [N, H, W, 3]; normalisation, calibration temperature and softmax are inside.
     A file that does not agree with the torch weights is refused, and nothing is written.
     """
+    from flowercli.bundle import FORMATS
     from flowercli.cli.export_report import show_export
-    from flowercli.cli.export_triton import check_triton
-    from flowercli.cli.export_web import check_web
     from flowercli.cli.output import note
     from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
-    from flowercli.export.packages import require_new, write_packages
+    from flowercli.export.package import Options
+    from flowercli.export.packages import require_possible, write_packages
     from flowercli.models import load_model
 
-    asked = (("onnx", onnx), ("fp16", fp16), ("int8", int8), ("trt", trt))
-    formats = [name for name, wanted in asked if wanted]
-    packages = {name: folder for name, folder in (("mlflow", mlflow), ("delivery", delivery)) if folder}
-    check_triton(triton, triton_backend)
-    check_web(web)
-    if (triton or web) and not (formats or packages):
-        _for_servers(bundle, triton, triton_backend, web, json_output=json_output)
-        return
+    asked = {"onnx": onnx, "fp16": fp16, "int8": int8, "tensorrt": trt}
+    formats = [name for name, wanted in asked.items() if wanted]
+    folders = {"mlflow": mlflow, "delivery": delivery, "triton": triton, "web": web}
+    packages = {name: folder for name, folder in folders.items() if folder}
+    options = Options(max_drop, triton_backend)
     if not (formats or packages):
         raise UsageError("Nothing to export.", hint=f"flowers export {in_shell(bundle)} --onnx --int8")
     if not formats and (data or output or dvc):
-        raise UsageError("--data, --output and --dvc go with --onnx, --fp16, --int8 and --trt.")
-    require_new([output, *packages.values()])
+        *others, last = (form.option for form in FORMATS)
+        raise UsageError(f"--data, --output and --dvc go with {', '.join(others)} and {last}.")
+    require_possible(packages, options, output)
     source = load_model(bundle)
     try:
         result = _export(source, formats, data, max_drop, output) if formats else None
         target = result.bundle if result else source
-        packed = write_packages(target, packages, max_drop, note)
+        if dvc is not None and result is not None:
+            _write_dvc(dvc, result)
+        checks, packed = write_packages(target, packages, options, note)
     except LostAccuracyError as error:
         show_export(source, error.checks, json_output=json_output)
         raise
-    checks = [*result.checks, *packed] if result else packed
-    if dvc is not None and result is not None:
-        _write_dvc(dvc, result)
-    show_export(target, checks, result.torch_accuracy if result else None, packages, json_output=json_output)
-    _for_servers(str(target.path), triton, triton_backend, web, json_output=json_output)
-
-
-def _for_servers(model: str, triton: Path | None, backend: str, web: Path | None, *, json_output: bool) -> None:
-    """Write what a server or a host serves as it is, from a bundle given by path or name."""
-    from flowercli.cli.export_triton import export_triton
-    from flowercli.cli.export_web import export_web
-
-    if triton is not None:
-        export_triton(model, triton, backend, json_output=json_output)
-    if web is not None:
-        export_web(model, web, json_output=json_output)
+    checks = [*result.checks, *checks] if result else checks
+    show_export(target, checks, result.torch_accuracy if result else None, packed, json_output=json_output)
 
 
 def _export(
@@ -122,7 +108,7 @@ def _export(
     from flowercli.errors import needs_extra
     from flowercli.export.check import require_weights
 
-    if "trt" in formats:
+    if "tensorrt" in formats:
         from flowercli.inference.tensorrt import require_tensorrt
 
         require_tensorrt("--trt")
@@ -142,9 +128,8 @@ def _export(
 
 
 def _write_dvc(folder: Path, result: ExportResult) -> None:
-    from flowercli.bundle import PLAN
+    from flowercli.bundle import FORMATS
     from flowercli.reporting.dvc_files import write_dvc_checks
-    from flowercli.training.answers import VARIANTS
 
-    names = {PLAN: "tensorrt"} | {file: variant for variant, file in VARIANTS.items()}
+    names = {form.file: form.name for form in FORMATS}
     write_dvc_checks(folder, {names[check.file]: check.as_dict() for check in result.checks})

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table
-from flowercli.export.delivery import CLIENT
+from flowercli.evaluation.intervals import share_text
 from flowercli.shown import in_shell, percent
-from flowercli.training.intervals import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from flowercli.bundle import Bundle
     from flowercli.export.check import Check
+    from flowercli.export.package import Packed
 
 COLUMNS = ("File", "Size", "Made by", "Max diff.", "Mean diff.", "Same answer", "Val accuracy", "Lost", "Latency")
 
@@ -24,38 +23,52 @@ def show_export(
     bundle: Bundle,
     checks: Sequence[Check],
     torch_accuracy: Mapping[str, float] | None = None,
-    packages: Mapping[str, Path] | None = None,
+    packed: Mapping[str, Packed] | None = None,
     *,
     json_output: bool,
 ) -> None:
-    """Print how the files compare with torch, as a table or as JSON, and what to do with them.
+    """Print how the files compare with torch and what the packages are, as tables or as JSON, and what to do with them.
 
     Args:
         bundle: what was exported.
         checks: of each file; of one that was refused, each attempt.
         torch_accuracy: with its interval; unknown where nothing but packages was made.
-        packages: the folder of each package; ``None`` if the export was refused.
-        json_output: whether to print JSON.
+        packed: the packages; ``None`` if the export was refused.
+        json_output: whether to print JSON: one line for all of it, and one for each package that says more.
     """
     rows = list({(check.file, check.method): check for check in checks}.values())
+    packages = packed or {}
+    folders = {name: str(one.path) for name, one in packages.items() if one.record is None}
     if json_output:
-        folders = {name: str(folder) for name, folder in (packages or {}).items()}
-        print_json(
-            {
-                "bundle": str(bundle.path),
-                "torch": None if torch_accuracy is None else {"accuracy": torch_accuracy},
-                "exports": [check.as_dict() for check in rows],
-                "packages": folders,
-                "refused": packages is None,
-            }
-        )
+        if rows or folders:
+            print_json(
+                {
+                    "bundle": str(bundle.path),
+                    "torch": None if torch_accuracy is None else {"accuracy": torch_accuracy},
+                    "exports": [check.as_dict() for check in rows],
+                    "packages": folders,
+                    "refused": packed is None,
+                }
+            )
+        for one in packages.values():
+            if one.record is not None:
+                print_json(one.record)
         return
     if rows:
         _print_checks(bundle, rows, torch_accuracy)
-    elif packages:
+    elif folders:
         note(f"{bundle.path} does not record how its graph compares with torch.")
-    if packages is not None:
-        _say_next(bundle, packages)
+    if torch_accuracy and not folders:
+        note(f"Now: flowers classify PICTURE --model {in_shell(bundle.path)}")
+    for one in packages.values():
+        _show_package(one)
+
+
+def _show_package(one: Packed) -> None:
+    if one.rows:
+        print_table(one.columns, one.rows, title=str(one.path), left=one.left, paths=one.paths)
+    for line in one.notes:
+        note(line)
 
 
 def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mapping[str, float] | None) -> None:
@@ -79,15 +92,3 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
         timed_on += f", {PLAN} on the GPU"
     title = f"{bundle.path}: against torch{of_torch}; {checks[0].photos} validation photographs, {timed_on}"
     print_table(COLUMNS, rows, title=title, left=("Made by",), paths=("File",))
-
-
-def _say_next(bundle: Bundle, packages: Mapping[str, Path]) -> None:
-    commands = {
-        "mlflow": "mlflow models serve --env-manager local --model-uri {0}",
-        "delivery": "python {0} PICTURE",
-    }
-    for name, folder in packages.items():
-        what = folder / CLIENT if name == "delivery" else folder
-        note(f"Now: {commands[name].format(in_shell(what))}")
-    if not packages:
-        note(f"Now: flowers classify PICTURE --model {in_shell(bundle.path)}")

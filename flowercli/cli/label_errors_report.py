@@ -8,7 +8,7 @@ from flowercli.cli.output import note, print_table
 from flowercli.shown import percent
 
 if TYPE_CHECKING:
-    from flowercli.training.label_errors import LabelErrors
+    from flowercli.evaluation.label_errors import LabelErrors
 
 # With more suspects than this share, it is the classifier that is wrong.
 TOO_MANY = 0.2

@@ -74,6 +74,7 @@ def _print_models(*, json_output: bool) -> None:
 
 
 def _describe(name: str, bundle: Bundle, origin: Installed | None) -> dict[str, Any]:
+    from flowercli.bundle import ON_CPU
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.models import default_name
 
@@ -85,7 +86,7 @@ def _describe(name: str, bundle: Bundle, origin: Installed | None) -> dict[str, 
         "commit": None if origin is None else origin.revision,
         "architecture": bundle.config["architecture"],
         "input_size": [spec.height, spec.width],
-        "files": {file: entry["size"] for file, entry in bundle.section["files"].items() if file.endswith(".onnx")},
+        "files": {file: entry["size"] for file, entry in bundle.section["files"].items() if file in ON_CPU},
         "class_names": bundle.class_names,
         "accuracy": _accuracy(bundle),
     }

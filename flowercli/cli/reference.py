@@ -25,10 +25,10 @@ def reference(
     from flowercli.cli.output import note
     from flowercli.cli.progress import advancing
     from flowercli.errors import UsageError
+    from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
     from flowercli.monitoring.sampling import add_reference, choose
-    from flowercli.training.bundle_data import bundle_data
 
     source = load_model(bundle)
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:

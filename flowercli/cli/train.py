@@ -170,8 +170,8 @@ def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener
 def _ask_test(bundle: Bundle, progress: TrainingProgress) -> Bundle:
     """Measure a finished model on the test photographs, once and when nothing is left to decide."""
     from flowercli.errors import FlowersError
-    from flowercli.training.bundle_data import bundle_data
-    from flowercli.training.evaluation import evaluate_bundle, record
+    from flowercli.evaluation.bundle_data import bundle_data
+    from flowercli.evaluation.evaluate import evaluate_bundle, record
 
     data = bundle_data(bundle, None)
     if not any(data.manifest.counts("test").values()):
@@ -188,9 +188,9 @@ def _ask_test(bundle: Bundle, progress: TrainingProgress) -> Bundle:
 
 def _draw(result: TrainResult, progress: TrainingProgress) -> None:
     """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
+    from flowercli.evaluation.bundle_data import bundle_data
+    from flowercli.evaluation.evaluate import evaluate_bundle
     from flowercli.reporting.plot_files import write_plots
-    from flowercli.training.bundle_data import bundle_data
-    from flowercli.training.evaluation import evaluate_bundle
 
     try:
         evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val", progress.advance)

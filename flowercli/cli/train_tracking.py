@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
+    from flowercli.evaluation.evaluate import Evaluation
     from flowercli.tracking.listener import NoTracking
-    from flowercli.training.evaluation import Evaluation
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flowercli.bundle import WEIGHTS
 from flowercli.errors import ExportError, UsageError
-from flowercli.training.intervals import share
+from flowercli.evaluation.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from flowercli.bundle import CARD, CHECKSUMS, ONNX, Bundle, create, describe, to_json, without_local_paths
+from flowercli.atomic import new_folder
+from flowercli.bundle import CARD, CHECKSUMS, ONNX, PORTABLE, Bundle, create, describe, to_json, without_local_paths
 from flowercli.description import output_names
+from flowercli.evaluation.card import model_card, stated_license
+from flowercli.export.package import Options, Packed
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
-from flowercli.training.card import model_card, stated_license
+from flowercli.inference.session import choose_graph
+from flowercli.shown import in_shell
 
 PACKAGE = Path(__file__).parents[1]
 CLIENT, CLASSES, PREPROCESSING = "classify.py", "classes.json", "preprocessing.json"
@@ -47,14 +51,19 @@ One JSON line a picture, as `flowers classify --json` prints it; the package `fl
 """
 
 
-def write_delivery(bundle: Bundle, graph: Path, folder: Path) -> None:
-    """Write a delivery of one graph of a bundle into an empty folder.
+def write_delivery(bundle: Bundle, target: Path, _options: Options) -> Packed:
+    """Write a delivery of a bundle, a folder or a lone ``.onnx``, into the new folder ``target``.
 
-    Args:
-        bundle: a folder or a lone ``.onnx``.
-        graph: the ``.onnx`` file.
-        folder: an empty one.
+    Raises:
+        BundleError: the bundle has no graph, or an altered one.
     """
+    graph = choose_graph(bundle, PORTABLE)
+    with new_folder(target) as folder:
+        _write(bundle, graph, folder)
+    return Packed(target, (f"Now: python {in_shell(target / CLIENT)} PICTURE",))
+
+
+def _write(bundle: Bundle, graph: Path, folder: Path) -> None:
     # The name by which a bundle knows its graph, whatever a lone file is called.
     model = ONNX if bundle.is_lone_onnx else graph.name
     section = without_local_paths(bundle.section)

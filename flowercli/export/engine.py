@@ -6,6 +6,7 @@ Not tested on a GPU.
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import onnx
@@ -15,6 +16,7 @@ from flowercli.bundle import MACHINE_BOUND, ONNX_FP16, PLAN, TENSORRT_GRAPH, TEN
 from flowercli.errors import ExportError
 from flowercli.export.engine_process import build, run_apart
 from flowercli.export.graph import write_model
+from flowercli.export.parity import Made
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.engine import PROFILE, Engine, this_machine
 from flowercli.inference.nvidia import find_driver
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.export.engine_process import Tick
-    from flowercli.export.parity import Answer
+    from flowercli.export.parity import Answer, Job
 
 ENGINE_NODE, ENGINE_FILE = "EPContext", "ep_cache_context"
 FP16, FP32, UNKNOWN = "fp16", "fp32", "unknown"
@@ -38,6 +40,20 @@ TYPE = re.compile(r"\b(Half|Float)[\[(]")
 SILENT = frozenset({"Reformat", "NoOp", "Constant", "Shuffle", "Cast", "Signal", "Wait", "Myelin"})
 FP32_BYTES = 4
 BUILD_AGAIN = "flowers export {} --fp16 --trt"
+
+
+def write(job: Job) -> Made:
+    """Build an engine from the fp16 graph, the new one or that of the bundle, and ask it as ``classify`` will."""
+    half = job.folder / ONNX_FP16
+    if not half.exists():
+        shutil.copyfile(job.bundle.file(ONNX_FP16), half)
+    job.say("Building a TensorRT engine: this takes minutes")
+    engine = build_engine(job.bundle, half, job.folder, job.tick)
+    if engine.precision == UNKNOWN:
+        job.say("TensorRT does not show in which precision it built the engine; the check below is what is known of it")
+    check = job.compared(PLAN, f"TensorRT {engine.tensorrt}", engine_answers(job.bundle, job.folder))
+    # What a Triton repository has to know besides.
+    return Made([check], {"compute_capability": engine.compute_capability, "max_batch": engine.profile["max"]})
 
 
 def build_engine(bundle: Bundle, half: Path, folder: Path, tick: Tick = lambda _seconds: None) -> Engine:

@@ -11,9 +11,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from flowercli.bundle import Bundle, embeddable_config
+from flowercli.bundle import ONNX, Bundle, embeddable_config
 from flowercli.description import ONNX_METADATA_KEY
 from flowercli.errors import ExportError
+from flowercli.export.parity import Made
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
 from flowercli.training.architecture import first_line
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from flowercli.export.parity import Job
     from flowercli.training.known import Known
     from flowercli.training.typical import Typical
 
@@ -90,6 +92,11 @@ class TypicalLogits(nn.Module):
 def load_deployed(bundle: Bundle) -> DeployedClassifier:
     """Rebuild the model of a bundle as it is deployed, in evaluation mode."""
     return DeployedClassifier(load_bundle_model(bundle), bundle.temperature, known_of(bundle)).eval()
+
+
+def write(job: Job) -> Made:
+    """Compare the fp32 graph; it is there, because the others are made from it."""
+    return Made([job.compared(ONNX, "fp32")])
 
 
 def export_fp32(bundle: Bundle, target: Path) -> None:

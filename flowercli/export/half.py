@@ -14,8 +14,10 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import ALWAYS_FLOAT_INPUTS, DEFAULT_OP_BLOCK_LIST
 
+from flowercli.bundle import ONNX, ONNX_FP16
 from flowercli.errors import ExportError
 from flowercli.export.graph import float_nodes, write_model
+from flowercli.export.parity import Made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
     from flowercli.bundle import Bundle
+    from flowercli.export.parity import Job
 
 FP16_MAX = float(np.finfo(np.float16).max)
 # What has no fp16 form, or makes a float out of nothing.
 FLOAT_ONLY = frozenset(DEFAULT_OP_BLOCK_LIST) | frozenset(ALWAYS_FLOAT_INPUTS) | {"Constant", "ConstantOfShape"}
 SUFFIXES: dict[int, str] = {TensorProto.FLOAT: ".fp32", TensorProto.FLOAT16: ".fp16"}
+
+
+def write(job: Job) -> Made:
+    """Convert the fp32 graph."""
+    job.say("Converting to fp16")
+    convert_fp16(job.bundle, job.folder / ONNX, job.folder / ONNX_FP16)
+    return Made([job.compared(ONNX_FP16, "fp16")])
 
 
 def convert_fp16(bundle: Bundle, fp32: Path, target: Path) -> None:

@@ -1,21 +1,24 @@
-"""Hold an exported graph to the model it was made from, and to its accuracy on real photographs."""
+"""Hold an exported graph to the model it was made from, and to its accuracy on real photographs.
+
+Each form of the graph has a module with ``write``, which takes a :class:`Job` and returns what was :class:`Made`.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
+from flowercli.evaluation.intervals import share
 from flowercli.export.check import Check
 from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
 from flowercli.progress import untold
-from flowercli.training.intervals import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from flowercli.evaluation.bundle_data import BundleData
+    from flowercli.export.engine_process import Tick
     from flowercli.export.graph import DeployedClassifier
     from flowercli.progress import Advance
 
@@ -48,6 +53,37 @@ class Reference:
     def right(self) -> int:
         """The number of photographs that torch is right about."""
         return int((self.probabilities.argmax(axis=1) == self.targets).sum())
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a writer is given: the bundle, its photographs, and the folder for the files, which has the fp32 graph.
+
+    ``say`` is called with what is begun, ``advance`` as its parts are done, ``tick`` each second where none are seen.
+    """
+
+    bundle: Bundle
+    data: BundleData
+    folder: Path
+    source: Reference
+    max_drop: float | None
+    say: Callable[[str], None]
+    advance: Advance
+    tick: Tick
+
+    def compared(self, file: str, method: str, answer: Answer | None = None) -> Check:
+        """Compare a file in the folder, which ``method`` made, with torch."""
+        path = self.folder / file
+        answer = answer or onnx_answers(path, self.bundle)
+        return compare(answer, path, file, method, self.source, self.advance)
+
+
+@dataclass(frozen=True)
+class Made:
+    """How each attempt at a file compares, the last of which counts, and what else its bundle records of it."""
+
+    attempts: list[Check]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def torch_answers(model: DeployedClassifier) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -17,13 +18,15 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from flowercli.bundle import ONNX, ONNX_INT8
+from flowercli.evaluation.bundle_data import pixels_of
 from flowercli.export.graph import float_nodes, write_model
+from flowercli.export.parity import Made
 from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import BITS_THAT_FIT
 from flowercli.progress import untold
-from flowercli.training.bundle_data import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.export.check import Check
+    from flowercli.export.parity import Job
     from flowercli.progress import Advance
 
 # How the range of each activation is found. Tried in this order until one keeps the accuracy: the
@@ -47,6 +52,22 @@ WEIGHT_BITS = BITS_THAT_FIT
 CALIBRATION_PHOTOS = 200
 CALIBRATION_BATCH = 20
 HISTOGRAM_BATCHES = 2
+
+
+def write(job: Job) -> Made:
+    """Quantize with one calibration after the other until one keeps the accuracy."""
+    spec = PreprocessSpec.from_pretrained_cfg(job.bundle.pretrained_cfg)
+    paths = [job.data.root / photo.path for photo in job.data.photos("train")]
+    batches = calibration_batches(paths, spec, job.advance)
+    quantizer = Quantizer(job.bundle, job.folder / ONNX, batches, job.advance)
+    attempts: list[Check] = []
+    for method in CALIBRATIONS:
+        job.say(f"Quantizing to int8, calibrated by {method}")
+        quantizer.write(method, job.folder / ONNX_INT8)
+        attempts.append(replace(job.compared(ONNX_INT8, method), weight_bits=WEIGHT_BITS))
+        if attempts[-1].keeps_accuracy(job.max_drop):
+            break
+    return Made(attempts)
 
 
 class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -7,14 +7,14 @@ this package's own preprocessing, so that its answers are those of ``flowers cla
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import new_folder, write_text
-from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, PLAN, to_json
+from flowercli.bundle import ON_CPU, ON_GPU, ONNX, PLAN, to_json
 from flowercli.description import output_names
 from flowercli.errors import BundleError, UsageError
+from flowercli.export.package import Packed
 from flowercli.export.triton_config import (
     DECODE,
     ENSEMBLE,
@@ -39,55 +39,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowercli.bundle import Bundle
+    from flowercli.export.package import Options
 
 ONNXRUNTIME, PYTHON, TENSORRT = "onnxruntime", "python", "tensorrt"
 # The graphs that each backend takes, the best first: that of onnxruntime runs on a GPU, that of Python on the CPU.
-GRAPHS = {ONNXRUNTIME: (ONNX_FP16, ONNX, ONNX_INT8), PYTHON: (ONNX_INT8, ONNX, ONNX_FP16)}
+GRAPHS = {ONNXRUNTIME: ON_GPU, PYTHON: ON_CPU}
 BACKENDS = (ONNXRUNTIME, PYTHON, TENSORRT)
 MODELS = Path(__file__).with_name("triton_models")
 VERSION = "1"
+# Stock images of one release a month; <yy.mm> is for the user to choose, by driver and GPU.
+IMAGE = "nvcr.io/nvidia/tritonserver:<yy.mm>-py3"
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository as it was written: where, for which backend, and from which file of the bundle."""
-
-    path: Path
-    backend: str
-    graph: str
-    models: tuple[str, ...] = (ENSEMBLE, DECODE, PIXELS)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them."""
-        return {"repository": str(self.path), "backend": self.backend, "graph": self.graph, "models": [*self.models]}
-
-
-def check_request(target: Path, backend: str) -> None:
-    """Refuse what cannot be written, before any work is done.
+def require_backend(options: Options) -> None:
+    """Refuse what Triton has no backend for, before any work is done.
 
     Raises:
-        UsageError: the folder exists, or there is no such backend.
+        UsageError: there is no such backend.
     """
-    if backend not in BACKENDS:
-        raise UsageError(f"--triton-backend {backend}: choose one of {', '.join(BACKENDS)}.")
-    if target.exists():
-        raise UsageError(f"{target} exists already.", hint="Remove it, or give another folder to --triton.")
+    if options.triton_backend not in BACKENDS:
+        raise UsageError(f"--triton-backend {options.triton_backend}: choose one of {', '.join(BACKENDS)}.")
 
 
-def write_repository(bundle: Bundle, target: Path, backend: str = ONNXRUNTIME) -> Repository:
-    """Write the Triton model repository of a bundle into the new folder ``target``.
+def write_repository(bundle: Bundle, target: Path, options: Options) -> Packed:
+    """Write the Triton model repository of a bundle into the new folder ``target``, after :func:`require_backend`.
 
     Args:
         bundle: a folder or a lone ``.onnx``; it needs no torch weights.
         target: it appears under its name only when it is complete.
-        backend: what runs the graph: ``onnxruntime``; ``python``, onnxruntime on the CPU for servers without that
-            backend; ``tensorrt``, for a bundle with an engine (written by Triton's documentation, untested).
+        options: ``triton_backend`` is what runs the graph: ``onnxruntime``; ``python``, onnxruntime on the CPU for
+            servers without that backend; ``tensorrt``, for a bundle with an engine (written by Triton's documentation,
+            untested).
 
     Raises:
-        UsageError: the folder exists, or there is no such backend.
         BundleError: the bundle lacks the graph or a part of its description, or a file is altered.
     """
-    check_request(target, backend)
+    backend = options.triton_backend
     shapes = _shapes(bundle, backend)
     with new_folder(target) as folder:
         graph = _write_pixels(bundle, folder, backend, shapes)
@@ -98,7 +85,25 @@ def write_repository(bundle: Bundle, target: Path, backend: str = ONNXRUNTIME) -
         for model in (ENSEMBLE, PIXELS):
             write_text(folder / model / LABELS, _labels(bundle))
         write_text(folder / "requirements.txt", _requirements(backend))
-    return Repository(target, backend, graph)
+    return _packed(target, backend, graph)
+
+
+def _packed(target: Path, backend: str, graph: str) -> Packed:
+    """Return what is said of a repository: which model takes, gives and is run by what."""
+    models, answers = (ENSEMBLE, DECODE, PIXELS), "probabilities, embedding, known"
+    takes = ("the bytes of pictures", "the bytes of pictures", "pixels")
+    run_by = ("ensemble of the two below", "python", f"{backend} ({graph})")
+    return Packed(
+        target,
+        (
+            f"The server's Python needs: pip install -r {in_shell(target / 'requirements.txt')}",
+            f"Now, in {IMAGE}: tritonserver --model-repository={in_shell(target.resolve())}",
+        ),
+        {"repository": str(target), "backend": backend, "graph": graph, "models": [*models]},
+        ("Model", "Takes", "Gives", "Run by"),
+        [*zip(models, takes, (answers, "pixels", answers), run_by, strict=True)],
+        left=("Takes", "Gives", "Run by"),
+    )
 
 
 def _shapes(bundle: Bundle, backend: str) -> Shapes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
+from flowercli.bundle import FORMATS, ON_CPU, ON_GPU, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
 from flowercli.graph_file import check_file
 from flowercli.inference.cpu import lacks_vnni
@@ -83,11 +83,12 @@ def _on_cpu(_bundle: Bundle, graph: Path) -> Iterator[tuple[Path, list[Provider]
 
 
 CPU_PROVIDER = "CPUExecutionProvider"
+# Not int8: its graph takes the pixels as quantized values, which TensorRT wants signed.
+ON_TENSORRT = tuple(name for name in ON_GPU if name != ONNX_INT8)
 CANDIDATES = (
-    # Not int8: its graph takes the pixels as quantized values, which TensorRT wants signed.
-    Candidate("tensorrt", TENSORRT, (ONNX_FP16, ONNX), tensorrt_obstacles, tensorrt_setups),
-    Candidate("cuda", CUDA, (ONNX_FP16, ONNX, ONNX_INT8), cuda_obstacles, _on_cuda),
-    Candidate(CPU, CPU_PROVIDER, (ONNX_INT8, ONNX, ONNX_FP16), lambda: iter(()), _on_cpu),
+    Candidate("tensorrt", TENSORRT, ON_TENSORRT, tensorrt_obstacles, tensorrt_setups),
+    Candidate("cuda", CUDA, ON_GPU, cuda_obstacles, _on_cuda),
+    Candidate(CPU, CPU_PROVIDER, ON_CPU, lambda: iter(()), _on_cpu),
 )
 
 
@@ -163,9 +164,9 @@ def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.Infer
 def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
     """Return the graph for a candidate; that the bundle has others only is a reason against the candidate."""
     listed = bundle.section["files"]
-    known = {name for other in CANDIDATES for name in other.graphs}
-    if not bundle.is_lone_onnx and known & listed.keys() and not listed.keys() & set(candidate.graphs):
-        fix = f"flowers export {in_shell(bundle.path)} --fp16"
+    if not bundle.is_lone_onnx and listed.keys() & set(ON_CPU) and not listed.keys() & set(candidate.graphs):
+        best = next(form for form in FORMATS if form.file == candidate.graphs[0])
+        fix = f"flowers export {in_shell(bundle.path)} {best.option}"
         if WEIGHTS not in listed:
             fix = "flowers train --data DIR   (this model comes without the weights that one is made from)"
         return Obstacle(f"the model has no {' or '.join(candidate.graphs)}", fix)

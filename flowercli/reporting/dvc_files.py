@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from flowercli.training.evaluation import Evaluation
+    from flowercli.evaluation.evaluate import Evaluation
 
 METRICS, CONFUSION = "metrics.json", "confusion.csv"
 # Two files, because not every epoch is validated, and a plot takes an empty field for zero.

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.figure import Figure
 
+    from flowercli.evaluation.answers import Answers
+    from flowercli.evaluation.confusion import ConfusedPair
     from flowercli.reporting.plots import History
-    from flowercli.training.answers import Answers
-    from flowercli.training.confusion import ConfusedPair
 
 # Classes of which the counts can be read in half the width of a page.
 MOST_CONFUSED = 7

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from flowercli.training.answers import Answers
+    from flowercli.evaluation.answers import Answers
 
 MOST = 24
 SIDE = 160

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from flowercli.training.label_errors import LabelError, LabelErrors
+    from flowercli.evaluation.label_errors import LabelError, LabelErrors
 
 # Some eight kilobytes each.
 MOST_SHOWN = 200

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from flowercli.evaluation.evaluate import Evaluation
     from flowercli.reporting.plots import History
-    from flowercli.training.evaluation import Evaluation
 
 PLOTS = "plots"
 PIXELS_PER_INCH = 160

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from flowercli.evaluation.intervals import wilson
+from flowercli.evaluation.scores import BINS, bin_of
 from flowercli.reporting.plot_style import (
     CELL,
     INK,
@@ -25,8 +27,6 @@ from flowercli.reporting.plot_style import (
     whole_numbers,
 )
 from flowercli.shown import percent
-from flowercli.training.intervals import wilson
-from flowercli.training.scores import BINS, bin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -190,7 +190,7 @@ class Calibration:
 
 
 def calibration(probabilities: Floats, targets: Indices) -> Calibration:
-    """Sort answers ``[N, C]`` into the bins of :mod:`flowercli.training.scores`."""
+    """Sort answers ``[N, C]`` into the bins of :mod:`flowercli.evaluation.scores`."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     bins = bin_of(confidence)
     counts, sums, hits = (np.bincount(bins, weights, BINS) for weights in (None, confidence, right))

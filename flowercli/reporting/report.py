@@ -10,22 +10,22 @@ import numpy as np
 from flowercli import json_text
 from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
+from flowercli.evaluation.card import SPLIT_WORDS
+from flowercli.evaluation.confusion import confused_pairs
+from flowercli.evaluation.intervals import number_text, share_text
 from flowercli.reporting import page
 from flowercli.reporting.figures import answer_plots, history_plots, most_confused_plot
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
 from flowercli.reporting.plots import MOST_WRITTEN_CLASSES
 from flowercli.shown import percent
-from flowercli.training.card import SPLIT_WORDS
-from flowercli.training.confusion import confused_pairs
-from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from flowercli.bundle import Bundle
-    from flowercli.training.bundle_data import BundleData
-    from flowercli.training.evaluation import Evaluation
+    from flowercli.evaluation.bundle_data import BundleData
+    from flowercli.evaluation.evaluate import Evaluation
 
 # Key, name, whether it is a share, what it means.
 METRICS = (

@@ -15,7 +15,7 @@ from flowercli.transfer.clock import within
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
-    from flowercli.training.evaluation import Evaluation
+    from flowercli.evaluation.evaluate import Evaluation
 
 SECONDS = 60.0
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

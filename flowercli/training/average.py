@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
-    from flowercli.training.bundle_data import BundleData
 
 
 def average(

@@ -26,12 +26,12 @@ from flowercli.atomic import write_bytes, write_text
 from flowercli.bundle import MANIFEST, to_json
 from flowercli.data.manifest import Manifest
 from flowercli.errors import BundleError, DataError, TrainingError, UsageError
+from flowercli.evaluation.bundle_data import BundleData
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 from flowercli.training.architecture import first_line
-from flowercli.training.bundle_data import BundleData
 from flowercli.training.config import as_dict, config_from_dict
 from flowercli.training.schema import SUFFIX
 

@@ -16,11 +16,11 @@ from flowercli.atomic import write_text
 from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
 from flowercli.data.class_names import scientific_name
 from flowercli.data.split import SPLITS
+from flowercli.evaluation.card import model_card
+from flowercli.evaluation.metrics import evaluate
 from flowercli.inference.calibration import fit_temperature, rejection_threshold, softmax
-from flowercli.training.card import model_card
 from flowercli.training.config import as_dict
 from flowercli.training.epochs import EPOCHS, epochs_table
-from flowercli.training.metrics import evaluate
 from flowercli.training.run_folder import RunFolder, versions
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 from flowercli import bundle as bundles
 from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
 from flowercli.data.manifest import Manifest
+from flowercli.evaluation.card import model_card
 from flowercli.models import FOLDER
-from flowercli.training.card import model_card
 from flowercli.training.data_terms import terms
 
 # Of the models that ship; that of others is their owners' to say.

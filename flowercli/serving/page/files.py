@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercli.bundle import CONFIG, ONNX, ONNX_INT8, to_json
+from flowercli.bundle import CONFIG, ONNX, PORTABLE, to_json
 from flowercli.inference.session import choose_graph
 from flowercli.serving.page import runtime
 
@@ -54,7 +54,7 @@ def page_files(
     """Return the files of the page for a bundle by URL path; ``/`` is the page itself.
 
     Args:
-        bundle: a folder or a lone ``.onnx``; the page runs its int8 graph, or else its fp32 one.
+        bundle: a folder or a lone ``.onnx``; the page runs the graph that packages take.
         server: whether they are served beside ``/v1/classify``, so that the page may offer it.
         key: whether ``/v1/classify`` asks for a key, so that the page asks its user.
         only: the class names that may be answered; all without them.
@@ -62,7 +62,7 @@ def page_files(
     Raises:
         BundleError: the bundle has no graph, or an altered one.
     """
-    graph = choose_graph(bundle, (ONNX_INT8, ONNX))
+    graph = choose_graph(bundle, PORTABLE)
     name = ONNX if bundle.is_lone_onnx else graph.name
     contents = {f"/{path.name}": path.read_bytes() for path in sorted(SITE.iterdir())}
     contents["/"] = contents.pop("/index.html")

@@ -12,16 +12,16 @@ from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError, UsageError
+from flowercli.evaluation.answers import ask, variants_of
+from flowercli.evaluation.bootstrap import percentile_interval, resampled_sums
+from flowercli.evaluation.intervals import interval, share
 from flowercli.progress import untold
-from flowercli.training.answers import ask, variants_of
-from flowercli.training.bootstrap import percentile_interval, resampled_sums
-from flowercli.training.intervals import interval, share
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
-    from flowercli.training.bundle_data import BundleData
 
 CHANCE = 0.05
 

@@ -16,8 +16,8 @@ from sklearn.preprocessing import Normalizer
 
 from flowercli.bundle import WEIGHTS
 from flowercli.errors import BundleError, DataError
+from flowercli.evaluation.answers import ask
 from flowercli.progress import untold
-from flowercli.training.answers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry
+    from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
-    from flowercli.training.bundle_data import BundleData
 
 FOLDS = 5
 # Of unit embeddings, whose coefficients have to be large; the best log loss out of fold on flower_photos.

@@ -7,10 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
+from flowercli.evaluation import card_tables
+from flowercli.evaluation.intervals import number_text, share_text
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
-from flowercli.training import card_tables
-from flowercli.training.intervals import number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

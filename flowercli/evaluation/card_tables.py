@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowercli.training.confusion import confused_pairs
-from flowercli.training.intervals import share_text
+from flowercli.evaluation.confusion import confused_pairs
+from flowercli.evaluation.intervals import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

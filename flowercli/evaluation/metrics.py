@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from flowercli.training.bootstrap import percentile_interval, resampled_sums, reversed_interval
-from flowercli.training.intervals import DIGITS, interval, share
-from flowercli.training.scores import score_columns, scores
+from flowercli.evaluation.bootstrap import percentile_interval, resampled_sums, reversed_interval
+from flowercli.evaluation.intervals import DIGITS, interval, share
+from flowercli.evaluation.scores import score_columns, scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

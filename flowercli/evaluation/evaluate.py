@@ -10,20 +10,20 @@ import numpy as np
 
 from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.errors import UsageError
+from flowercli.evaluation.answers import Answers, ask, variants_of
+from flowercli.evaluation.card import model_card, stated_license
+from flowercli.evaluation.metrics import evaluate
+from flowercli.evaluation.refusal import by_source, refusal
 from flowercli.models import FOLDER as SHIPPED
 from flowercli.progress import untold
-from flowercli.training.answers import Answers, ask, variants_of
-from flowercli.training.card import model_card, stated_license
-from flowercli.training.metrics import evaluate
-from flowercli.training.refusal import by_source, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from flowercli.data.manifest import Entry
+    from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
-    from flowercli.training.bundle_data import BundleData
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from flowercli.training.intervals import DIGITS, share
+from flowercli.evaluation.intervals import DIGITS, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.data.manifest import Entry
-    from flowercli.training.answers import Answers
+    from flowercli.evaluation.answers import Answers
 
     Floats = npt.NDArray[np.float64]
 

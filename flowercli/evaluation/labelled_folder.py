@@ -12,11 +12,11 @@ from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, ImageError, UsageError
+from flowercli.evaluation.bundle_data import BundleData, bundle_data
+from flowercli.evaluation.evaluate import can_record
 from flowercli.inference.preprocess import load_upright
 from flowercli.progress import untold
 from flowercli.shown import in_shell
-from flowercli.training.bundle_data import BundleData, bundle_data
-from flowercli.training.evaluation import can_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

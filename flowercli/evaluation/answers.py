@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowercli.bundle import ONNX, ONNX_FP16, ONNX_INT8, WEIGHTS, Bundle
+from flowercli.bundle import GRAPHS, WEIGHTS, Bundle
 from flowercli.data.manifest import class_indices
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
 
-# What each file of a bundle is called in the results, the one that `classify` runs on a CPU last: fp16 is for GPUs.
-VARIANTS = {"torch": WEIGHTS, "fp16": ONNX_FP16, "onnx": ONNX, "int8": ONNX_INT8}
+# What each file of a bundle is called in the results, the one that `classify` runs on a CPU last.
+VARIANTS = {"torch": WEIGHTS} | {form.name: form.file for form in reversed(GRAPHS)}
 TORCH_BATCH = 16
 
 

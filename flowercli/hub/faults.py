@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flowercli.errors import HubError
 from flowercli.hub.client import endpoint, has_token, transport_error
-from flowercli.transfer.faults import AGAIN, TEMPORARY, retry_after
+from flowercli.transfer.faults import AGAIN, NO_NETWORK, TEMPORARY, causes, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ class NoRepositoryError(HubError):
 
 TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF_TOKEN=hf_…"  # noqa: S105
 OUT_OF_ORDER = 500
-UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 UNKNOWN_USER = 401
 # How the Hub begins to tell that a token is wrong.
 BAD = "Invalid credentials"
@@ -97,7 +96,7 @@ def _meaning(status: int, headers: Headers, path: str, reference: Reference, sai
 
 def from_network(error: BaseException) -> HubError:
     """Return what kept a request from being answered, found in the chain of causes."""
-    chain = list(_causes(error))
+    chain = list(causes(error))
     names = _names(chain)
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
     host, said = urlsplit(endpoint()).netloc, first_line(error)
@@ -107,7 +106,7 @@ def from_network(error: BaseException) -> HubError:
         ("SSLError" in names, f"There is no secure connection to {host}: {said}", certificate),
         ("ProxyError" in names, f"The proxy does not lead to {host}: {said}", "Check HTTPS_PROXY and NO_PROXY."),
         (errno.ECONNREFUSED in numbers, f"{host} refuses connections.", "Check HF_ENDPOINT and HTTPS_PROXY."),
-        (bool(numbers & UNREACHABLE), f"No network leads to {host}.", "What is here: flowers download --list"),
+        (bool(numbers & NO_NETWORK), f"No network leads to {host}.", "What is here: flowers download --list"),
         ("TimeoutException" in names, f"{host} does not answer in time.", AGAIN),
     )
     fits = ((message, hint) for is_so, message, hint in known if is_so)
@@ -121,10 +120,10 @@ def may_pass(error: Exception) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in TEMPORARY
-    chain = list(_causes(error))
+    chain = list(causes(error))
     final = {"gaierror", "SSLError", "ProxyError", "UnsupportedProtocol"}
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
-    return not (final & _names(chain) or numbers & (UNREACHABLE | {errno.ECONNREFUSED}))
+    return not (final & _names(chain) or numbers & (NO_NETWORK | {errno.ECONNREFUSED}))
 
 
 def first_line(error: BaseException) -> str:
@@ -155,9 +154,3 @@ def _of_repository(status: int, headers: Headers, path: str, reference: Referenc
 
 def _names(chain: list[BaseException]) -> set[str]:
     return {kind.__name__ for link in chain for kind in type(link).__mro__}
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

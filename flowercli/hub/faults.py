@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flowercli.errors import HubError
 from flowercli.hub.client import endpoint, has_token, transport_error
+from flowercli.shown import first_line
 from flowercli.transfer.faults import AGAIN, NO_NETWORK, TEMPORARY, causes, retry_after
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def explained(reference: Reference) -> Iterator[None]:
     try:
         yield
     except hub.HFValidationError as error:
-        raise HubError(f"'{reference.repo_id}' is no valid repo id: {first_line(error)}") from error
+        raise HubError(f"'{reference.repo_id}' is no valid repo id: {_sentence(error)}") from error
     except hub.HfHubHTTPError as error:
         raise from_status(error, reference) from error
     except (transport_error(), ConnectionError, TimeoutError) as error:
@@ -56,16 +57,16 @@ def explained(reference: Reference) -> Iterator[None]:
             raise from_status(cause, reference) from error
         if isinstance(cause, transport_error()):
             raise from_network(cause) from error
-        raise HubError(f"The Hub's client gave up: {first_line(cause or error)}") from error
+        raise HubError(f"The Hub's client gave up: {_sentence(cause or error)}") from error
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{endpoint()} does not answer like a Hub: {first_line(error)}"
+        message = f"{endpoint()} does not answer like a Hub: {_sentence(error)}"
         raise HubError(message, hint="Check HF_ENDPOINT.") from error
 
 
 def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
     """Return what a refusal means that the Hub's client met."""
     answer = error.response
-    said = error.server_message or first_line(error)
+    said = error.server_message or _sentence(error)
     return _meaning(answer.status_code, answer.headers, urlsplit(str(answer.url)).path, reference, said)
 
 
@@ -99,7 +100,7 @@ def from_network(error: BaseException) -> HubError:
     chain = list(causes(error))
     names = _names(chain)
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
-    host, said = urlsplit(endpoint()).netloc, first_line(error)
+    host, said = urlsplit(endpoint()).netloc, _sentence(error)
     certificate = "Behind a proxy with a certificate of its own: export SSL_CERT_FILE=its-certificate.pem"
     known = (
         ("gaierror" in names, f"The name {host} is not known here.", "Is there a network? Is HF_ENDPOINT right?"),
@@ -126,10 +127,8 @@ def may_pass(error: Exception) -> bool:
     return not (final & _names(chain) or numbers & (NO_NETWORK | {errno.ECONNREFUSED}))
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error that says something, as a sentence."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.rstrip(".") + "."
+def _sentence(error: BaseException) -> str:
+    return f"{first_line(error).rstrip('.')}."
 
 
 def _of_repository(status: int, headers: Headers, path: str, reference: Reference) -> HubError | None:

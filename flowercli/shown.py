@@ -17,6 +17,8 @@ from typing import Any
 C0, HALVES = "\x00-\x1f", "\ud800-\udfff"
 MARKS = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
 UNSAFE = re.compile(f"[{C0}{MARKS}{HALVES}]")
+# Characters of a name, or of what went wrong, that others wrote.
+SHOWN = 200
 # JSON has escaped the others itself, or cannot be encoded.
 UNSAFE_IN_JSON = re.compile(f"[{MARKS}]")
 # Of `_`, only where a word begins or ends: inside one it is none of Markdown's marks.
@@ -26,6 +28,15 @@ MARKDOWN = re.compile(r"([\\`|\[\]*~$]|(?<!\w)_|_(?!\w))")
 def one_line(text: str) -> str:
     """Return text with what is not to be seen as escapes, line breaks included."""
     return UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of others says, short and as it may be shown."""
+    if isinstance(error, KeyError):
+        return one_line(f"{error} is missing"[:SHOWN])
+    found = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # torch says in the first what it was about, and in the second what is wrong.
+    return one_line(" ".join(found[: 2 if found[0].endswith(":") else 1])[:SHOWN])
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from serve_server import HTML
 
-from flowercli.serving.http.listening import bind, url_of
 from flowercli.serving.http.server import serve
 from flowercli.serving.http.settings import Settings
 from flowercli.serving.http.supervisor import supervise
+from flowercli.serving.listening import bind, url_of
 
 STYLE = b"p { margin: 0; }\n" * 100
 
@@ -52,7 +52,7 @@ class Recorder:
 def main() -> None:
     folder, workers = Path(sys.argv[1]), int(sys.argv[2])
     settings = Settings(page=page, observers=(partial(Recorder, folder),), api_key="secret")
-    with bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0, "flowers serve") as listener:
 
         def say(*_anything):
             sys.stderr.write(f"Ready: {url_of(listener)}\n")

@@ -146,7 +146,7 @@ def test_an_archive_from_s3(run, objects_client, archive, sha256, monkeypatch):
     missing = run("download", "dataset", "s3://flowers/other.tgz")
     assert (missing.code, "no such object" in missing.err) == (1, True)
     missing = run("download", "dataset", "s3://no-bucket-here/other.tgz")
-    assert (missing.code, "no bucket of this name" in missing.err) == (1, True)
+    assert (missing.code, "no such bucket" in missing.err) == (1, True)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     objects_client.put_object_acl(Bucket="flowers", Key="some where/colours.tgz", ACL="public-read")

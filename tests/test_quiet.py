@@ -109,7 +109,7 @@ def test_commands_of_mlflow_and_matplotlib(says, own_bundle, dataset, tmp_path):
     says("reference", own_bundle, ours=(r"\d+ photographs, model\.int8\.onnx: .*",))
 
 
-# More of them, and `flowers train`, under `-W error` too, are in docs/first-hour.md, each line read: test_transcripts.py.
+# More of them, and training, under `-W error` too, are in docs/first-hour.md, each line read: test_transcripts.py.
 @pytest.mark.slow
 def test_commands_of_torch(says, own_bundle, tmp_path):
     says("eval", own_bundle, "--split", "val", "--report", tmp_path / "page.html", ours=("The page: .*", ADDED))

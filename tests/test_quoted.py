@@ -17,12 +17,12 @@ from conftest import ROOT, write_dataset
 pytest.importorskip("matplotlib", reason="needs the extra 'train'")
 
 from flowercli.bundle import Bundle
+from flowercli.cli.output import check_target
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import FlowersError
 from flowercli.models import FOLDER
 from flowercli.monitoring.log_file import models_in
 from flowercli.monitoring.log_schema import check, create
-from flowercli.reporting.page import check_target
 from flowercli.shown import in_markdown, in_shell
 
 # A program or an option right before something that is put in.
@@ -73,7 +73,7 @@ def test_commands_can_be_copied(tmp_path, name):
     assert caught.value.hint is not None
     assert shlex.split(caught.value.hint)[-1] == str(folder / "log.db")
     with pytest.raises(FlowersError) as caught:
-        check_target(folder / "page.html")
+        check_target("--report", folder / "page.html", "x.html")
     assert shlex.split(str(caught.value.hint)) == ["mkdir", "-p", str(folder)]
     with pytest.raises(FlowersError) as caught:
         scan_dataset(write_dataset(folder / "up", photos=2).parent)

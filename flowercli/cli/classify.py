@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
 
-    Sort = Callable[[Iterable[Result]], Iterable[Result]]
+    Sorting = tuple[Callable[[Iterable[str]], Iterable[str]], Callable[[Iterable[Result]], Iterable[Result]]]
 
 # What became of a picture, beside the codes of errors.
 ANSWERED, REJECTED = "answered", "rejected"
@@ -116,20 +116,16 @@ def classify(
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = expand(paths, _paths_on_stdin())
-    if (folder := copy_to or move_to) is not None:
-        from flowercli.data.sorting import outside
-
-        sources = outside(folder, sources)
-    with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as sort:
-        results = classify_stream(answering, sources, workers=workers, top_k=wanted.classes)
+    with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as (outside, sort):
+        results = classify_stream(answering, outside(sources), workers=workers, top_k=wanted.classes)
         code = _print_all(sort(results), classifier, wanted)
     raise typer.Exit(code)
 
 
-def _sorted(classifier: Classifier, copy_to: Path | None, move_to: Path | None) -> AbstractContextManager[Sort]:
-    """Return what puts the pictures into folders as their answers pass, if that is wanted."""
+def _sorted(classifier: Classifier, copy_to: Path | None, move_to: Path | None) -> AbstractContextManager[Sorting]:
+    """Return which pictures are meant, and what puts them into folders as their answers pass, if that is wanted."""
     if copy_to is None and move_to is None:
-        return nullcontext(lambda results: results)
+        return nullcontext((lambda sources: sources, lambda results: results))
     from flowercli.cli.classify_sorting import sorted_into
 
     return sorted_into(classifier, copy_to, move_to)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from flowercli.cli.options import Format
-from flowercli.cli.output import json_line
+from flowercli.cli.output import check_target, json_line
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, Prediction
-from flowercli.shown import in_shell, one_line
+from flowercli.shown import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ class Output(NamedTuple):
         if json and form not in (None, Format.JSON):
             raise UsageError(f"--json and --format {form} are two formats.", hint="Give one of them.")
         if file is not None:
-            _check_target(file)
+            check_target("--output", file, "answers.csv")
         if json:
             form = Format.JSON
         elif form is None and file is not None:
@@ -70,14 +70,6 @@ class Output(NamedTuple):
         if self.form is Format.CSV:
             return 0
         return DEFAULT_TOP_K if self.top_k is None else self.top_k
-
-
-def _check_target(file: Path) -> None:
-    """Find what would keep the file from being written, before the work whose result it would hold."""
-    if file.is_dir():
-        raise UsageError(f"--output {file} is a folder.", hint=f"--output {in_shell(file / 'answers.csv')}")
-    if not file.parent.is_dir():
-        raise UsageError(f"--output {file}: there is no folder {file.parent}.", hint=f"mkdir {in_shell(file.parent)}")
 
 
 def _format_of(file: Path) -> Format:

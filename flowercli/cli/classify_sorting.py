@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, warn
-from flowercli.data.sorting import sorting
+from flowercli.data.sorting import outside, sorting
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
 from flowercli.inference.sources import STDIN, is_url
@@ -29,8 +29,10 @@ END = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 @contextmanager
 def sorted_into(
     classifier: Classifier, copy_to: Path | None, move_to: Path | None
-) -> Iterator[Callable[[Iterable[Result]], Iterator[Result]]]:
-    """Yield what hands results on when their pictures are where they belong; say at the end where that is.
+) -> Iterator[tuple[Callable[[Iterable[str]], Iterator[str]], Callable[[Iterable[Result]], Iterator[Result]]]]:
+    """Yield what leaves out sources in the folder, and what hands on results whose pictures are where they belong.
+
+    At the end it is said where that is.
 
     Raises:
         UsageError: both folders are given, or a class has a name that no folder can have.
@@ -47,7 +49,7 @@ def sorted_into(
                 yield result
 
         try:
-            yield sort
+            yield partial(outside, folder), sort
         finally:
             _tell(sorter, folder, "Moved" if copy_to is None else "Copied")
 

@@ -40,11 +40,11 @@ def init(
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
-        from flowercli.data.versions.remote import checked_endpoint, checked_url
+        from flowercli.data.versions.remote import checked
         from flowercli.data.versions.repository import init as make_ready
 
-        endpoint = None if endpoint_url is None else checked_endpoint(endpoint_url)
-        result = make_ready(checked_url(remote), endpoint, no_scm=no_scm, check=not no_check)
+        endpoint = None if endpoint_url is None else checked("--endpoint-url", endpoint_url)
+        result = make_ready(checked("--remote", remote), endpoint, no_scm=no_scm, check=not no_check)
     for step in result.done or [f"{result.root} uses {result.url} already"]:
         note(f"{step[:1].upper()}{step[1:]}.")
     _tell_commit(result.commit)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, warn
-from flowercli.cli.progress import Parts, bars
+from flowercli.cli.progress import OneBar, Parts, bars
 from flowercli.errors import DownloadInterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from flowercli.errors import DownloadError
     from flowercli.transfer.contract import Fetched
@@ -46,27 +45,17 @@ def resumable(state: Callable[[], str] = str) -> Iterator[None]:
         raise DownloadInterrupted(f"Interrupted{state()}.", hint="The same command goes on from there.") from None
 
 
-class DownloadProgress:
+class DownloadProgress(OneBar):
     """Listens to a download."""
 
     def __init__(self) -> None:
         from rich.progress import DownloadColumn, TransferSpeedColumn
 
-        self._bars = bars(DownloadColumn(), TransferSpeedColumn())
-        self._task = self._bars.add_task("", visible=False)
+        super().__init__(DownloadColumn(), TransferSpeedColumn())
         self._name = ""
         self._started = time.monotonic()
         self._done = 0
         self._total: int | None = None
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def state(self) -> str:
         """Say how far it has come, as the end of a sentence."""
@@ -81,7 +70,7 @@ class DownloadProgress:
     def fetching(self, name: str) -> None:
         """Start with a file."""
         self._name, self._started = name, time.monotonic()
-        self._show(f"Fetching {name}", None)
+        self._begin(f"Fetching {name}", None)
 
     def begin(self, done: int, total: int | None) -> None:
         """Go on after the bytes that are there."""
@@ -112,7 +101,7 @@ class DownloadProgress:
         """Start to extract."""
         # Photographs hardly shrink in an archive: its own length is near enough.
         self._name = ""
-        self._show("Extracting", size)
+        self._begin("Extracting", size)
 
     def extracted(self, count: int) -> None:
         """Count bytes."""
@@ -128,10 +117,6 @@ class DownloadProgress:
     def checked(self, photos: int) -> None:
         """Count photographs."""
         self._bars.advance(self._task, photos)
-
-    def _show(self, description: str, total: int | None) -> None:
-        self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(description, total=total)
 
 
 def _size(count: int) -> str:

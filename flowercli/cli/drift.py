@@ -84,11 +84,11 @@ def _export(log: Path, target: Path) -> None:
 
 def _check_plot(plot: Path) -> None:
     """Refuse before the work what could not be written after it."""
+    from flowercli.cli.output import check_target
     from flowercli.errors import UsageError, needs_extra
 
     if plot.suffix not in {".svg", ".png"}:
         raise UsageError(f"--plot {plot}: a file that ends in .svg or .png.")
-    if not plot.parent.is_dir():
-        raise UsageError(f"--plot {plot}: {plot.parent} is no folder.")
+    check_target("--plot", plot, "drift.svg")
     with needs_extra("train"):
         import flowercli.reporting.drift_plot  # noqa: F401

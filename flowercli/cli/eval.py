@@ -53,6 +53,7 @@ def evaluate(
     has no class for is to be refused. The
     metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
+    from flowercli.cli.output import check_target
     from flowercli.data.split import SPLITS
     from flowercli.errors import UsageError, needs_extra
     from flowercli.models import load_model
@@ -72,9 +73,7 @@ def evaluate(
     loaded = load_model(bundle)
     with needs_extra("train"):
         if report is not None:
-            from flowercli.reporting.page import check_target
-
-            check_target(report)
+            check_target("--report", report, "report.html")
         if against is not None:
             _compare(loaded, load_model(against), split, data, json_output=json_output)
         elif find_label_errors:

@@ -10,9 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text, shown
+from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -131,3 +133,25 @@ def print_table(
 
     console = console or stdout_console()
     console.print(fitted(columns, rows, console.width, title=title, left=left, paths=paths), markup=False)
+
+
+def check_target(option: str, file: Path, example: str) -> None:
+    """Find what would keep a file from being written, before the work whose result it would hold.
+
+    Args:
+        option: that names it.
+        file: the file.
+        example: of its name.
+
+    Raises:
+        UsageError: its folder is not there or may not be written to, or it is a folder itself.
+    """
+    if file.is_dir():
+        hint = f"Name a file: {option} {shown.in_shell(file / example)}"
+        raise UsageError(f"{option} {file} is a folder.", hint=hint)
+    if not file.parent.is_dir():
+        hint = f"mkdir -p {shown.in_shell(file.parent)}"
+        raise UsageError(f"{option} {file}: there is no folder {file.parent}.", hint=hint)
+    if not os.access(file.parent, os.W_OK):
+        message = f"{option} {file}: writing into {file.parent} is not permitted."
+        raise UsageError(message, hint="Choose a folder that you may write to.")

@@ -25,7 +25,6 @@ from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from rich.progress import ProgressColumn, Task
 
@@ -40,13 +39,13 @@ BAR_WIDTH = 20
 class LateProgress(Progress):
     """rich's display on stderr, which begins late, goes when the work ends or is stopped, and leaves stdout alone."""
 
-    def __init__(self, *columns: ProgressColumn) -> None:
+    def __init__(self, *columns: ProgressColumn, seconds: float | None = None) -> None:
         console = stderr_console()
         # What is printed on stdout meanwhile goes where it always goes: rich would write it to this display's terminal.
         super().__init__(
             *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_interactive
         )
-        self._timer = Timer(SECONDS, super().start)
+        self._timer = Timer(SECONDS if seconds is None else seconds, super().start)
         self._timer.daemon = True
 
     def start(self) -> None:
@@ -79,35 +78,44 @@ class TimeLeft(TimeRemainingColumn):
         return TimeElapsedColumn().render(task) if task.total is None else super().render(task)
 
 
-def bars(*columns: ProgressColumn) -> LateProgress:
-    """Return a display of a bar a task, with its description, these columns, and the time left."""
+def bars(*columns: ProgressColumn, seconds: float | None = None) -> LateProgress:
+    """Return a display of a bar a task, with its description, these columns, and the time left, after some seconds."""
     description = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-    return LateProgress(description, BarColumn(BAR_WIDTH), *columns, TimeLeft())
+    return LateProgress(description, BarColumn(BAR_WIDTH), *columns, TimeLeft(), seconds=seconds)
 
 
-class Steps:
-    """Shows the steps of some work, one at a time: its ``advance`` is a :class:`flowercli.progress.Advance`."""
+class OneBar:
+    """One bar after the other, as long as a block runs; :func:`bars` says what the arguments are."""
 
-    def __init__(self, *columns: ProgressColumn) -> None:
-        self._bars = bars(*columns)
-        self._step, self._left, self._task = "", 0, self._bars.add_task("", visible=False)
-        self._lock = Lock()
+    def __init__(self, *columns: ProgressColumn, seconds: float | None = None) -> None:
+        self._bars = bars(*columns, seconds=seconds)
+        self._task = self._bars.add_task("", visible=False)
 
     def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+    def _begin(self, what: str, total: float | None) -> None:
+        # A task that has a total keeps one: each has its own.
+        self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(what, total=total)
+
+
+class Steps(OneBar):
+    """Shows the steps of some work, one at a time: its ``advance`` is a :class:`flowercli.progress.Advance`."""
+
+    def __init__(self, *columns: ProgressColumn, seconds: float | None = None) -> None:
+        super().__init__(*columns, seconds=seconds)
+        self._step, self._left, self._lock = "", 0, Lock()
 
     def advance(self, step: str, parts: int, done: int = 1, /) -> None:
         """Move the bar of a step, which goes once it is full or another step begins."""
         with self._lock:
             if step != self._step:
-                self._bars.remove_task(self._task)
-                self._task = self._bars.add_task(step, total=parts or None)
+                self._begin(step, parts or None)
                 self._step, self._left = step, parts
             self._left -= done
             is_full = parts > 0 and self._left <= 0

@@ -128,8 +128,8 @@ def serve(
         check_path(log)
     with needs_extra("http"):
         from flowercli.serving.hosts import Hosts
-        from flowercli.serving.http.listening import bind
         from flowercli.serving.http.settings import Limits, Settings, check_settings
+        from flowercli.serving.listening import bind
         from flowercli.serving.page.files import served_page
 
         limits = Limits(
@@ -156,13 +156,13 @@ def serve(
             observers=() if log is None else (partial(open_log, path=log, max_rows=log_max_rows),),
         )
         check_settings(settings)
-        with bind(host, port) as listener:
+        with bind(host, port, "flowers serve") as listener:
             _run(settings, listener, workers)
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     from flowercli.cli.output import note, warn
-    from flowercli.serving.http.listening import is_loopback, url_of
+    from flowercli.serving.listening import is_loopback, url_of
 
     def say_ready(what: str) -> None:
         note(f"{what}, {_counted(workers, settings.threads)}.")

@@ -56,12 +56,13 @@ def serve_mlflow(
         if find_spec("mlflow") is None:  # Importing it would take a second, of a process that has no use for it.
             raise ModuleNotFoundError(name="mlflow")
         from flowercli.serving.hosts import Hosts
-        from flowercli.serving.mlflow_server import stopping_cleanly, take_port
+        from flowercli.serving.listening import bind
+        from flowercli.serving.mlflow_server import stopping_cleanly
         from flowercli.tracking.store import URI_VARIABLE, Store
     uri = tracking_uri or os.environ.get(URI_VARIABLE)
     store = Store.named(uri, runs) if uri else Store.beside(runs)
     hosts = Hosts.of(host, allow_host or ())
-    with stopping_cleanly(), take_port(host, port) as taken:
+    with stopping_cleanly(), bind(host, port, "flowers serve-mlflow") as taken:
         if tracking:
             _serve_runs(store, taken, hosts)
         else:
@@ -72,23 +73,24 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
     from flowercli.cli.connections import tell_connections
     from flowercli.cli.output import note
     from flowercli.serving.connections import MAX_CONNECTIONS
-    from flowercli.serving.mlflow_server import serve, url
+    from flowercli.serving.listening import url_of
+    from flowercli.serving.mlflow_server import serve
     from flowercli.serving.mlflow_source import is_uri, served
 
     if is_uri(model):
         store.require_records()
     tell_connections(MAX_CONNECTIONS)
     with served(model, store.uri) as (path, name):
-        address = url(taken)
+        address = url_of(taken)
         serve(path, taken, workers, hosts, lambda: note(f"Serving {name} at {address}/invocations"))
     note("Stopped.")
 
 
 def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts) -> None:
     from flowercli.cli.output import note
-    from flowercli.serving.mlflow_server import url
+    from flowercli.serving.listening import url_of
     from flowercli.tracking.server import runs_address, serve_tracking
 
     store.require_records()
-    address = url(taken)
+    address = url_of(taken)
     serve_tracking(store, taken, hosts, lambda: note(f"The runs of {store.shown} are at {runs_address(address)}"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import WEIGHTS
 from flowercli.cli.output import note, stderr_console
-from flowercli.cli.progress import BAR_WIDTH, Parts
+from flowercli.cli.progress import Parts, Steps
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
@@ -20,24 +18,14 @@ if TYPE_CHECKING:
     from flowercli.training.schema import TrainConfig
 
 
-class TrainingProgress:
+class TrainingProgress(Steps):
     """The listener of a run on the command line."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.started_at = time.monotonic()
-        self._stepped, self._step = False, ""
-        columns = (TextColumn("{task.description}"), BarColumn(BAR_WIDTH), Parts(), TimeRemainingColumn())
-        console = stderr_console()
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("Starting", total=None)
-
-    def __enter__(self) -> Self:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.progress.stop()
+        self._stepped = False
+        super().__init__(Parts(), seconds=0)
 
     def started(self, name: str, identity: str) -> None:
         """Nothing is to be shown yet."""
@@ -45,19 +33,8 @@ class TrainingProgress:
     def phase(self, what: str) -> None:
         """Say what begins, and start the bar anew."""
         note(f"{what} …")
-        self._begin(what)
-
-    def advance(self, step: str, parts: int, done: int = 1, /) -> None:
-        """Move the bar of a step of a phase, as :class:`flowercli.progress.Advance`."""
-        if step != self._step:
-            self._step = step
-            self._begin(step)
-        self.progress.update(self.task, total=parts or None, advance=done)
-
-    def _begin(self, what: str) -> None:
-        # A task that has a total keeps one.
-        self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(what, total=None)
+        self._step = ""
+        self._begin(what, None)
 
     def step(self, epoch: int, step: int, steps: int, loss: float, _learning_rate: float) -> None:
         """Move the bar."""
@@ -66,11 +43,11 @@ class TrainingProgress:
         if not self._stepped:
             self._stepped = True
             # What a resumed run did before is no speed of this one.
-            self.progress.reset(self.task, total=total, completed=done)
+            self._bars.reset(self._task, total=total, completed=done)
             note(f"Epoch {epoch}, step {step} of {steps}: loss {loss:.4f}")
         validates = step == steps and (epoch % self.config.validate_every == 0 or epoch == epochs)
         what = "validation" if validates else f"loss {loss:.4f}"
-        self.progress.update(self.task, completed=done, total=total, description=f"epoch {epoch}/{epochs}  {what}")
+        self._bars.update(self._task, completed=done, total=total, description=f"epoch {epoch}/{epochs}  {what}")
 
     def epoch_done(self, report: EpochReport) -> None:
         """Print the line of an epoch."""

@@ -13,12 +13,12 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from flowercli.data.alike import Groups, alike
-from flowercli.data.seen import Stamp
+from flowercli.data.seen import Read, Stamp
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.preprocess import load_upright
@@ -58,8 +58,22 @@ def can_hash_perceptually() -> bool:
     return importlib.util.find_spec("imagehash") is not None
 
 
-def fingerprint_all(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> list[Fingerprint]:
-    """Fingerprint every photograph, in order, on all cores; ``progress`` is called with 1 for each."""
+class Readable(NamedTuple):
+    """The photographs that can be read with what their read told, and the paths of the others with the reason."""
+
+    photos: list[Photo]
+    prints: list[Fingerprint]
+    unreadable: list[tuple[str, str]]
+
+    @property
+    def reads(self) -> dict[str, Read]:
+        """What to know the photographs by."""
+        pairs = zip(self.photos, self.prints, strict=True)
+        return {photo.path: Read(found.stamp, found.sha256) for photo, found in pairs if found.stamp}
+
+
+def read_all(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> Readable:
+    """Read every photograph, on all cores, and keep their order; ``progress`` is called with 1 for each."""
     perceptual = can_hash_perceptually()
 
     def fingerprint(photo: Photo) -> Fingerprint:
@@ -68,7 +82,10 @@ def fingerprint_all(root: Path, photos: Sequence[Photo], progress: Callable[[int
         return result
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(pool.map(fingerprint, photos))
+        pairs = list(zip(photos, pool.map(fingerprint, photos), strict=True))
+    good = [pair for pair in pairs if not pair[1].error]
+    unreadable = [(photo.path, found.error) for photo, found in pairs if found.error]
+    return Readable([photo for photo, _ in good], [found for _, found in good], unreadable)
 
 
 def exact_groups(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:

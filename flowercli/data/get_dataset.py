@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from flowercli import installed
 from flowercli.atomic import new_folder
 from flowercli.data.archive import extract
-from flowercli.data.duplicates import fingerprint_all
+from flowercli.data.duplicates import read_all
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
@@ -163,8 +163,7 @@ def _check(folder: Path, listener: DatasetListener) -> tuple[Scan, list[tuple[st
             message, hint="Each class must be a folder of its own: daisy/1.jpg, rose/1.jpg, …"
         ) from error
     listener.checking(len(scan.photos))
-    prints = fingerprint_all(folder, scan.photos, listener.checked)
-    unreadable = [(p.path, f.error) for p, f in zip(scan.photos, prints, strict=True) if f.error]
+    unreadable = read_all(folder, scan.photos, listener.checked).unreadable
     if len(unreadable) == len(scan.photos):
         message = f"None of the {len(unreadable)} photographs can be read: {unreadable[0][1]}"
         raise ArchiveError(message, hint="Check the address.")

@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flowercli.data import duplicates
 from flowercli.data.class_names import composed
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.parts import check_parts, sides_by_folder
 from flowercli.data.scan import Scan, scan_dataset, scan_outliers
-from flowercli.data.seen import Read, remember
+from flowercli.data.seen import remember
 from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
 from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from flowercli.data.duplicates import Fingerprint
@@ -103,7 +103,7 @@ def make_split(
     check_parts(scan, by_folder=by_folder)
     others = Scan(root) if outliers is None else scan_outliers(outliers.root)
     read = partial(advance, "Reading photographs", len(scan.photos) + len(others.photos))
-    found, found_others = (_readable(each.root, each.photos, read) for each in (scan, others))
+    found, found_others = (duplicates.read_all(each.root, each.photos, read) for each in (scan, others))
     scan.add_left_out(others)
     if sides is None:  # A folder that is being merged gets another name.
         remember(root, found.reads)
@@ -147,27 +147,6 @@ def make_split(
         _conflicts(together, photos),
         _paths([group for group in together if len({drawn[index] for index in group}) > 1], photos),
     )
-
-
-class Readable(NamedTuple):
-    """The photographs that can be read with what their read told, and the paths of the others with the reason."""
-
-    photos: list[Photo]
-    prints: list[Fingerprint]
-    unreadable: list[tuple[str, str]]
-
-    @property
-    def reads(self) -> dict[str, Read]:
-        """What to know the photographs by."""
-        pairs = zip(self.photos, self.prints, strict=True)
-        return {photo.path: Read(found.stamp, found.sha256) for photo, found in pairs if found.stamp}
-
-
-def _readable(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> Readable:
-    pairs = list(zip(photos, duplicates.fingerprint_all(root, photos, progress), strict=True))
-    good = [pair for pair in pairs if not pair[1].error]
-    unreadable = [(photo.path, found.error) for photo, found in pairs if found.error]
-    return Readable([photo for photo, _ in good], [found for _, found in good], unreadable)
 
 
 def _entries(photos: Sequence[Photo], prints: Sequence[Fingerprint], assigned: Sequence[str]) -> tuple[Entry, ...]:

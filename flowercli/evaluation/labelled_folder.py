@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import MANIFEST, describe
 from flowercli.data.class_names import class_name
+from flowercli.data.duplicates import read_all
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
-from flowercli.errors import DataError, ImageError, UsageError
+from flowercli.errors import DataError, UsageError
 from flowercli.evaluation.bundle_data import BundleData, bundle_data
 from flowercli.evaluation.evaluate import can_record
-from flowercli.inference.preprocess import load_upright
 from flowercli.progress import untold
 from flowercli.shown import in_shell
 
@@ -147,20 +148,13 @@ def _manifest_of(bundle: Bundle) -> Manifest | None:
 
 def _entries(root: Path, say: Say, advance: Advance) -> list[Entry]:
     """Return the pictures of a folder; those that cannot be read are told and left out, as ``split`` does."""
-    entries, unreadable = [], []
     photos = scan_outliers(root).photos
-    for photo in photos:
-        advance(f"Reading {root.name}", len(photos))
-        try:
-            load_upright(root / photo.path, 1)
-            entries.append(
-                Entry(photo.path, class_name(photo.class_name), WHOLE, describe(root / photo.path)["sha256"])
-            )
-        except (ImageError, OSError) as error:
-            unreadable.append(f"{photo.path}: {error}")
-    if unreadable:
-        say(f"{len(unreadable)} pictures in {root} cannot be read and are left out ({unreadable[0]}).")
-    return entries
+    found = read_all(root, photos, partial(advance, f"Reading {root.name}", len(photos)))
+    if found.unreadable:
+        path, why = found.unreadable[0]
+        say(f"{len(found.unreadable)} pictures in {root} cannot be read and are left out ({path}: {why}).")
+    pairs = zip(found.photos, found.prints, strict=True)
+    return [Entry(photo.path, class_name(photo.class_name), WHOLE, each.sha256) for photo, each in pairs]
 
 
 def _absolute(root: Path, entries: Iterable[Entry]) -> Iterator[Entry]:

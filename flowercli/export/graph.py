@@ -17,7 +17,7 @@ from flowercli.errors import ExportError
 from flowercli.export.parity import Made
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
-from flowercli.training.architecture import first_line
+from flowercli.shown import first_line
 from flowercli.training.model import PixelClassifier, known_of, load_bundle_model
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from flowercli.errors import HubError
 from flowercli.hub.client import endpoint, has_token, transport_error
-from flowercli.transfer.faults import AGAIN, TEMPORARY, retry_after
+from flowercli.shown import first_line
+from flowercli.transfer.faults import AGAIN, NO_NETWORK, TEMPORARY, causes, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ class NoRepositoryError(HubError):
 
 TOKEN = "Make a token at https://huggingface.co/settings/tokens, then: export HF_TOKEN=hf_…"  # noqa: S105
 OUT_OF_ORDER = 500
-UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 UNKNOWN_USER = 401
 # How the Hub begins to tell that a token is wrong.
 BAD = "Invalid credentials"
@@ -44,7 +44,7 @@ def explained(reference: Reference) -> Iterator[None]:
     try:
         yield
     except hub.HFValidationError as error:
-        raise HubError(f"'{reference.repo_id}' is no valid repo id: {first_line(error)}") from error
+        raise HubError(f"'{reference.repo_id}' is no valid repo id: {_sentence(error)}") from error
     except hub.HfHubHTTPError as error:
         raise from_status(error, reference) from error
     except (transport_error(), ConnectionError, TimeoutError) as error:
@@ -57,16 +57,16 @@ def explained(reference: Reference) -> Iterator[None]:
             raise from_status(cause, reference) from error
         if isinstance(cause, transport_error()):
             raise from_network(cause) from error
-        raise HubError(f"The Hub's client gave up: {first_line(cause or error)}") from error
+        raise HubError(f"The Hub's client gave up: {_sentence(cause or error)}") from error
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{endpoint()} does not answer like a Hub: {first_line(error)}"
+        message = f"{endpoint()} does not answer like a Hub: {_sentence(error)}"
         raise HubError(message, hint="Check HF_ENDPOINT.") from error
 
 
 def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
     """Return what a refusal means that the Hub's client met."""
     answer = error.response
-    said = error.server_message or first_line(error)
+    said = error.server_message or _sentence(error)
     return _meaning(answer.status_code, answer.headers, urlsplit(str(answer.url)).path, reference, said)
 
 
@@ -97,17 +97,17 @@ def _meaning(status: int, headers: Headers, path: str, reference: Reference, sai
 
 def from_network(error: BaseException) -> HubError:
     """Return what kept a request from being answered, found in the chain of causes."""
-    chain = list(_causes(error))
+    chain = list(causes(error))
     names = _names(chain)
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
-    host, said = urlsplit(endpoint()).netloc, first_line(error)
+    host, said = urlsplit(endpoint()).netloc, _sentence(error)
     certificate = "Behind a proxy with a certificate of its own: export SSL_CERT_FILE=its-certificate.pem"
     known = (
         ("gaierror" in names, f"The name {host} is not known here.", "Is there a network? Is HF_ENDPOINT right?"),
         ("SSLError" in names, f"There is no secure connection to {host}: {said}", certificate),
         ("ProxyError" in names, f"The proxy does not lead to {host}: {said}", "Check HTTPS_PROXY and NO_PROXY."),
         (errno.ECONNREFUSED in numbers, f"{host} refuses connections.", "Check HF_ENDPOINT and HTTPS_PROXY."),
-        (bool(numbers & UNREACHABLE), f"No network leads to {host}.", "What is here: flowers download --list"),
+        (bool(numbers & NO_NETWORK), f"No network leads to {host}.", "What is here: flowers download --list"),
         ("TimeoutException" in names, f"{host} does not answer in time.", AGAIN),
     )
     fits = ((message, hint) for is_so, message, hint in known if is_so)
@@ -121,16 +121,14 @@ def may_pass(error: Exception) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in TEMPORARY
-    chain = list(_causes(error))
+    chain = list(causes(error))
     final = {"gaierror", "SSLError", "ProxyError", "UnsupportedProtocol"}
     numbers = {link.errno for link in chain if isinstance(link, OSError)}
-    return not (final & _names(chain) or numbers & (UNREACHABLE | {errno.ECONNREFUSED}))
+    return not (final & _names(chain) or numbers & (NO_NETWORK | {errno.ECONNREFUSED}))
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error that says something, as a sentence."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line.rstrip(".") + "."
+def _sentence(error: BaseException) -> str:
+    return f"{first_line(error).rstrip('.')}."
 
 
 def _of_repository(status: int, headers: Headers, path: str, reference: Reference) -> HubError | None:
@@ -155,9 +153,3 @@ def _of_repository(status: int, headers: Headers, path: str, reference: Referenc
 
 def _names(chain: list[BaseException]) -> set[str]:
     return {kind.__name__ for link in chain for kind in type(link).__mro__}
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

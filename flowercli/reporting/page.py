@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 from html import escape
 from importlib.resources import files
@@ -11,14 +10,11 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from flowercli import __version__, shown
-from flowercli.errors import UsageError
 from flowercli.reporting.plot_files import svg
 from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
-from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from flowercli.reporting.figures import Plot
 
@@ -30,25 +26,6 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", C
 def text(value: object) -> str:
     """Return a text as HTML, with what would turn the text beside it, or has no form, as escapes."""
     return escape(shown.lines(str(value)))
-
-
-def check_target(path: Path) -> None:
-    """Find what would keep a page from being written, before the work whose result it would show.
-
-    Raises:
-        UsageError: its folder is not there or may not be written to, or it is a folder itself.
-    """
-    if path.is_dir():
-        raise UsageError(
-            f"--report {path}: that is a folder.", hint=f"Name a file: --report {in_shell(path / 'report.html')}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(
-            f"--report {path}: there is no folder {path.parent}.", hint=f"mkdir -p {in_shell(path.parent)}"
-        )
-    if not os.access(path.parent, os.W_OK):
-        message = f"--report {path}: writing into {path.parent} is not permitted."
-        raise UsageError(message, hint="Choose a folder that you may write to.")
 
 
 def page(title: str, header: Iterable[str], body: Iterable[str]) -> str:

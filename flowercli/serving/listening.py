@@ -5,22 +5,47 @@ A port that is taken is told before anything that takes time.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import socket
 import sys
 from contextlib import suppress
 
+from flowercli.errors import ServingError
+
+MAX_PORT = 65535
 SEND_BUFFER = 256 * 2**10
 # Open files of a server that has no connection yet, with room for more: its libraries, log, pipes.
 OWN_FILES = 64
 LEAST = 8
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound.
+def bind(host: str, port: int, command: str) -> socket.socket:
+    """Return a socket that is bound; ``command`` is what was typed for it, for messages.
 
     Raises:
-        OSError: the port is taken or not allowed; a ``gaierror`` where the address is none of this machine.
+        ServingError: the port is taken or not allowed, or the address is not one of this machine.
     """
+    try:
+        return _bound(host, port)
+    except OSError as error:
+        raise _cannot_bind(host, port, command, error) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a bound socket, as clients on this machine write it."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine reaches a bound socket."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def _bound(host: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -59,6 +84,12 @@ def connections_allowed(wanted: int) -> int:
     return wanted
 
 
-def http_url(host: str, port: int) -> str:
-    """Return the URL of a host, which may be an IPv6 address, and a port."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _cannot_bind(host: str, port: int, command: str, error: OSError) -> ServingError:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EAFNOSUPPORT:
+        return ServingError(f"{host} is not an address of this machine: {error.strerror}.")
+    if error.errno == errno.EADDRINUSE:
+        other = port + 1 if port < MAX_PORT else 8000
+        return ServingError(f"Port {port} of {host} is taken by another program.", hint=f"{command} --port {other}")
+    if error.errno == errno.EACCES:
+        return ServingError(f"Port {port} of {host} may not be used.", hint="Ports from 1024 on need no permission.")
+    return ServingError(f"{host}, port {port}: {error.strerror}.", hint="--host 127.0.0.1 is always there.")

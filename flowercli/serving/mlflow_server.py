@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from flowercli.errors import ServingError
 from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
 from flowercli.serving.connections import LimitedProtocol
-from flowercli.serving.listening import bound, http_url
+from flowercli.serving.listening import url_of
 from flowercli.serving.mlflow_app import HOSTS_VARIABLE, MODEL_VARIABLE
 from flowercli.serving.parent import FORCE_SECONDS
 
@@ -37,8 +37,6 @@ APPLICATION = "flowercli.serving.mlflow_app:create"
 # For requests that are in work when the server is told to stop.
 DRAIN_SECONDS = 30
 POLL_SECONDS = 0.05
-# How to reach what listens everywhere.
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not bound to)
 
 
 @contextmanager
@@ -53,25 +51,6 @@ def stopping_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def take_port(host: str, port: int) -> socket.socket:
-    """Bind a socket, so that nothing is loaded for a port that is taken. Nothing listens on it yet.
-
-    Raises:
-        ServingError: it cannot be bound.
-    """
-    try:
-        return bound(host, port)
-    except OSError as error:
-        message = f"Port {port} of {host} cannot be used: {error.strerror}."
-        raise ServingError(message, hint="flowers serve-mlflow --port OTHER") from error
-
-
-def url(taken: socket.socket) -> str:
-    """Return the address of a bound socket, as clients on this machine write it."""
-    host, port = taken.getsockname()[:2]
-    return http_url(LOOPBACK.get(host, host), port)
 
 
 def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: Callable[[], None]) -> None:
@@ -101,7 +80,7 @@ def serve(model: Path, taken: socket.socket, workers: int, hosts: Hosts, ready: 
         server_header=False,
     )
     supervisor = Supervisor(config, [taken])
-    tell_when_answering(f"{url(taken)}/ping", ready, supervisor.should_exit)
+    tell_when_answering(f"{url_of(taken)}/ping", ready, supervisor.should_exit)
     with taken:
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from flowercli.errors import ServingError
 from flowercli.mlflow_quietly import SETTINGS
-from flowercli.serving.mlflow_server import tell_when_answering, url
+from flowercli.serving.listening import url_of
+from flowercli.serving.mlflow_server import tell_when_answering
 from flowercli.tracking.store import runs_page
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def serve_tracking(store: Store, taken: socket.socket, hosts: Hosts, ready: Call
     """
     if store.uri.startswith(("http:", "https:")):
         raise ServingError(f"{store.shown} is a tracking server already.", hint=f"Open it: {store.shown}")
-    address, (host, port) = url(taken), taken.getsockname()[:2]
+    address, (host, port) = url_of(taken), taken.getsockname()[:2]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     # Or uvicorn would take modules from the working folder.
     command += ["--backend-store-uri", store.uri, "--uvicorn-opts", shlex.join(["--app-dir", sys.prefix])]

@@ -8,16 +8,13 @@ import timm
 import torch
 
 from flowercli.errors import ConfigError
-from flowercli.shown import one_line
+from flowercli.shown import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowercli.training.model import PixelClassifier
     from flowercli.training.schema import TrainConfig
-
-# Of a name, or of what went wrong, that others wrote.
-SHOWN = 200
 
 
 def build(source: str, name: str, drops: Mapping[str, float], **options: Any) -> Any:
@@ -86,12 +83,3 @@ def _other_size(model: PixelClassifier, config: TrainConfig, group: str) -> str 
         return f"flowers train augment.image_size=null …   (crops of {model.input_size[0]} pixels, as it answers about)"
     said = timm.models.get_pretrained_cfg(config.model.name.partition(".")[0])
     return f"flowers train model.image_size=null …   (its own are of {said.input_size[1]} pixels)"
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of others says, short and as it may be shown."""
-    if isinstance(error, KeyError):
-        return one_line(f"{error} is missing"[:SHOWN])
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # torch says in the first what it was about, and in the second what is wrong.
-    return one_line(" ".join(lines[: 2 if lines[0].endswith(":") else 1])[:SHOWN])

@@ -30,8 +30,7 @@ from flowercli.evaluation.bundle_data import BundleData
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
-from flowercli.shown import in_shell
-from flowercli.training.architecture import first_line
+from flowercli.shown import first_line, in_shell
 from flowercli.training.config import as_dict, config_from_dict
 from flowercli.training.schema import SUFFIX
 

@@ -13,8 +13,8 @@ from flowercli.errors import BundleError, ConfigError, WeightsError
 from flowercli.hub.client import log_nothing
 from flowercli.hub.snapshot import require_repository
 from flowercli.installation import install
-from flowercli.shown import one_line
-from flowercli.training.architecture import SHOWN, build, first_line, sized
+from flowercli.shown import SHOWN, first_line, one_line
+from flowercli.training.architecture import build, sized
 
 if TYPE_CHECKING:
     from pathlib import Path

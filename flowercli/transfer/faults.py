@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 from flowercli.errors import DownloadError
 from flowercli.transfer.clock import TooSlowError
 from flowercli.transfer.patience import TemporaryFault
+from flowercli.transfer.s3_answers import meaning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flowercli.transfer.contract import Request
 
 AGAIN = "The same command goes on from where this one stopped."
@@ -42,15 +45,6 @@ LONGEST_ASKED = 1e9
 A_DAY = 86400
 # S3 says in the body what its status leaves open.
 S3_CODE = re.compile(rb"<Code>(\w+)</Code>")
-S3_MESSAGES = {
-    "NoSuchBucket": ("There is no bucket of this name", "Check the name, and the endpoint: AWS_ENDPOINT_URL_S3"),
-    "NoSuchKey": ("The bucket has no such object", "Check the path: aws s3 ls s3://BUCKET/PATH/"),
-    "AccessDenied": ("The bucket is private, and these credentials may not read it", "aws sts get-caller-identity"),
-    "InvalidAccessKeyId": ("The access key is unknown there", "aws configure"),
-    "SignatureDoesNotMatch": ("The secret key is wrong", "aws configure"),
-    "ExpiredToken": ("The credentials have expired", "aws sso login"),
-    "PermanentRedirect": ("The bucket is in another region", "Set AWS_REGION to the bucket's region."),
-}
 NO_NETWORK = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 DISK = {
     errno.ENOSPC: (
@@ -70,14 +64,14 @@ DISK = {
 def from_status(answer: urllib.error.HTTPError, request: Request) -> DownloadError | TemporaryFault:
     """Return the fault of an answer that is none."""
     name = request.name
-    if name.startswith("s3:") and (known := _s3_code(answer)):
-        text, hint = S3_MESSAGES[known]
-        return DownloadError(f"{text}: {name} ({known}).", hint=hint)
     host, status = urlsplit(request.url).netloc, f"{answer.code} {answer.reason}".strip()
     told = request.explain(answer.code, answer.headers, urlsplit(answer.url).path) if request.explain else None
     if answer.code in TEMPORARY:
         fault = told or DownloadError(f"{host} {_temporarily(answer.code)} ({status}): {name}", hint=AGAIN)
         return _temporary(answer, fault, request)
+    if name.startswith("s3:") and (known := meaning([_s3_code(answer)])):
+        text, hint = known
+        return DownloadError(text.replace("{where}", name), hint=hint)
     text, hint = STATUS_MESSAGES.get(answer.code, ("does not give this file", "Check the address."))
     return told or DownloadError(f"{host} {text} ({status}): {name}", hint=hint)
 
@@ -178,8 +172,21 @@ def _s3_code(answer: urllib.error.HTTPError) -> str | None:
         found = S3_CODE.search(answer.read(4096))
     except (OSError, http.client.HTTPException):  # It said what failed, and not why.
         return None
-    code = found[1].decode() if found else ""
-    return code if code in S3_MESSAGES else None
+    return found[1].decode() if found else None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that it was raised from or during; botocore keeps the cause in ``kwargs``."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        following = waiting.pop(0)
+        if following is None or id(following) in seen:
+            continue
+        seen.add(id(following))
+        yield following
+        inner = getattr(following, "kwargs", {}).get("error")
+        waiting += [following.__cause__, following.__context__, inner if isinstance(inner, BaseException) else None]
 
 
 def _proxy(scheme: str, host: str) -> str | None:

@@ -5,7 +5,6 @@ DVC's commands send usage statistics; its Python interface, which is what runs h
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import shlex
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import dvc.logger  # noqa: F401  (sets its handlers up, which are put aside here)
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
-from dvc.repo import Repo, lock_repo
 
 from flowercli.data.versions.s3_errors import explained
 from flowercli.errors import DataError, FlowersError
@@ -112,10 +110,3 @@ def _collecting(collector: Collector) -> Iterator[None]:
         for log, (handlers, propagate, level) in zip(loggers, before, strict=True):
             log.handlers, log.propagate = handlers, propagate
             log.setLevel(level)
-
-
-@contextmanager
-def locked(repo: Repo) -> Iterator[None]:
-    """Hold DVC's lock of the repository, so that what is packed and what is tracked are one step."""
-    with lock_repo(repo), contextlib.closing(repo):
-        yield

@@ -1,4 +1,7 @@
-"""What DVC keeps, as something to fetch: resumed, shown and verified like any other file."""
+"""What DVC keeps, as something to fetch: resumed, shown and verified like any other file.
+
+DVC itself fetches an object that was cut off again from its first byte.
+"""
 
 from __future__ import annotations
 

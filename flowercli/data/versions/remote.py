@@ -11,11 +11,16 @@ from s3fs import S3FileSystem
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from dvc.repo import Repo
 
 EXAMPLE = "flowers data init --remote s3://BUCKET/PREFIX"
+# What the options that name an address take.
+FORMS = {
+    "--remote": (("s3",), "of the form s3://BUCKET/PREFIX"),
+    "--endpoint-url": (("http", "https"), "an http:// or https:// address"),
+}
 # A wrong address is told within seconds; transfers keep DVC's patience.
 PROBE = {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 1}}
 
@@ -56,47 +61,35 @@ class Remote:
         return self.odb.fs.fs
 
     def check(self) -> None:
-        """Ask the bucket for one name, and let what is wrong come up as the library's own error."""
-        options = dict(self.odb.fs.fs_args)
-        options["config_kwargs"] = {**options.get("config_kwargs", {}), **PROBE}
-        options["skip_instance_cache"] = True
-        files = S3FileSystem(**options)
-        files.retries = 1
-        bucket, prefix, _ = files.split_path(self.odb.path)
-        files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        """Ask the bucket, before anything else."""
+        check_bucket(self.odb.fs, self.odb.path)
 
-    def has(self, oids: Sequence[str]) -> set[str]:
+    def has(self, oids: Iterable[str]) -> set[str]:
         """Return those of the objects that are there."""
         return set(self.odb.oids_exist(list(oids)))
 
 
-def checked_url(url: str) -> str:
-    """Return the address of a remote as it may be written into a repository.
-
-    Raises:
-        UsageError: it is not one on S3, or holds a secret.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise UsageError(f"--remote {url}: not of the form s3://BUCKET/PREFIX.", hint=EXAMPLE)
-    _refuse_secrets("--remote", parts.username)
-    return url.rstrip("/")
+def check_bucket(fs: Any, path: str) -> None:
+    """Ask a bucket for one name through DVC's file system; what is wrong comes up as the library's own error."""
+    options = {**fs.fs_args, "skip_instance_cache": True}
+    options["config_kwargs"] = {**options.get("config_kwargs", {}), **PROBE}
+    files = S3FileSystem(**options)
+    files.retries = 1
+    bucket, prefix, _ = files.split_path(path)
+    files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
-def checked_endpoint(url: str) -> str:
-    """Return the address of an S3 server as it may be written into a repository.
+def checked(option: str, url: str) -> str:
+    """Return the address of a remote, or of an S3 server, as it may be written into a repository.
 
     Raises:
         UsageError: it is not one, or holds a secret.
     """
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"--endpoint-url {url}: not an http:// or https:// address.", hint=f"{EXAMPLE} …")
-    _refuse_secrets("--endpoint-url", parts.username)
-    return url.rstrip("/")
-
-
-def _refuse_secrets(option: str, username: str | None) -> None:
-    if username is not None:
+    schemes, form = FORMS[option]
+    if parts.scheme not in schemes or not parts.hostname:
+        raise UsageError(f"{option} {url}: not {form}.", hint=EXAMPLE)
+    if parts.username is not None:
         message = f"{option} holds a user name or key, which would be committed with the repository."
         raise UsageError(message, hint="Give it as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead.")
+    return url.rstrip("/")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvc.fs import get_cloud_fs
-from dvc.repo import Repo
+from dvc.repo import Repo, lock_repo
 
 from flowercli.data.versions.dvc_quietly import not_trusted, running_dvc
-from flowercli.data.versions.remote import EXAMPLE, Remote
+from flowercli.data.versions.remote import EXAMPLE, Remote, check_bucket
 from flowercli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REMOTE = "flowers"
 
@@ -41,39 +45,46 @@ def init(url: str, endpoint: str | None, *, no_scm: bool = False, check: bool = 
         UsageError: there is no Git repository, or another remote is the default.
         DataError: the remote cannot be used.
     """
+    wanted = {"url": url, "verify": True} | ({"endpointurl": endpoint} if endpoint else {})
     with running_dvc(f"{url} at {endpoint}" if endpoint else url):
         root = _dvc_root()
         made = root is None
         if root is None:
             root = Path.cwd() if no_scm else git_root()
             if check:
-                _check_alone(url, endpoint)
+                _check_alone(wanted)
             Repo.init(str(root), no_scm=no_scm).close()
-        repo = Repo(str(root))
-        try:
-            done = [f"made a DVC repository in {root}"] if made else []
-            wanted = {"url": url, "verify": True} | ({"endpointurl": endpoint} if endpoint else {})
+        done = [f"made a DVC repository in {root}"] if made else []
+        with closing(Repo(str(root))) as repo:
             if (change := _change(repo, wanted)) is not None:
                 if check and not made:
-                    _check_alone(url, endpoint)
+                    _check_alone(wanted)
                 _write(repo, wanted, analytics=made)
                 done.append(change)
-        finally:
-            repo.close()
     files = [root / ".dvc" / "config", root / ".dvc" / ".gitignore", root / ".dvcignore"]
     return Initialised(root, url, done, [] if no_scm else [path for path in files if path.exists()])
 
 
-def open_repo(path: Path, *, anonymous: bool = False) -> Repo:
-    """Open the DVC repository that a path is in.
+@contextmanager
+def opened(path: Path, *, anonymous: bool = False) -> Iterator[tuple[Repo, Remote]]:
+    """Open the DVC repository that a path is in, and its remote; nobody else uses DVC there meanwhile.
 
     Args:
         path: a file or folder, which need not exist.
         anonymous: read a public bucket without credentials.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it has no remote on S3.
+        DataError: another process uses it, or what is done within fails in DVC or at the remote.
     """
+    with running_dvc():
+        repo = _open(path, anonymous=anonymous)
+        remote = Remote.of(repo)
+    with running_dvc(remote.where), lock_repo(repo), closing(repo):
+        yield repo, remote
+
+
+def _open(path: Path, *, anonymous: bool) -> Repo:
     start = next(folder for folder in (path, *path.parents) if folder.is_dir())
     root = _dvc_root(start)
     if root is None:
@@ -142,16 +153,7 @@ def _write(repo: Repo, wanted: dict[str, Any], *, analytics: bool) -> None:
             config["core"]["analytics"] = False
 
 
-def _check_alone(url: str, endpoint: str | None) -> None:
+def _check_alone(wanted: dict[str, Any]) -> None:
     """Ask a remote that no repository knows yet."""
-    config = {"url": url} | ({"endpointurl": endpoint} if endpoint else {})
-    cls, options, path = get_cloud_fs({"remote": {}, "core": {}, "feature": {}}, **config)
-    Remote(REMOTE, url, endpoint, _Place(cls(**options), path)).check()
-
-
-@dataclass(frozen=True)
-class _Place:
-    """As much of DVC's object store as a check needs."""
-
-    fs: Any
-    path: str
+    cls, options, path = get_cloud_fs({}, **wanted)
+    check_bucket(cls(**options), path)

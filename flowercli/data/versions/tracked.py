@@ -1,4 +1,7 @@
-"""What a repository tracks: each ``.dvc`` file, what it stands for, and where that is."""
+"""What a repository tracks: each ``.dvc`` file, what it stands for, and where that is.
+
+DVC's own status looks at the archive of a dataset, not at the folder beside it, which is what people work with.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +70,8 @@ class Tracked:
 
     def oids(self) -> dict[str, str]:
         """Return the hashes of its objects and what each is called; those of a folder that are known here."""
-        return {str(info.value): info.obj_name or info.value for infos in self._used().values() for info in infos}
-
-    def _used(self) -> dict[Any, Any]:
         used: dict[Any, Any] = self.out.get_used_objs()
-        return used
+        return {str(info.value): info.obj_name or info.value for infos in used.values() for info in infos}
 
     def state(self) -> str:
         """Return ``current``, ``changed`` or ``missing``: the user's folder against the ``.dvc`` file."""
@@ -138,15 +138,10 @@ def statuses(repo: Repo, things: Iterable[Tracked], remote: Remote | None) -> li
     found = []
     for thing in things:
         cached = repo.cache.local.exists(thing.md5)
-        pushed = None if remote is None else _is_on(remote, thing)
+        pushed = None if remote is None else remote.has(oids := thing.oids()) == oids.keys()
         path = Path(thing.path).relative_to(Path(repo.root_dir)).as_posix()
         found.append(Status(path, thing.kind, thing.size, thing.md5, thing.state(), cached, pushed))
     return found
-
-
-def _is_on(remote: Remote, thing: Tracked) -> bool:
-    oids = list(thing.oids())
-    return len(remote.has(oids)) == len(oids)
 
 
 def shown(path: Path) -> str:

@@ -1,4 +1,8 @@
-"""Push datasets and models to the remote of the user's repository, and pull them from there."""
+"""Push datasets and models to the remote of the user's repository, and pull them from there.
+
+DVC adds, sends, fetches and checks out; ours is what it does not do: one archive for a dataset, going on in the middle
+of an object, and saying whether the remote lacks an object or holds another one, which DVC calls missing both times.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,9 @@ from typing import TYPE_CHECKING
 from flowercli.bundle import Bundle
 from flowercli.data.packing import pack, size_below, unpack_over
 from flowercli.data.scan import scan_dataset
-from flowercli.data.versions.dvc_quietly import locked, running_dvc
+from flowercli.data.versions.dvc_quietly import running_dvc
 from flowercli.data.versions.objects import fetch_objects
-from flowercli.data.versions.remote import Remote
-from flowercli.data.versions.repository import open_repo
+from flowercli.data.versions.repository import opened
 from flowercli.data.versions.tracked import (
     ARCHIVE,
     DATASET,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
     from flowercli.data.get_dataset import DatasetListener
+    from flowercli.data.versions.remote import Remote
     from flowercli.progress import Advance
 
 
@@ -81,13 +85,10 @@ def push(path: Path, advance: Advance) -> Pushed:
         Bundle.load(folder).verify()
     else:
         scan_dataset(folder)
-    with running_dvc():
-        repo = open_repo(folder)
+    with opened(folder) as (repo, remote):
         if not folder.is_relative_to(repo.root_dir) or folder == Path(repo.root_dir):
             raise UsageError(f"{path} is not a folder inside {repo.root_dir}.")
         refuse_pipeline_output(repo, folder)
-        remote = Remote.of(repo)
-    with running_dvc(remote.where), locked(repo):
         remote.check()
         thing = _track(repo, folder, kind, advance)
         sent = _send(repo, remote, thing, advance)
@@ -109,11 +110,8 @@ def pull(path: Path | None, listener: DatasetListener, *, force: bool = False, a
         UsageError: there is no repository, or no remote.
         DataError: the remote cannot be used or lacks it, or a folder holds something else.
     """
-    with running_dvc():
-        repo = open_repo((path or Path.cwd()).resolve(), anonymous=anonymous)
+    with opened((path or Path.cwd()).resolve(), anonymous=anonymous) as (repo, remote):
         things = all_tracked(repo) if path is None else [find_tracked(repo, path)]
-        remote = Remote.of(repo)
-    with running_dvc(remote.where), locked(repo):
         states = {thing.file: thing.state() for thing in things}
         for thing in things:
             if states[thing.file] == "changed" and not force:
@@ -135,19 +133,15 @@ def status(*, ask_remote: bool = True) -> tuple[list[Status], DataError | None]:
     Raises:
         UsageError: there is no repository, or no remote.
     """
-    with running_dvc():
-        repo = open_repo(Path.cwd())
-        remote = Remote.of(repo)
     trouble = None
-    if ask_remote:
-        try:
-            with running_dvc(remote.where):
-                remote.check()
-        except DataError as error:
-            trouble = error
-    asked = remote if ask_remote and trouble is None else None
-    with running_dvc(remote.where), locked(repo):
-        return statuses(repo, all_tracked(repo), asked), trouble
+    with opened(Path.cwd()) as (repo, remote):
+        if ask_remote:
+            try:
+                with running_dvc(remote.where):
+                    remote.check()
+            except DataError as error:
+                trouble = error
+        return statuses(repo, all_tracked(repo), remote if ask_remote and trouble is None else None), trouble
 
 
 def _track(repo: Repo, folder: Path, kind: str, advance: Advance) -> Tracked:
@@ -173,7 +167,7 @@ def _send(repo: Repo, remote: Remote, thing: Tracked, advance: Advance) -> int:
     """Send large objects in parts, then let DVC send the rest; return how many were sent."""
     oids = thing.oids()
     sent = 0
-    for oid in sorted(oids.keys() - remote.has(list(oids))):
+    for oid in sorted(oids.keys() - remote.has(oids)):
         source = Path(repo.cache.local.oid_to_path(oid))
         bucket, key, _ = remote.files.split_path(remote.odb.oid_to_path(oid))
         size = source.stat().st_size

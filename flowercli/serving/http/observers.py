@@ -1,10 +1,8 @@
-"""Those who look at every answer after it was given, such as a monitor: on a thread of their own, never in the way."""
+"""Those who are told of every answer, such as the log: whatever goes wrong with one harms no answer."""
 
 from __future__ import annotations
 
 import logging
-from queue import Full, Queue
-from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -12,61 +10,37 @@ if TYPE_CHECKING:
 
     from flowercli.monitoring.features import Observation
 
-# Answers that wait for slow observers; more are dropped rather than kept in memory.
-WAITING = 4096
 logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """What looks at every answer of the service. Called from one thread only."""
+    """What is told of every answer. Called from several threads, each of which answers: it must not wait."""
 
     def observe(self, observation: Observation, request: str | None) -> None:
-        """Look at one answer, after it was given; ``request`` is the id of the request it was for."""
+        """Take note of one answer; ``request`` is the id of the request it is for."""
 
     def close(self) -> None:
         """Write down what is left; the service has ended."""
 
 
 class Observers:
-    """Hands observations to all observers, in order, on one thread.
-
-    Without observers it has no thread, and is false: nobody needs to make an observation.
-    """
+    """Tells all observers. Without any it is false: nobody needs to make an observation."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = list(observers)
-        self._waiting: Queue[tuple[Observation, str | None] | None] = Queue(WAITING)
-        self._dropped = 0
-        self._thread = Thread(target=self._hand_over, name="flowers-observers", daemon=True)
-        if self._observers:
-            self._thread.start()
+        self._observers = tuple(observers)
 
     def __bool__(self) -> bool:
         return bool(self._observers)
 
     def tell(self, observation: Observation, request: str | None) -> None:
-        """Take an observation, without ever waiting."""
-        try:
-            self._waiting.put_nowait((observation, request))
-        except Full:
-            self._dropped += 1
+        """Hand an observation to each."""
+        for observer in self._observers:
+            try:
+                observer.observe(observation, request)
+            except Exception:
+                logger.exception("An observer failed.")
 
     def close(self) -> None:
-        """Hand over what waits, then close the observers."""
-        if not self._observers:
-            return
-        self._waiting.put(None)
-        self._thread.join()
+        """Close them, after the last answer."""
         for observer in self._observers:
             observer.close()
-        if self._dropped:
-            logger.warning("%d answers were not observed: the observers are too slow.", self._dropped)
-
-    def _hand_over(self) -> None:
-        while (told := self._waiting.get()) is not None:
-            for observer in self._observers:
-                try:
-                    observer.observe(*told)
-                except Exception:
-                    # A full disk of the monitor must not end the service.
-                    logger.exception("An observer failed.")

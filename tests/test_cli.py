@@ -205,17 +205,6 @@ def test_pages_show_what_the_shipped_model_answers(page):
     assert all(share == pytest.approx(answer[name], rel=0.05, abs=2e-6) for name, share in shown)
 
 
-@pytest.mark.slow
-def test_samples_are_what_the_script_renders(tmp_path):
-    subprocess.run(
-        [sys.executable, SAMPLES / "render.py", "--out", tmp_path, "--size", "320x240", "daisy"],
-        check=True,
-        timeout=120,
-    )
-    answer = json.loads(flowers("classify", tmp_path / "daisy.jpg", "--json").out)
-    assert answer["predicted_class"] == "daisy"
-
-
 def test_wheel_holds_configs_and_model(tmp_path):
     pytest.importorskip("hatchling")
     done = subprocess.run(

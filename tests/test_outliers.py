@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import write_dataset, write_picture
 
 from flowercli.bundle import Bundle
+from flowercli.cli.main import main
 from flowercli.data.class_names import class_name, scientific_name
 from flowercli.data.manifest import Manifest
 from flowercli.data.places import manifest_path
@@ -25,20 +27,25 @@ def write_outliers(folder, photos=25):
     return folder
 
 
-@pytest.fixture(scope="module")
-def two_folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("outliers")
-    return write_dataset(folder / "colours"), write_outliers(folder / "others")
+@pytest.fixture(scope="session")
+def two_folders(made_once):
+    def make(folder):
+        write_dataset(folder / "colours")
+        write_outliers(folder / "others")
+        return folder
+
+    folder = made_once("with-outliers", make)
+    return folder / "colours", folder / "others"
 
 
-@pytest.fixture(scope="module")
-def refusing(two_folders, tmp_path_factory):
+@pytest.fixture(scope="session")
+def refusing(two_folders, made_once):
     """The bundle of a model that has learnt what grey is, and was never shown purple."""
     pytest.importorskip("torch", reason="needs the extra 'train'")
-    from flowercli.cli.main import main
+    return made_once("refusing", partial(train_to_refuse, *two_folders))
 
-    dataset, outliers = two_folders
-    output = tmp_path_factory.mktemp("refusing")
+
+def train_to_refuse(dataset, outliers, output):
     assert main(["split", str(dataset), "--outliers", str(outliers), "--hold-out", "purple", "--stratify"]) == 0
     options = ["model=tiny", "loss=ce", "--epochs=10", "--batch-size=16", "--lr=3e-3", "num_workers=0", "augment=none"]
     quiet = ["tracking=none", "plots=false", f"--output={output}", "name=bundle", "augment.disguise=0.2"]

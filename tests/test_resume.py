@@ -85,13 +85,16 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
     assert os.listdir(output) == [finished.name]
 
 
-@pytest.fixture(scope="module")
-def unfinished(dataset, tmp_path_factory):
+@pytest.fixture(scope="session")
+def unfinished(dataset, made_once):
     """Return a run that was interrupted; not to be changed."""
-    output = tmp_path_factory.mktemp("runs")
-    process = start_training("--data", dataset, *RECIPE, "--epochs", 400, "--output", output)
-    stop_soon(process, output, signal.SIGINT, random.Random())
-    return checkpoint(output).parent
+
+    def make(output):
+        process = start_training("--data", dataset, *RECIPE, "--epochs", 400, "--output", output)
+        stop_soon(process, output, signal.SIGINT, random.Random())
+        return checkpoint(output).parent
+
+    return made_once("unfinished", make)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ MARKS = "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u
 UNSAFE = re.compile(f"[{C0}{MARKS}{HALVES}]")
 # Characters of a name, or of what went wrong, that others wrote.
 SHOWN = 200
+# The highest probability that is written as a number; the lowest is as far from none.
+SUREST = 0.999
 # JSON has escaped the others itself, or cannot be encoded.
 UNSAFE_IN_JSON = re.compile(f"[{MARKS}]")
 # Of `_`, only where a word begins or ends: inside one it is none of Markdown's marks.
@@ -42,6 +44,13 @@ def first_line(error: BaseException) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as it is written everywhere: ``97.5 %``."""
     return f"{100 * share:.{digits}f} %"
+
+
+def probability(share: float) -> str:
+    """Return a probability as a percentage that claims neither certainty nor impossibility, as the page does."""
+    if share > SUREST:
+        return f">{percent(SUREST)}"
+    return f"<{percent(1 - SUREST)}" if share < 1 - SUREST else percent(share)
 
 
 def in_shell(word: object) -> str:

@@ -12,7 +12,7 @@ from flowercli.cli.console import SafeConsole
 from flowercli.cli.output import WIDTH_IN_A_PIPE, stdout_console
 from flowercli.cli.tables import LEAST, Cell, shortened
 from flowercli.inference.classifier import UNSURE, Prediction, in_words
-from flowercli.shown import one_line, percent
+from flowercli.shown import one_line, percent, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ GAP = 2
 # On a narrower terminal the scientific name would leave too little for the others.
 WIDTH_FOR_SCIENTIFIC = 100
 # What would read 0.0 % says nothing.
-WORTH_SHOWING = 0.0005
+WORTH_SHOWING = 0.001
 
 
 class TablePrinter:
@@ -89,7 +89,7 @@ class TablePrinter:
             return [(self._rejection(outcome, bar), self.answer_width), others]
         flower = Text(shortened(in_words(outcome.predicted_class), self.class_width), style="bold green")
         names = self._names(flower, Text(outcome.scientific_name or "", style="dim italic"))
-        share = Text(percent(outcome.confidence).rjust(self.share_width))
+        share = Text(probability(outcome.confidence).rjust(self.share_width))
         return [(names, self.name_width), (bar, self.bar_width), (share, self.share_width), others]
 
     def _rejection(self, outcome: Prediction, bar: Text) -> Text:
@@ -117,7 +117,7 @@ class TablePrinter:
             return Text("\n".join(self._other(*pair) for pair in others), style="dim")
         said = ""
         for name, value in list(outcome.all_predictions.items())[1:] if self.others_width >= LEAST else ():
-            share = percent(value)
+            share = probability(value)
             longer = f"{said}{', ' if said else ''}{in_words(name)} {share}"
             if value < WORTH_SHOWING or (said and cell_len(longer) > self.others_width):
                 break
@@ -126,7 +126,7 @@ class TablePrinter:
 
     def _other(self, name: str, share: float) -> str:
         """Return one of the next classes with its share, in lines between which no number is cut."""
-        return Cell(f"{in_words(name)} {percent(share)}").fit(max(1, self.others_width))
+        return Cell(f"{in_words(name)} {probability(share)}").fit(max(1, self.others_width))
 
     def _row(self, path: Text, *cells: tuple[Text, int]) -> None:
         # The gaps are part of the columns: versions of rich differ in how they add padding to a fixed width.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table
-from flowercli.shown import percent
+from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
     from flowercli.evaluation.label_errors import LabelErrors
@@ -16,7 +16,7 @@ TOO_MANY = 0.2
 
 def print_label_errors(errors: LabelErrors) -> None:
     """Print a row for each suspect, the least probable label first."""
-    rows = [(row.path, row.labelled, row.looks_like, percent(row.probability), row.split) for row in errors.rows]
+    rows = [(row.path, row.labelled, row.looks_like, probability(row.probability), row.split) for row in errors.rows]
     accuracy = percent(errors.accuracy)
     title = f"{len(rows)} of {errors.photos} labels are doubtful (accuracy out of fold {accuracy})"
     columns = ("Photo", "Labelled", "Looks like", "Probability", "Split")

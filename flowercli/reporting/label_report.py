@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowercli.atomic import write_text
 from flowercli.reporting import page
 from flowercli.reporting.gallery import thumbnail
-from flowercli.shown import percent
+from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,4 +57,4 @@ def _suspects(errors: LabelErrors) -> str:
 
 
 def _said(row: LabelError) -> str:
-    return f"{row.labelled}? Looks like {row.looks_like} ({percent(row.probability)})"
+    return f"{row.labelled}? Looks like {row.looks_like} ({probability(row.probability)})"

@@ -17,7 +17,7 @@ from flowercli.reporting import page
 from flowercli.reporting.figures import answer_plots, history_plots, most_confused_plot
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
 from flowercli.reporting.plots import MOST_WRITTEN_CLASSES
-from flowercli.shown import percent
+from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -188,8 +188,8 @@ def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
         return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
     which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else "All wrong answers"
     cards = [
-        (thumbnail(data.root / item.path), f"{item.is_}, named {item.named} ({percent(item.confidence)})", item.path)
-        for item in mistakes
+        (thumbnail(data.root / one.path), f"{one.is_}, named {one.named} ({probability(one.confidence)})", one.path)
+        for one in mistakes
     ]
     words = f"{which} of the {variant} model, the surest first. A label may be wrong, too."
     return page.section("Most confident mistakes", page.paragraph(words), page.gallery(cards))

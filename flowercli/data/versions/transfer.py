@@ -158,8 +158,7 @@ def _track(repo: Repo, folder: Path, kind: str, advance: Advance) -> Tracked:
     if thing.out.annot.type != kind:
         thing.out.annot.type = kind
         stage.dump()
-    if not repo.config["core"].get("no_scm"):
-        repo.scm_context.ignore(str(folder))
+    repo.scm_context.ignore(str(folder))
     return thing
 
 
@@ -193,8 +192,7 @@ def _fetch(repo: Repo, remote: Remote, thing: Tracked, listener: DatasetListener
         repo.checkout(targets=[str(thing.file)], force=True)
     if thing.is_packed:
         unpack_over(Path(thing.out.fs_path), thing.path, listener)
-        if not repo.config["core"].get("no_scm"):
-            repo.scm_context.ignore(str(thing.path))
+        repo.scm_context.ignore(str(thing.path))
     elif thing.kind == MODEL:
         Bundle.load(thing.path).verify()
 

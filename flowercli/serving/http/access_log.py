@@ -1,4 +1,8 @@
-"""The log: JSON lines, one a request, without ever making a request wait for whoever reads them."""
+"""The log: JSON lines, one a request, without ever making a request wait for whoever reads them.
+
+Not the standard library's ``QueueListener``: it wakes its thread for each line, counts none that it drops, and waits
+for ever at its end where nobody reads the stream.
+"""
 
 from __future__ import annotations
 

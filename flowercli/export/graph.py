@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 import torch
+from timm.layers import set_fused_attn, use_fused_attn
 from torch import Tensor, nn
 
 from flowercli.bundle import ONNX, Bundle, embeddable_config
@@ -106,7 +107,11 @@ def export_fp32(bundle: Bundle, target: Path) -> None:
         ExportError: torch cannot write this architecture.
     """
     try:
-        proto = _written_by_torch(load_deployed(bundle))
+        try:
+            proto = _written_by_torch(load_deployed(bundle))
+        except torch.onnx.OnnxExporterError:
+            with _attention_in_steps():
+                proto = _written_by_torch(load_deployed(bundle))
     except torch.onnx.OnnxExporterError as error:
         cause: Exception = error
         while isinstance(cause.__cause__, Exception):  # What torch says itself is how to report it.
@@ -115,6 +120,17 @@ def export_fp32(bundle: Bundle, target: Path) -> None:
         raise ExportError(message, hint="docs/architectures.md lists those whose export was tried.") from error
     strip_debug_info(proto)
     write_model(proto, bundle, target)
+
+
+@contextmanager
+def _attention_in_steps() -> Iterator[None]:
+    """Have timm build attention of matrix products: of torch's one operation the exporter takes only some uses."""
+    before = use_fused_attn()
+    set_fused_attn(False)
+    try:
+        yield
+    finally:
+        set_fused_attn(before)
 
 
 def _written_by_torch(model: DeployedClassifier) -> onnx.ModelProto:

@@ -15,14 +15,17 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
 import onnxruntime as ort
+import timm
 from conftest import flowers
 from PIL import Image
+from timm.layers import use_fused_attn
 
 from flowercli.bundle import FORMATS, Bundle, add_files
 from flowercli.errors import ExportError
 from flowercli.export import graph, parity
 from flowercli.export.graph import load_deployed
 from flowercli.inference.classifier import Outputs
+from flowercli.inference.preprocess import INPUT
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +336,33 @@ def test_what_torch_cannot_write_is_told(trained, tmp_path, monkeypatch):
         graph.export_fp32(Bundle.load(trained), tmp_path / "model.onnx")
     assert "Next steps" not in caught.value.message
     assert not (tmp_path / "model.onnx").exists()
+
+
+class OfAttention(torch.nn.Module):
+    """A network whose attention torch's exporter takes in steps alone, its outputs those of a graph."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        smaller = {"embed_dim": 24, "stages": (1, 1, 1, 1), "num_heads": 1}
+        self.network = timm.create_model("hiera_tiny_224", num_classes=3, **smaller)
+        self.model = SimpleNamespace(input_size=(224, 224))
+
+    def forward(self, pixels):
+        logits = self.network(pixels.float().permute(0, 3, 1, 2) / 255)
+        return logits.softmax(dim=1), logits, logits[:, :1]
+
+
+@pytest.mark.slow
+def test_attention_that_torch_cannot_write_as_one_operation_is_written_in_steps(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "load_deployed", lambda _bundle: OfAttention().eval())
+    graph.export_fp32(Bundle.load(trained), tmp_path / "model.onnx")
+    assert use_fused_attn()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    answers = session(tmp_path / "model.onnx").run(None, {INPUT: pixels})
+    with torch.inference_mode():
+        expected = OfAttention().eval()(torch.from_numpy(pixels))
+    assert all(np.allclose(one, other.numpy(), atol=1e-4) for one, other in zip(answers, expected, strict=True))
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=[form.name for form in FORMATS])

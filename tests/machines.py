@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flowercli.inference.libraries import CUDA, TENSORRT, provider_libraries
-from flowercli.inference.probe import cuda_major
+from flowercli.inference.libraries import CUDA, TENSORRT
+from flowercli.inference.probe import cuda_major, provider_libraries
 
 SYSTEM_GROUPS = Path("/sys/fs/cgroup")
 # As much of NVIDIA's driver as is asked for: what it answers is set when it is compiled.

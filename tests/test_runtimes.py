@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -17,10 +18,9 @@ from machines import DRIVER, compile_library, linux, one_core, with_libraries, w
 from flowercli.errors import DeviceError, UsageError
 from flowercli.inference.cgroup import Quota, cpu_quota
 from flowercli.inference.cpu import Cores, available_cores, find_cores
-from flowercli.inference.elf import needed_libraries
-from flowercli.inference.libraries import CUDA, PROVIDER_FILES, TENSORRT
+from flowercli.inference.libraries import CUDA, CUDNN, PROVIDER_FILES, TENSORRT, load_error
 from flowercli.inference.nvidia import find_driver
-from flowercli.inference.probe import cuda_major
+from flowercli.inference.probe import cuda_major, provider_libraries
 from flowercli.inference.session import open_session
 from flowercli.models import load_model
 
@@ -138,13 +138,21 @@ def test_ctrl_c_while_onnxruntime_loads_is_no_broken_onnxruntime(tmp_path, end):
 
 @linux
 @gpu_wheel
-def test_needed_libraries_are_read_from_the_provider_itself(tmp_path):
-    folder = Path(onnxruntime.__file__).parent / "capi"
-    assert any(name.startswith("libcublas.so.") for name in needed_libraries(folder / PROVIDER_FILES[CUDA]))
-    assert any(name.startswith("libnvinfer.so.") for name in needed_libraries(folder / PROVIDER_FILES[TENSORRT]))
-    for content in (b"no library", (folder / PROVIDER_FILES[CUDA]).read_bytes()[:100]):
-        (tmp_path / "file").write_bytes(content)
-        assert needed_libraries(tmp_path / "file") == ()
+@pytest.mark.parametrize("provider", [CUDA, TENSORRT])
+def test_the_libraries_looked_for_are_those_that_the_provider_names(provider):
+    path = Path(onnxruntime.__file__).parent / "capi" / PROVIDER_FILES[provider]
+    with path.open("rb") as file:
+        names = re.findall(rb"\0(lib(?:cu|nv)\w+\.so\.\d+)(?=\0)", file.read(2**20))
+    # The driver's, which is looked at before, and one that is named and not linked.
+    apart = {"libcuda.so.1", "libnvinfer_plugin.so.10"}
+    assert {*map(bytes.decode, names), CUDNN} - apart == set(provider_libraries(provider))
+
+
+@linux
+@gpu_wheel
+@no_driver
+def test_why_a_provider_does_not_load_is_said_in_onnxruntimes_words():
+    assert re.fullmatch(r"lib\w+\.so\.\d+: cannot open shared object file: No such file or directory", load_error(CUDA))
 
 
 @linux

@@ -9,9 +9,9 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from sklearn.utils.class_weight import compute_class_weight
 
-from flowercli.training.limits import CHOICES
 from flowercli.training.losses import balanced_weights
 from flowercli.training.sampler import ORDERS, EpochSampler, balanced
+from flowercli.training.schema import known_keys
 
 
 def test_class_weights_are_those_of_scikit_learn():
@@ -40,7 +40,7 @@ def test_square_root_draws_are_between_the_others():
         assert max(order.count(index) for index in range(20)) <= 3
 
 
-@pytest.mark.parametrize("order", CHOICES["data.sampler"])
+@pytest.mark.parametrize("order", known_keys()["data.sampler"])
 def test_every_order_that_can_be_chosen_draws_an_epoch(order):
     assert len(list(EpochSampler([0, 1, 1, 1] * 10, 8, 7, order))) == 40
 

@@ -15,10 +15,9 @@ from flowercli.inference.libraries import (
     library_problem,
     other_version,
     preload_cuda,
-    provider_libraries,
 )
 from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
-from flowercli.inference.probe import driver_obstacles, library_obstacles
+from flowercli.inference.probe import driver_obstacles, library_obstacles, provider_libraries
 from flowercli.installation import add_extra
 
 if TYPE_CHECKING:

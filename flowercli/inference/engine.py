@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowercli.bundle import PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR, describe
 from flowercli.errors import BundleError
-from flowercli.inference.libraries import TENSORRT, provider_libraries
+from flowercli.inference.libraries import NVINFER
 from flowercli.inference.nvidia import find_driver, kernel_module
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # Pictures a batch: the least, the number that an engine is tuned for, the most.
 PROFILE = {"min": 1, "opt": 8, "max": 64}
 VERSION_FUNCTION = "getInferLibVersion"
-NVINFER = "libnvinfer.so."
 
 
 class Machine(NamedTuple):
@@ -96,16 +95,10 @@ def _major(driver: str) -> str:
 
 def this_machine() -> Machine | None:
     """Return what an engine would be built for here; ``None`` without a GPU or TensorRT."""
-    driver, version = find_driver(), tensorrt_version()
+    driver, version = find_driver(), library_version(NVINFER)
     if driver is None or not driver.gpus or version is None:
         return None
     return Machine(version, ".".join(map(str, driver.gpus[0].capability)), kernel_module() or "")
-
-
-def tensorrt_version() -> str | None:
-    """Return the version of the TensorRT that the provider links; ``None`` where there is none, or it does not say."""
-    name = next((name for name in provider_libraries(TENSORRT) if name.startswith(NVINFER)), None)
-    return library_version(name) if name else None
 
 
 def library_version(name: str) -> str | None:

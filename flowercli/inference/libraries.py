@@ -12,39 +12,26 @@ import importlib.util
 import io
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from flowercli.inference.elf import needed_libraries
-from flowercli.inference.nvidia import LIBRARY
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
-PROVIDER_FILES = {CUDA: "libonnxruntime_providers_cuda.so", TENSORRT: "libonnxruntime_providers_tensorrt.so"}
-# The CUDA provider loads it at the first convolution, so it is not on its list.
+# The CUDA provider loads it at the first convolution.
 CUDNN = "libcudnn.so.9"
+NVINFER = "libnvinfer.so.10"
+# What each provider asks Linux's loader for, the driver's aside; {} is the major version of CUDA.
+LIBRARIES = {
+    CUDA: ("libcublasLt.so.{}", "libcublas.so.{}", "libcurand.so.10", "libcudart.so.{}", CUDNN),
+    TENSORRT: ("libcublas.so.{}", NVINFER, "libnvonnxparser.so.10", "libcudart.so.{}", CUDNN),
+}
+PROVIDER_FILES = {CUDA: "libonnxruntime_providers_cuda.so", TENSORRT: "libonnxruntime_providers_tensorrt.so"}
 TENSORRT_LIBRARIES = ("libnvinfer", "libnvonnxparser")
 # The modules of NVIDIA's wheels, which load their own libraries.
 TENSORRT_MODULES = ("tensorrt", "tensorrt_libs")
 # How far from the wanted version of a library others are looked for.
 NEIGHBOURS = (1, -1, 2, -2)
-
-
-@cache
-def provider_libraries(provider: str) -> tuple[str, ...]:
-    """Return the libraries that a provider asks the loader for, the driver's aside.
-
-    Read from the provider's own file; nothing on systems other than Linux, where the session's creation has to tell.
-    """
-    # Not imported: where it cannot be, this is still worth knowing.
-    spec = importlib.util.find_spec("onnxruntime")
-    try:
-        folder = Path(next(iter((spec and spec.submodule_search_locations) or ()))) / "capi"
-        names = needed_libraries(folder / PROVIDER_FILES[provider])
-    except (OSError, StopIteration):
-        return ()
-    return tuple(dict.fromkeys([name for name in names if name != LIBRARY] + ([CUDNN] if names else [])))
 
 
 @cache
@@ -68,6 +55,17 @@ def _silence() -> Iterator[None]:
     """Keep what libraries print off stdout, which is for answers, and let a failed load speak through what it lacks."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
         yield
+
+
+def load_error(provider: str) -> str | None:
+    """Return what onnxruntime says of a provider that does not load, for which its sessions take another unasked."""
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    file = Path(onnxruntime.__file__).parent / "capi" / PROVIDER_FILES[provider]
+    try:
+        onnxruntime.register_execution_provider_library(provider, str(file))
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
+        return str(error).partition(" with error: ")[2].strip() or None
+    return None
 
 
 @cache

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from flowercli import onnxruntime_quietly
 from flowercli.errors import DeviceError
 from flowercli.inference.libraries import (
     CUDA,
+    LIBRARIES,
     TENSORRT,
     TENSORRT_LIBRARIES,
     TENSORRT_MODULES,
@@ -28,7 +28,6 @@ from flowercli.inference.libraries import (
     other_version,
     preload_cuda,
     preload_tensorrt,
-    provider_libraries,
 )
 from flowercli.inference.nvidia import LIBRARY, Driver, find_driver
 from flowercli.installation import add_extra, install, uninstall
@@ -150,11 +149,15 @@ def _too_old(driver: Driver, built: int) -> Iterator[Obstacle]:
 
 
 def cuda_major() -> int | None:
-    """Return the major version of CUDA that the CUDA provider links; ``None`` where its file does not say."""
-    for name in provider_libraries(CUDA):
-        if found := re.fullmatch(r"libcudart\.so\.(\d+)", name):
-            return int(found.group(1))
-    return None
+    """Return the major version of CUDA that onnxruntime is built for; ``None`` where it is built without."""
+    version = import_onnxruntime().cuda_version
+    return int(version.partition(".")[0]) if version else None
+
+
+def provider_libraries(provider: str) -> list[str]:
+    """Return the libraries that a provider needs; none on systems other than Linux, where its session has to tell."""
+    built = cuda_major() if sys.platform == "linux" else None
+    return [] if built is None else [name.format(built) for name in LIBRARIES[provider]]
 
 
 def library_obstacles(provider: str) -> Iterator[Obstacle]:

@@ -15,7 +15,7 @@ from flowercli.bundle import FORMATS, ON_CPU, ON_GPU, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
 from flowercli.graph_file import check_file
 from flowercli.inference.cpu import lacks_vnni
-from flowercli.inference.libraries import CUDA, TENSORRT
+from flowercli.inference.libraries import CUDA, TENSORRT, load_error
 from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
 from flowercli.inference.tensorrt import setups as tensorrt_setups
 from flowercli.shown import in_shell
@@ -201,10 +201,10 @@ def _try(
         session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
         return Obstacle(str(error).splitlines()[0], "flowers doctor")
-    first = providers[0]
-    used = session.get_providers()
-    if used[0] != (first if isinstance(first, str) else first[0]):
-        return Obstacle(f"onnxruntime fell back to {used[0]}", "flowers doctor")
+    first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    used = session.get_providers()[0]
+    if used != first:
+        return Obstacle(load_error(first) or f"onnxruntime fell back to {used}", "flowers doctor")
     return session, graph
 
 

@@ -21,8 +21,8 @@ from flowercli.serving.mlflow_gate import Gate
 from flowercli.serving.mlflow_save import input_example, save_for_this_environment
 from flowercli.serving.parent import end_with_parent
 
-# MLflow's own variable for the model of its scoring server.
-MODEL_VARIABLE = "__pyfunc_model_path__"
+# The folder of the model, or a lone ``.onnx``.
+MODEL_VARIABLE = "FLOWERS_MLFLOW_MODEL"
 # The names that the server answers to, as JSON.
 HOSTS_VARIABLE = "FLOWERS_MLFLOW_HOSTS"
 # Of one request; the pixels of a picture are limited where it is decoded.
@@ -57,11 +57,10 @@ def _create(path: Path) -> Gate:
 
 def _load(path: Path) -> Any:
     """Load an MLflow model, or a lone ``.onnx``, which becomes one for the moment of loading."""
-    from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config
-
+    mlflow = import_mlflow()
     if path.is_dir():
-        return load_model_with_mlflow_config(str(path))
+        return mlflow.pyfunc.load_model(str(path))
     with scratch_folder("mlflow") as temporary:
         folder = temporary / "model"
         save_for_this_environment(path, folder)
-        return load_model_with_mlflow_config(str(folder))
+        return mlflow.pyfunc.load_model(str(folder))

@@ -15,9 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flowercli.errors import ConfigError
-from flowercli.training.limits import out_of_range
 from flowercli.training.overrides import explain, written_out
-from flowercli.training.schema import TrainConfig
+from flowercli.training.schema import TrainConfig, out_of_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

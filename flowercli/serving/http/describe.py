@@ -44,7 +44,7 @@ SECURITY = {
 
 def ok(schema: str, what: str, **more: Any) -> dict[int, Any]:
     """Return the description of an answer."""
-    content = {"application/json": {"schema": reference(schema)}}
+    content = {"application/json": {"schema": schemas.ref(schema)}}
     return {200: {"description": what, "content": {**content, **more}}}
 
 
@@ -55,14 +55,9 @@ def problems(*statuses: int) -> dict[int, Any]:
 
 def problem(status: int) -> dict[str, Any]:
     """Return the description of an error."""
-    content = {MEDIA_TYPE: {"schema": reference("Problem")}}
+    content = {MEDIA_TYPE: {"schema": schemas.ref("Problem")}}
     headers = RETRY_AFTER if status in {429, 503} else CHALLENGE if status == 401 else {}  # noqa: PLR2004
     return {"description": CAUSES[status], "content": content, **({"headers": headers} if headers else {})}
-
-
-def reference(schema: str) -> dict[str, str]:
-    """Return a reference to one of the schemas."""
-    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def _get(operation: str, schema: str, what: str, *statuses: int) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def _post(
 
 
 FORM = {
-    "schema": reference("Form"),
+    "schema": schemas.ref("Form"),
     "encoding": {"file": {"contentType": ", ".join(PICTURE_TYPES)}},
 }
 TOP_K = {
@@ -99,7 +94,7 @@ TOP_K = {
 ONLY = {
     "name": "only", "in": "query", "required": False, "style": "form", "explode": False,
     "description": "Answer among these classes alone, separated by commas. What shows none of them is rejected.",
-    "schema": {"type": "array", "items": reference("ClassName"), "minItems": 1},
+    "schema": {"type": "array", "items": schemas.ref("ClassName"), "minItems": 1},
     "example": ["daisy", "rose"],
 }  # fmt: skip
 INFER_TEXT = (
@@ -113,12 +108,12 @@ CLASSIFY = _post(
     {
         200: {
             "description": "One answer for a picture that is sent as it is; else a list, in the order of the pictures.",
-            "content": {"application/json": {"schema": {"anyOf": [reference("Answer"), reference("Results")]}}},
+            "content": {"application/json": {"schema": {"anyOf": [schemas.ref("Answer"), schemas.ref("Results")]}}},
         }
     },
     {
         "multipart/form-data": FORM,
-        "application/json": {"schema": reference("Base64Images")},
+        "application/json": {"schema": schemas.ref("Base64Images")},
         **{kind: {"schema": BINARY} for kind in PICTURE_TYPES},
     },
     [TOP_K, ONLY],
@@ -127,7 +122,7 @@ INFER = _post(
     "infer",
     "Answer a request of the Open Inference Protocol",
     ok("InferResponse", "The outputs that were asked for.", **{"application/octet-stream": {"schema": BINARY}}),
-    {"application/json": {"schema": reference("InferRequest")}},
+    {"application/json": {"schema": schemas.ref("InferRequest")}},
     [],
     INFER_TEXT,
 )
@@ -139,7 +134,7 @@ MODEL_READY = _get("model_ready", "Ready", "Whether the model answers", 503)
 METRICS = {
     **_get("metrics", "Live", "Figures in Prometheus' text format"),
     "responses": {
-        200: {"description": "Figures.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        200: {"description": "Figures.", "content": {"text/plain": {"schema": schemas.TEXT}}},
         **problems(422),
     },
 }

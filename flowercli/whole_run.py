@@ -108,7 +108,7 @@ def _record(result: TrainResult, tracking: NoTracking, watcher: Watcher) -> None
 
 def _saving_servable(bundle: Bundle) -> Callable[[Path], None]:
     from flowercli.export.graph import export_fp32
-    from flowercli.serving.mlflow_save import save_mlflow_model
+    from flowercli.serving.mlflow.save import save_mlflow_model
 
     def save(folder: Path) -> None:
         with scratch_folder("servable") as temporary:

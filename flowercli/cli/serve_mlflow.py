@@ -57,7 +57,7 @@ def serve_mlflow(
             raise ModuleNotFoundError(name="mlflow")
         from flowercli.serving.hosts import Hosts
         from flowercli.serving.listening import bind
-        from flowercli.serving.mlflow_server import stopping_cleanly
+        from flowercli.serving.mlflow.server import stopping_cleanly
         from flowercli.tracking.store import URI_VARIABLE, Store
     uri = tracking_uri or os.environ.get(URI_VARIABLE)
     store = Store.named(uri, runs) if uri else Store.beside(runs)
@@ -74,8 +74,8 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
     from flowercli.cli.output import note
     from flowercli.serving.connections import MAX_CONNECTIONS
     from flowercli.serving.listening import url_of
-    from flowercli.serving.mlflow_server import serve
-    from flowercli.serving.mlflow_source import is_uri, served
+    from flowercli.serving.mlflow.server import serve
+    from flowercli.serving.mlflow.source import is_uri, served
 
     if is_uri(model):
         store.require_records()

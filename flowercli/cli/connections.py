@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowercli.cli.output import warn
-from flowercli.serving.listening import connections_allowed
+from flowercli.serving.sockets import connections_allowed
 
 
 def tell_connections(wanted: int) -> int:

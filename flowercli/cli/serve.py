@@ -129,8 +129,8 @@ def serve(
     with needs_extra("http"):
         from flowercli.serving.hosts import Hosts
         from flowercli.serving.http.settings import Limits, Settings, check_settings
-        from flowercli.serving.listening import bind
         from flowercli.serving.page.files import served_page
+        from flowercli.serving.sockets import bind
 
         limits = Limits(
             body=round(max_body * MEBI),
@@ -162,7 +162,7 @@ def serve(
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     from flowercli.cli.output import note, warn
-    from flowercli.serving.listening import is_loopback, url_of
+    from flowercli.serving.sockets import is_loopback, url_of
 
     def say_ready(what: str) -> None:
         note(f"{what}, {_counted(workers, settings.threads)}.")

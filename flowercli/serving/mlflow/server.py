@@ -22,9 +22,9 @@ from uvicorn.supervisors import Multiprocess
 from flowercli.errors import ServingError
 from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
 from flowercli.serving.connections import LimitedProtocol
-from flowercli.serving.listening import url_of
 from flowercli.serving.mlflow.app import HOSTS_VARIABLE, MODEL_VARIABLE
 from flowercli.serving.parent import FORCE_SECONDS
+from flowercli.serving.sockets import url_of
 
 if TYPE_CHECKING:
     import socket

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
@@ -11,7 +11,6 @@ from flowercli.errors import FlowersError
 from flowercli.evaluation.bundle_data import bundle_data
 from flowercli.evaluation.evaluate import evaluate_bundle, record
 from flowercli.training import run
-from flowercli.training.listeners import Listeners
 from flowercli.training.loop import Listener
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
+    from flowercli.training.loop import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.schema import TrainConfig
@@ -34,6 +34,38 @@ class Watcher(Listener, Protocol):
 
     def warn(self, message: str) -> None:
         """Something could not be done; the bundle is there without it."""
+
+
+class Listeners:
+    """A listener that passes on what it hears."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def started(self, name: str, identity: str) -> None:
+        """Pass on that the run begins or goes on."""
+        for listener in self.listeners:
+            listener.started(name, identity)
+
+    def step(self, *what: Any, **more: Any) -> None:
+        """Pass on that an optimizer update is done."""
+        for listener in self.listeners:
+            listener.step(*what, **more)
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Pass on that an epoch is done."""
+        for listener in self.listeners:
+            listener.epoch_done(report)
+
+    def say(self, message: str) -> None:
+        """Pass on what the user should know."""
+        for listener in self.listeners:
+            listener.say(message)
+
+    def phase(self, what: str) -> None:
+        """Pass on that something begins."""
+        for listener in self.listeners:
+            listener.phase(what)
 
 
 def train(config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Watcher) -> TrainResult:

@@ -70,8 +70,8 @@ def serve_mlflow(
 
 
 def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int, hosts: Hosts) -> None:
-    from flowercli.cli.connections import tell_connections
     from flowercli.cli.output import note
+    from flowercli.cli.serve import tell_connections
     from flowercli.serving.connections import MAX_CONNECTIONS
     from flowercli.serving.mlflow.server import serve
     from flowercli.serving.mlflow.source import is_uri, served

@@ -13,7 +13,7 @@ from serve_server import HTML
 from flowercli.serving.http.server import serve
 from flowercli.serving.http.settings import Settings
 from flowercli.serving.http.supervisor import supervise
-from flowercli.serving.listening import bind, url_of
+from flowercli.serving.sockets import bind, url_of
 
 STYLE = b"p { margin: 0; }\n" * 100
 

@@ -301,7 +301,7 @@ class Crooked(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_crooked_address_costs_its_place_only(run, monkeypatch):
-    monkeypatch.setattr("flowercli.inference.remote.TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("flowercli.inference.picture_url.TIMEOUT_SECONDS", 1)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crooked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"

@@ -15,7 +15,7 @@ from archive_server import Answer, archive_server
 from transfers import PATH, Listener, raw, visible
 
 from flowercli.errors import DownloadError, ImageError
-from flowercli.inference import remote
+from flowercli.inference import picture_url
 from flowercli.transfer.contract import Wanted
 from flowercli.transfer.fetch import fetch
 from flowercli.transfer.patience import Patience
@@ -182,7 +182,7 @@ def test_the_body_of_a_redirect_is_not_read(status, tmp_path):
     with raw(head, b"10000\r\n" + bytes(2**16) + b"\r\n") as (url, sent):
         fetch(Wanted(url), tmp_path / "file", Listener(), patience=Patience(retries=0))
         assert (tmp_path / "file").read_bytes() == b"ok"
-        assert remote.fetch(url) == b"ok"
+        assert picture_url.fetch(url) == b"ok"
         assert len(sent) < 2**10
 
 
@@ -201,7 +201,7 @@ def test_a_redirect_to_what_is_no_address_is_the_servers_fault(where, run):
     with raw(head) as (url, _):
         done = run("download", "dataset", f"{url}.tgz", "--retries", "0")
         with pytest.raises(ImageError, match="redirects to what is no address"):
-            remote.fetch(url)
+            picture_url.fetch(url)
     assert done.code == 1
     assert "redirects to what is no address" in done.err
 
@@ -249,9 +249,9 @@ def test_what_drips_comes_to_an_end(kind, tmp_path, monkeypatch):
         with pytest.raises(DownloadError, match="sends too slowly"):
             fetch(Wanted(url), tmp_path / "file", Listener(), patience=Patience(retries=0, timeout=0.3, slow=0.2))
         assert not (tmp_path / "file").exists()
-        monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr(picture_url, "TIMEOUT_SECONDS", 0.5)
         with pytest.raises(ImageError, match=r"not come in 0\.5 seconds"):
-            remote.fetch(url)
+            picture_url.fetch(url)
         time.sleep(0.1)
         names = {thread.name for thread in threading.enumerate()}
         assert "clock" not in names

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from flowercli.bundle import Bundle
 from flowercli.errors import ExportError
-from flowercli.export.engine import built_precision, half_weights, name_plan
+from flowercli.export.build_engine import built_precision, half_weights, name_plan
 from flowercli.export.engine_process import run_apart
 from flowercli.models import FOLDER
 

@@ -14,7 +14,7 @@ from published import GRAPH, NAME, in_place
 from transfers import Listener, raw
 
 from flowercli.errors import HubError
-from flowercli.hub.reference import Reference
+from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import look_up
 from flowercli.transfer.patience import Patience
 
@@ -100,7 +100,7 @@ def test_a_hub_that_drips_is_left(head, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url.removesuffix("/file"))
         with pytest.raises(HubError, match="answers too slowly"):
-            look_up(Reference(NAME, None), Listener(), Patience(retries=0, timeout=0.3, slow=0.4))
+            look_up(RepoId(NAME, None), Listener(), Patience(retries=0, timeout=0.3, slow=0.4))
 
 
 def test_a_server_without_tls_is_told(hub, program):

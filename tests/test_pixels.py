@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from flowercli.export.pixels import bypass_quantization, fold_normalisation
+from flowercli.export.fold_normalisation import bypass_quantization, fold_normalisation
 
 SIDE = 12
 # timm's two usual normalisations: one value for all channels, and ImageNet's.

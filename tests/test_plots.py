@@ -19,9 +19,9 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from flowercli.evaluation.answers import Answers
 from flowercli.evaluation.metrics import evaluate
-from flowercli.reporting import plots
+from flowercli.reporting import drawing
 from flowercli.reporting.embedding_map import MOST_POINTS, embedding_map, project, sample
-from flowercli.reporting.figures import Plot, answer_plots
+from flowercli.reporting.figure_list import Plot, answer_plots
 from flowercli.reporting.page import inline_svg
 from flowercli.reporting.plot_files import png, svg, write_plots
 from flowercli.reporting.plot_style import INK, label, series
@@ -54,7 +54,7 @@ def texts(figure):
 
 
 def test_learning_curves_hold_the_history():
-    figure = plots.learning_curves(HISTORY)
+    figure = drawing.learning_curves(HISTORY)
     losses, accuracy = figure.axes
     training, validation = losses.lines
     assert training.get_xydata().tolist() == [[1, 1.5], [2, 0.75], [3, 0.5]]
@@ -62,19 +62,19 @@ def test_learning_curves_hold_the_history():
     assert accuracy.lines[0].get_xydata().tolist() == [[2, 0.875], [3, 0.8125]]
     assert "87.5 %, epoch 2" in figure.get_suptitle()
     assert (accuracy.get_xlabel(), losses.get_ylabel()) == ("Epoch", "Loss (nats)")
-    rates = plots.learning_rate(HISTORY).axes[0].lines[0]
+    rates = drawing.learning_rate(HISTORY).axes[0].lines[0]
     assert rates.get_xydata().tolist() == [[1, 5e-4], [2, 1e-3], [3, 1e-4]]
 
 
 def test_history_without_validation():
-    figure = plots.learning_curves(HISTORY[:1])
+    figure = drawing.learning_curves(HISTORY[:1])
     assert "%" not in figure.get_suptitle()
     assert png(figure).startswith(b"\x89PNG")
 
 
 def test_confusion_matrix_holds_counts_and_shares():
     matrix = np.array([[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 2, 2], [0, 0, 0, 0]])
-    figure = plots.confusion_matrix(matrix, NAMES)
+    figure = drawing.confusion_matrix(matrix, NAMES)
     written = {tuple(map(round, text.get_position())): text.get_text() for text in figure.axes[0].texts}
     assert written == {(0, 0): "3\n75 %", (1, 0): "1\n25 %", (1, 1): "4\n100 %", (2, 2): "2\n50 %", (3, 2): "2\n50 %"}
     shades = {tuple(patch.get_xy()): patch.get_alpha() for patch in figure.axes[0].patches}
@@ -83,13 +83,13 @@ def test_confusion_matrix_holds_counts_and_shares():
 
 
 def test_matrix_of_many_classes_stays_a_picture_that_can_be_made():
-    figure = plots.confusion_matrix(np.eye(400, dtype=int), [f"class {i}" for i in range(400)])
+    figure = drawing.confusion_matrix(np.eye(400, dtype=int), [f"class {i}" for i in range(400)])
     assert max(figure.get_size_inches()) <= 22
     assert not figure.axes[0].texts
 
 
 def test_precision_recall_curves_are_those_of_scikit_learn(answers):
-    figure = plots.precision_recall(answers.probabilities, answers.targets, NAMES)
+    figure = drawing.precision_recall(answers.probabilities, answers.targets, NAMES)
     for index, line in enumerate(figure.axes[0].lines):
         own = answers.targets == index
         precision, recall, _ = precision_recall_curve(own, answers.probabilities[:, index])
@@ -103,8 +103,8 @@ def test_precision_recall_curves_are_those_of_scikit_learn(answers):
 def test_only_the_worst_of_many_classes_are_drawn():
     many = made_answers(300, 20)
     names = [f"class {index}" for index in range(20)]
-    figure = plots.precision_recall(many.probabilities, many.targets, names)
-    scores = plots.average_precisions(many.probabilities, many.targets)
+    figure = drawing.precision_recall(many.probabilities, many.targets, names)
+    scores = drawing.average_precisions(many.probabilities, many.targets)
     worst = sorted(scores, key=scores.get)[:8]
     assert {line.get_label().split(",")[0] for line in figure.axes[0].lines} == {names[index] for index in worst}
     assert "8 of 20" in figure.get_suptitle()
@@ -113,15 +113,15 @@ def test_only_the_worst_of_many_classes_are_drawn():
 def test_class_without_photographs_has_no_curve():
     two = made_answers(40, 2)
     probabilities = np.hstack([two.probabilities * 0.9, np.full((40, 1), 0.1)])
-    assert len(plots.precision_recall(probabilities, two.targets, NAMES[:3]).axes[0].lines) == 2
+    assert len(drawing.precision_recall(probabilities, two.targets, NAMES[:3]).axes[0].lines) == 2
 
 
 def test_reliability_agrees_with_the_metric(answers):
-    found = plots.calibration(answers.probabilities, answers.targets)
+    found = drawing.calibration(answers.probabilities, answers.targets)
     assert found.counts.sum() == 80
     metrics = evaluate(answers.probabilities, answers.targets, NAMES)
     assert found.ece == pytest.approx(metrics["ece"]["value"], abs=1e-6)
-    upper, lower = plots.reliability(answers.probabilities, answers.targets).axes
+    upper, lower = drawing.reliability(answers.probabilities, answers.targets).axes
     assert [bar.get_height() for bar in lower.patches] == found.counts.tolist()
     drawn = upper.containers[0].lines[0].get_xydata()
     filled = found.counts > 0
@@ -172,7 +172,7 @@ def test_colour_is_never_the_only_sign():
 
 def test_names_are_text_whatever_they_are():
     matrix = np.diag([1, 1, 1, 1])
-    plot = Plot("matrix", plots.confusion_matrix(matrix, NAMES), f"a {NAMES[2]}\" onload='x'")
+    plot = Plot("matrix", drawing.confusion_matrix(matrix, NAMES), f"a {NAMES[2]}\" onload='x'")
     element = inline_svg(plot)
     assert "<script" not in element
     assert "onload='" not in element
@@ -187,11 +187,11 @@ def test_names_are_text_whatever_they_are():
 
 
 def test_same_figure_same_svg_and_ids_are_its_own(answers):
-    first, second = (svg(plots.reliability(answers.probabilities, answers.targets)) for _ in range(2))
+    first, second = (svg(drawing.reliability(answers.probabilities, answers.targets)) for _ in range(2))
     assert first == second
     ids = []
     for name in ("one", "two"):
-        root = ET.fromstring(inline_svg(Plot(name, plots.learning_curves(HISTORY), "")))  # noqa: S314
+        root = ET.fromstring(inline_svg(Plot(name, drawing.learning_curves(HISTORY), "")))  # noqa: S314
         ids += [element.get("id") for element in root.iter() if element.get("id")]
         used = {element.get("href")[1:] for element in root.iter() if element.get("href")}
         assert used <= set(ids)
@@ -203,7 +203,7 @@ def test_threads_draw_at_once_and_settings_stay():
 
     def draw():
         try:
-            results.append(svg(plots.learning_curves(HISTORY)))
+            results.append(svg(drawing.learning_curves(HISTORY)))
         except Exception as error:  # noqa: BLE001  (told below)
             problems.append(error)
 

@@ -76,7 +76,7 @@ def test_every_error_of_the_service_is_told():
 
 def test_every_error_of_mlflows_gate_is_told():
     pytest.importorskip("mlflow", reason="needs the extra 'serve'")
-    from flowercli.serving.mlflow_gate import ERROR_CODES
+    from flowercli.serving.mlflow.gate import ERROR_CODES
 
     told = section("Error codes of `flowers serve-mlflow`")
     assert {first: codes for first, codes in told.items() if first.isdecimal()} == {

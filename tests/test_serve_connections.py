@@ -16,7 +16,7 @@ from serve_server import FORM, PICTURE, form, serving
 
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import load_picture
-from flowercli.serving.http import work
+from flowercli.serving.http import workers
 from flowercli.serving.http.problems import Problem
 from flowercli.serving.http.service import Service, open_classifier
 from flowercli.serving.http.settings import Limits, Settings
@@ -196,7 +196,7 @@ def stuck(monkeypatch):
             end.wait()
         return load_picture(source, *arguments)
 
-    monkeypatch.setattr(work, "load_picture", load)
+    monkeypatch.setattr(workers, "load_picture", load)
     yield b"stuck"
     end.set()
 
@@ -235,7 +235,7 @@ def test_no_more_threads_are_left_behind_than_may_be(service):
     running, stuck = service
 
     async def ask_all():
-        for _ in range(work.MOST_LEFT_BEHIND + 1):
+        for _ in range(workers.MOST_LEFT_BEHIND + 1):
             assert not running.workers.all_stuck()
             with pytest.raises(Problem):
                 await running.workers.answer([stuck], running.classifier)

@@ -23,9 +23,9 @@ psutil = pytest.importorskip("psutil", reason="needs the extra 'train'")
 from conftest import ROOT, SAMPLES, command, flowers
 
 from flowercli.models import load_model
-from flowercli.serving import mlflow_gate
 from flowercli.serving.hosts import Hosts
-from flowercli.serving.mlflow_gate import Gate
+from flowercli.serving.mlflow import gate
+from flowercli.serving.mlflow.gate import Gate
 
 PICTURES = sorted(SAMPLES.glob("*.jpg"))
 JSON = {"Content-Type": "application/json"}
@@ -291,7 +291,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
 def records(tmp_path_factory):
     """Return a folder of runs whose store has the shipped model, and its entry in the registry."""
     from flowercli.mlflow_quietly import import_mlflow
-    from flowercli.serving.mlflow_save import save_mlflow_model
+    from flowercli.serving.mlflow.save import save_mlflow_model
     from flowercli.tracking.store import Store
 
     folder = tmp_path_factory.mktemp("runs")
@@ -359,12 +359,12 @@ def test_trickling_and_failing_requests(monkeypatch):
     status, answer = through_the_gate(failing, whole)
     assert (status, MARKED.encode() in answer) == (500, False)
     assert MARKED.encode() in through_the_gate(failing, whole, path="/elsewhere")[1]
-    monkeypatch.setattr(mlflow_gate, "RECEIVE_SECONDS", 0.1)
-    monkeypatch.setattr(mlflow_gate, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(gate, "RECEIVE_SECONDS", 0.1)
+    monkeypatch.setattr(gate, "DRAIN_SECONDS", 0.1)
     half = {"type": "http.request", "body": b'{"inst', "more_body": True}
     assert through_the_gate(failing, half)[0] == 408
     assert through_the_gate(failing, half, {"type": "http.disconnect"}) == (None, b"")
-    monkeypatch.setattr(mlflow_gate, "MAX_HELD", 100)
+    monkeypatch.setattr(gate, "MAX_HELD", 100)
     assert through_the_gate(failing, {**whole, "more_body": True}, whole)[0] == 503
-    monkeypatch.setattr(mlflow_gate, "MAX_REQUESTS", 0)
+    monkeypatch.setattr(gate, "MAX_REQUESTS", 0)
     assert through_the_gate(failing, whole)[0] == 503

@@ -411,7 +411,7 @@ def predict(model, pictures, **params):
 def test_served_model_stands_alone_and_refuses_in_short(tmp_path, run):
     import pandas as pd
 
-    from flowercli.serving.mlflow_save import save_mlflow_model
+    from flowercli.serving.mlflow.save import save_mlflow_model
 
     mlflow = import_mlflow()
     shipped = load_model(None).path / "model.int8.onnx"

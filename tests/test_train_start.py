@@ -132,7 +132,7 @@ def test_average_of_two_runs_is_a_bundle_of_its_own(trained, dataset, tmp_path, 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks GNU OpenMP")
 @pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}], ids=["unset", "user"])
-@pytest.mark.parametrize("module", ["training.run", "export.run"])
+@pytest.mark.parametrize("module", ["training.run", "export.into_bundle"])
 def test_threads_of_torch_sleep_while_they_wait_unless_the_user_says_otherwise(module, chosen):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment |= {"OMP_DISPLAY_ENV": "true", **chosen}

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.cli.ahead import Ahead
 from flowercli.cli.completion import models
-from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
 from flowercli.cli.options import DEFAULT_MODEL, AnswerLog, AnswerLogRows, Device, Format, Only
+from flowercli.cli.startup import Ahead, keep_numpy_to_one_thread, uncollected
 from flowercli.errors import EXIT_BAD_INPUT
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS

@@ -34,10 +34,10 @@ def model(
     from flowercli.cli.output import note
     from flowercli.hub.client import patience
     from flowercli.hub.models import download_model, left_out
-    from flowercli.hub.reference import Reference
+    from flowercli.hub.repo_id import RepoId
 
     with downloading() as progress:
-        source = Reference.parse(reference)
+        source = RepoId.parse(reference)
         entry = download_model(source, progress, patience(retries), everything=everything)
     bundle = Bundle.load(entry.path)
     note(f"{entry.name} at commit {entry.revision}: {', '.join(bundle.class_names)}.")

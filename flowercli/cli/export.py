@@ -12,7 +12,7 @@ from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
-    from flowercli.export.run import ExportResult
+    from flowercli.export.into_bundle import ExportResult
 
 
 def export(
@@ -116,7 +116,7 @@ def _export(
     with advancing() as advance:
         advance("Loading torch", 0, 0)
         with needs_extra("train"):
-            from flowercli.export.run import export as run_export
+            from flowercli.export.into_bundle import export as run_export
 
         def say(message: str) -> None:
             note(message)

@@ -10,9 +10,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flowercli.cli.ahead import open_ahead
 from flowercli.cli.commands import ABOUT, HELP
-from flowercli.cli.loading import uncollected
+from flowercli.cli.startup import open_ahead, prepare_help, uncollected
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
 from flowercli.home import settle_home
 
@@ -69,7 +68,6 @@ def _load(arguments: Sequence[str]) -> Typer:
     """Load as much of the application as these arguments need."""
     with uncollected():
         from flowercli.cli.app import build
-        from flowercli.cli.help_quickly import prepare_help
 
         first = _first(arguments)
         if not {first, *arguments}.isdisjoint(HELP):

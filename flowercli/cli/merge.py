@@ -57,7 +57,7 @@ def merge(
 
 def _manifest(root: Path) -> Manifest:
     from flowercli.cli.output import warn
-    from flowercli.cli.split import write_split
+    from flowercli.cli.split import write_showing
     from flowercli.data.changes import added, split_command
     from flowercli.data.manifest import Manifest
     from flowercli.data.places import find_manifest
@@ -67,7 +67,7 @@ def _manifest(root: Path) -> Manifest:
     if not root.is_dir():
         raise DataError(f"{root} is not a folder.", hint="flowers merge DIR DIR --output NEW")
     if (path := find_manifest(root)) is None:
-        return write_split(root, DEFAULT_RATIOS, DEFAULT_SEED, stratify=False)[0].manifest
+        return write_showing(root, DEFAULT_RATIOS, DEFAULT_SEED)[0].manifest
     manifest = Manifest.read(path)
     if more := added(root, manifest):
         warn(f"since the split of {root} there were {more}, left out; with them: {split_command(root, manifest, None)}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.cli.loading import keep_numpy_to_one_thread
 from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
+from flowercli.cli.startup import keep_numpy_to_one_thread
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -116,7 +116,6 @@ def serve(
     """
     keep_numpy_to_one_thread()
     from flowercli.cli.answer_log import open_log
-    from flowercli.cli.connections import tell_connections
     from flowercli.errors import needs_extra
     from flowercli.inference.classifier import parse_only
     from flowercli.inference.cpu import available_cores
@@ -129,8 +128,8 @@ def serve(
     with needs_extra("http"):
         from flowercli.serving.hosts import Hosts
         from flowercli.serving.http.settings import Limits, Settings, check_settings
-        from flowercli.serving.listening import bind
         from flowercli.serving.page.files import served_page
+        from flowercli.serving.sockets import bind
 
         limits = Limits(
             body=round(max_body * MEBI),
@@ -162,7 +161,7 @@ def serve(
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     from flowercli.cli.output import note, warn
-    from flowercli.serving.listening import is_loopback, url_of
+    from flowercli.serving.sockets import is_loopback, url_of
 
     def say_ready(what: str) -> None:
         note(f"{what}, {_counted(workers, settings.threads)}.")
@@ -192,3 +191,14 @@ def _described(classifier: Classifier) -> str:
 def _counted(workers: int, threads: int) -> str:
     each = f"{threads} thread{'s' if threads > 1 else ''}"
     return each if workers == 1 else f"{workers} workers of {each}"
+
+
+def tell_connections(wanted: int) -> int:
+    """Return how many connections this process may have, at most ``wanted``; warn where that is less."""
+    from flowercli.cli.output import warn
+    from flowercli.serving.sockets import connections_allowed
+
+    allowed = connections_allowed(wanted)
+    if allowed < wanted:
+        warn(f"{allowed} connections at once instead of {wanted}: more open files are not allowed (ulimit -n).")
+    return allowed

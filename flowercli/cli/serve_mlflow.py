@@ -56,8 +56,8 @@ def serve_mlflow(
         if find_spec("mlflow") is None:  # Importing it would take a second, of a process that has no use for it.
             raise ModuleNotFoundError(name="mlflow")
         from flowercli.serving.hosts import Hosts
-        from flowercli.serving.listening import bind
-        from flowercli.serving.mlflow_server import stopping_cleanly
+        from flowercli.serving.mlflow.server import stopping_cleanly
+        from flowercli.serving.sockets import bind
         from flowercli.tracking.store import URI_VARIABLE, Store
     uri = tracking_uri or os.environ.get(URI_VARIABLE)
     store = Store.named(uri, runs) if uri else Store.beside(runs)
@@ -70,12 +70,12 @@ def serve_mlflow(
 
 
 def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int, hosts: Hosts) -> None:
-    from flowercli.cli.connections import tell_connections
     from flowercli.cli.output import note
+    from flowercli.cli.serve import tell_connections
     from flowercli.serving.connections import MAX_CONNECTIONS
-    from flowercli.serving.listening import url_of
-    from flowercli.serving.mlflow_server import serve
-    from flowercli.serving.mlflow_source import is_uri, served
+    from flowercli.serving.mlflow.server import serve
+    from flowercli.serving.mlflow.source import is_uri, served
+    from flowercli.serving.sockets import url_of
 
     if is_uri(model):
         store.require_records()
@@ -88,7 +88,7 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
 
 def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts) -> None:
     from flowercli.cli.output import note
-    from flowercli.serving.listening import url_of
+    from flowercli.serving.sockets import url_of
     from flowercli.tracking.server import runs_address, serve_tracking
 
     store.require_records()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowercli.data.make_split import Outliers, SplitResult
+    from flowercli.data.manifest import Manifest
 
 
 def split(
@@ -46,7 +47,7 @@ def split(
     root = dataset_folder(directory)
     others = as_outliers(outliers, hold_out)
     how: dict[str, Any] = {"stratify": stratify, "by_folder": by_folder, "outliers": others}
-    result, path = write_split(root, parse_ratios(ratios), seed, output=output, **how)
+    result, path = write_showing(root, parse_ratios(ratios), seed, output=output, **how)
     if json_output:
         print_json(summary(result, path))
     else:
@@ -67,39 +68,26 @@ def as_outliers(folder: Path | None, hold_out: Sequence[str] | None) -> Outliers
     return None if folder is None else Outliers(folder, tuple(hold_out or ()))
 
 
-def write_split(
-    root: Path,
-    ratios: Sequence[float],
-    seed: int,
-    *,
-    stratify: bool,
-    by_folder: bool = False,
-    outliers: Outliers | None = None,
-    output: Path | None = None,
+def write_showing(
+    root: Path, ratios: Sequence[float], seed: int, *, output: Path | None = None, **how: Any
 ) -> tuple[SplitResult, Path]:
-    """Make the manifest of a dataset, with a progress bar, and write it to ``output`` or where later commands look."""
-    from flowercli.cli.output import warn
+    """Write the manifest of a dataset as :func:`flowercli.data.make_split.write_split` does, with a progress bar."""
     from flowercli.cli.progress import advancing
-    from flowercli.data.make_split import make_split
-    from flowercli.data.places import manifest_path
+    from flowercli.data.make_split import write_split
 
     with advancing() as advance:
-        result = make_split(
-            root,
-            ratios,
-            seed,
-            stratify=stratify,
-            by_folder=by_folder,
-            outliers=outliers,
-            advance=advance,
-        )
-    if not result.manifest.near_duplicates_checked:
-        from flowercli.installation import add_extra
-
-        warn(f"near copies were not looked for; with them: {add_extra('data')}")
-    path = output or manifest_path(root)
-    result.manifest.write(path)
+        result, path = write_split(root, ratios, seed, output=output, advance=advance, **how)
+    warn_of_near_copies(result.manifest)
     return result, path
+
+
+def warn_of_near_copies(manifest: Manifest) -> None:
+    """Warn of a split that was made without looking for them."""
+    from flowercli.cli.output import warn
+    from flowercli.installation import add_extra
+
+    if not manifest.near_duplicates_checked:
+        warn(f"near copies were not looked for; with them: {add_extra('data')}")
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:

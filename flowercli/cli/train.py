@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.atomic import scratch_folder
 from flowercli.cli.options import OutliersFolder, finite
-from flowercli.cli.output import note, print_text, warn
+from flowercli.cli.output import note, print_text
 from flowercli.cli.progress import waiting
 from flowercli.cli.train_arguments import (
     DEFAULT_OUTPUT,
@@ -21,12 +21,11 @@ from flowercli.cli.train_arguments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from flowercli.bundle import Bundle
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
-    from flowercli.training.loop import Listener
+    from flowercli.tracking.listener import NoTracking
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
@@ -103,17 +102,28 @@ def train(
     if print_config:
         _print_config(config)
         return
-    from flowercli.cli.split_found import find_or_make_manifest
     from flowercli.cli.train_outline import print_outline
 
     require_photographs(config.data.path, data)
     note(f"{config.model.name}, {config.epochs} epochs at most")
-    manifest = find_or_make_manifest(config.data, typed)
+    manifest = _manifest(config, typed)
     print_outline(config, manifest)
     # Only now torch: a typo is told in a second.
     with waiting("Loading torch"), needs_extra("train"):
-        from flowercli.training import run
-    _watch(config, manifest, lambda listener: run.train(config, manifest, listener))
+        from flowercli import whole_run
+    _watch(config, manifest, partial(whole_run.train, config, manifest))
+
+
+def _manifest(config: TrainConfig, typed: Sequence[str]) -> Manifest:
+    from flowercli.cli.progress import advancing
+    from flowercli.cli.split import warn_of_near_copies
+    from flowercli.training.split_found import find_or_make_manifest
+
+    with advancing() as advance:
+        manifest, is_new = find_or_make_manifest(config.data, typed, note, advance)
+    if is_new:
+        warn_of_near_copies(manifest)
+    return manifest
 
 
 def _resume(
@@ -123,7 +133,7 @@ def _resume(
     from flowercli.errors import UsageError, needs_extra
 
     with waiting("Loading torch"), needs_extra("train"):
-        from flowercli.training import run
+        from flowercli import whole_run
         from flowercli.training.config import compose_config
         from flowercli.training.overrides import written_out
         from flowercli.training.run_folder import RunFolder, newest_unfinished
@@ -146,57 +156,21 @@ def _resume(
         folder = replace(folder, config=config)
     folder = folder.moved(*places)
     print_outline(folder.config, folder.manifest)
-    _watch(folder.config, folder.manifest, lambda listener: run.resume(folder, listener))
+    _watch(folder.config, folder.manifest, partial(whole_run.resume, folder))
 
 
-def _watch(config: TrainConfig, manifest: Manifest, training: Callable[[Listener], TrainResult]) -> None:
+def _watch(
+    config: TrainConfig, manifest: Manifest, training: Callable[[NoTracking, TrainingProgress], TrainResult]
+) -> None:
     """Show and record a run, and print the path of its bundle."""
     from flowercli.cli.train_progress import TrainingProgress
-    from flowercli.cli.train_tracking import log_result, tracked
-    from flowercli.training.listeners import Listeners
+    from flowercli.cli.train_tracking import tracked
 
     with tracked(config, manifest) as tracking, TrainingProgress(config) as progress:
-        result = training(Listeners(progress, tracking))
-        result = replace(result, bundle=_ask_test(result.bundle, progress))
-        if config.plots:
-            progress.phase("Drawing the figures")
-            _draw(result, progress)
-        log_result(tracking, result, progress)
+        result = training(tracking, progress)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     print_text(result.bundle.path)
-
-
-def _ask_test(bundle: Bundle, progress: TrainingProgress) -> Bundle:
-    """Measure a finished model on the test photographs, once and when nothing is left to decide."""
-    from flowercli.errors import FlowersError
-    from flowercli.evaluation.bundle_data import bundle_data
-    from flowercli.evaluation.evaluate import evaluate_bundle, record
-
-    data = bundle_data(bundle, None)
-    if not any(data.manifest.counts("test").values()):
-        return bundle
-    progress.phase("Asking about the test photographs")
-    try:
-        evaluation = evaluate_bundle(bundle, data, "test", progress.advance)
-        with scratch_folder("test") as scratch:
-            return record(evaluation, scratch)
-    except (FlowersError, OSError) as error:
-        warn(f"The test photographs could not be asked about: {error}")
-        return bundle
-
-
-def _draw(result: TrainResult, progress: TrainingProgress) -> None:
-    """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
-    from flowercli.evaluation.bundle_data import bundle_data
-    from flowercli.evaluation.evaluate import evaluate_bundle
-    from flowercli.reporting.plot_files import write_plots
-
-    try:
-        evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val", progress.advance)
-        write_plots(result.bundle.path, result.history, evaluation)
-    except Exception as error:  # noqa: BLE001  (matplotlib raises anything; the bundle is whole)
-        warn(f"The figures could not be drawn: {error}")
 
 
 def _print_config(config: TrainConfig) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import WEIGHTS
-from flowercli.cli.output import note, stderr_console
+from flowercli.cli.output import note, stderr_console, warn
 from flowercli.cli.progress import Parts, Steps
 from flowercli.shown import in_shell, percent
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(Steps):
-    """The listener of a run on the command line."""
+    """The watcher of a run on the command line."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -63,6 +63,10 @@ class TrainingProgress(Steps):
     def say(self, message: str) -> None:
         """Print a note of the run."""
         note(message)
+
+    def warn(self, message: str) -> None:
+        """Print what a finished run lacks."""
+        warn(message)
 
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""

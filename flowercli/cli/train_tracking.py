@@ -1,4 +1,4 @@
-"""Tracking on the command line: the servable model that is recorded, and what is said of records left behind."""
+"""Tracking on the command line: where a run is recorded, and what is said of records left behind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.atomic import scratch_folder
-from flowercli.bundle import ONNX
 from flowercli.cli.output import note, warn
 from flowercli.cli.progress import waiting
 from flowercli.cli.train_arguments import DEFAULT_OUTPUT
@@ -17,12 +15,9 @@ from flowercli.shown import in_shell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowercli.bundle import Bundle
-    from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
     from flowercli.evaluation.evaluate import Evaluation
     from flowercli.tracking.listener import NoTracking
-    from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
 
@@ -49,18 +44,6 @@ def tracked(config: TrainConfig, manifest: Manifest) -> Iterator[NoTracking]:
                 note(f"See it: {_how_to_see(config, tracking.recorded_in)}")
 
 
-def log_result(tracking: NoTracking, result: TrainResult, progress: TrainingProgress) -> None:
-    """Record the bundle and a model that MLflow can serve."""
-    if not tracking.records:
-        return
-    progress.phase("Recording the metrics, the bundle and a model that MLflow can serve")
-    tracking.log_result(result)
-    try:
-        tracking.log_model(lambda folder: _save_servable(result.bundle, folder))
-    except Exception as error:  # noqa: BLE001  (torch's exporter raises anything; the bundle is there)
-        warn(f"The tracked run has no servable model: {error}")
-
-
 def add_to_run(evaluation: Evaluation) -> None:
     """Record an evaluation in the run that made the bundle, where that can be found; nothing depends on it."""
     try:
@@ -84,13 +67,3 @@ def _how_to_see(config: TrainConfig, uri: str) -> str:
     if uri != Store.beside(Path(config.output)).uri:
         return f"{serve} --tracking-uri {in_shell(uri)}"
     return serve if config.output == DEFAULT_OUTPUT else f"{serve} --runs {in_shell(config.output)}"
-
-
-def _save_servable(bundle: Bundle, folder: Path) -> None:
-    from flowercli.export.graph import export_fp32
-    from flowercli.serving.mlflow_save import save_mlflow_model
-
-    with scratch_folder("servable") as temporary:
-        onnx = temporary / ONNX
-        export_fp32(bundle, onnx)
-        save_mlflow_model(onnx, folder)

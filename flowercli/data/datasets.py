@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from flowercli.data import kaggle, oxford
-from flowercli.data.class_folders import find_class_folders
 from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
@@ -37,6 +36,15 @@ class RemoteFile:
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
+
+
+def find_class_folders(unpacked: Path, files: Path) -> Path:
+    """Return the folder that has the class folders: the first, from the top, that has more than one subfolder."""
+    del files
+    folder = unpacked
+    while len(inner := [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]) == 1:
+        folder = inner[0]
+    return folder
 
 
 @dataclass(frozen=True)

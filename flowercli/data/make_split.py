@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.data import duplicates
 from flowercli.data.class_names import composed
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.parts import check_parts, sides_by_folder
+from flowercli.data.places import manifest_path
 from flowercli.data.scan import Scan, scan_dataset, scan_outliers
 from flowercli.data.seen import remember
 from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
@@ -147,6 +148,16 @@ def make_split(
         _conflicts(together, photos),
         _paths([group for group in together if len({drawn[index] for index in group}) > 1], photos),
     )
+
+
+def write_split(
+    root: Path, ratios: Sequence[float], seed: int, *, output: Path | None = None, **how: Any
+) -> tuple[SplitResult, Path]:
+    """Split a dataset as :func:`make_split` does, and write the manifest to ``output`` or where later commands look."""
+    result = make_split(root, ratios, seed, **how)
+    path = output or manifest_path(root)
+    result.manifest.write(path)
+    return result, path
 
 
 def _entries(photos: Sequence[Photo], prints: Sequence[Fingerprint], assigned: Sequence[str]) -> tuple[Entry, ...]:

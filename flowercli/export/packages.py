@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def _write_mlflow(bundle: Bundle, target: Path, _options: Options) -> Packed:
     with needs_extra("serve"), new_folder(target) as folder:
-        from flowercli.serving.mlflow_save import save_mlflow_model
+        from flowercli.serving.mlflow.save import save_mlflow_model
 
         save_mlflow_model(choose_graph(bundle, PACKAGES["mlflow"].graphs), folder)
     return Packed(target, (f"Now: mlflow models serve --env-manager local --model-uri {in_shell(target)}",))

@@ -39,7 +39,7 @@ TORCH_BATCH = 8
 
 
 @dataclass(frozen=True)
-class Reference:
+class TorchAnswers:
     """What the exports are held to: torch's answers on the validation photographs.
 
     ``pixels`` are ``uint8`` ``[N, H, W, 3]``, ``targets`` class indices ``[N]``, ``probabilities`` ``[N, C]``.
@@ -65,7 +65,7 @@ class Job:
     bundle: Bundle
     data: BundleData
     folder: Path
-    source: Reference
+    source: TorchAnswers
     max_drop: float | None
     say: Callable[[str], None]
     advance: Advance
@@ -102,15 +102,15 @@ def onnx_answers(path: Path, bundle: Bundle) -> Answer:
     return Classifier.open(Bundle(path, bundle.config), "cpu").run
 
 
-def reference(
+def ask_torch(
     pixels: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], answer: Answer, advance: Advance = untold
-) -> Reference:
+) -> TorchAnswers:
     """Ask torch about the photographs ``[N, H, W, 3]``."""
     probabilities = []
     for start in range(0, len(pixels), TORCH_BATCH):
         probabilities.append(answer(batch := pixels[start : start + TORCH_BATCH]).probabilities)
         advance("Asking torch", len(pixels), len(batch))
-    return Reference(pixels, targets, np.concatenate(probabilities))
+    return TorchAnswers(pixels, targets, np.concatenate(probabilities))
 
 
 def check_batches(
@@ -131,7 +131,9 @@ def check_batches(
                 raise ExportError(f"{message}; the limit is {FP32_TOLERANCE:g}. Nothing was written.")
 
 
-def compare(answer: Answer, path: Path, name: str, method: str, source: Reference, advance: Advance = untold) -> Check:
+def compare(
+    answer: Answer, path: Path, name: str, method: str, source: TorchAnswers, advance: Advance = untold
+) -> Check:
     """Compare an exported file's answers with torch's, one photograph at a time, and take the time of each.
 
     Args:

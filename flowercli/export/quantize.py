@@ -20,9 +20,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.bundle import ONNX, ONNX_INT8
 from flowercli.evaluation.bundle_data import pixels_of
+from flowercli.export.fold_normalisation import bypass_quantization, fold_normalisation
 from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.parity import Made
-from flowercli.export.pixels import bypass_quantization, fold_normalisation
 from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import BITS_THAT_FIT

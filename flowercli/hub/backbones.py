@@ -8,7 +8,7 @@ from flowercli.bundle import CONFIG, WEIGHTS, describe
 from flowercli.errors import HubError, UsageError
 from flowercli.hub.client import is_offline
 from flowercli.hub.install import exclusive, install
-from flowercli.hub.reference import Reference
+from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import look_up, require_small
 from flowercli.installed import Installed, find
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWNER = "timm"
 
 
-def backbone_reference(name: str) -> Reference:
+def backbone_reference(name: str) -> RepoId:
     """Return the repository of a backbone: ``OWNER/NAME``, or one of timm's models by its name alone.
 
     Raises:
@@ -28,10 +28,10 @@ def backbone_reference(name: str) -> Reference:
     if "/" not in name and "." not in name:
         hint = f"As tf_efficientnet_lite0.in1k. Its tags: https://huggingface.co/{OWNER}?search_models={name}"
         raise UsageError(f"'{name}' does not say which weights: it has no tag.", hint=hint)
-    return Reference.parse(name if "/" in name else f"{OWNER}/{name}")
+    return RepoId.parse(name if "/" in name else f"{OWNER}/{name}")
 
 
-def download_backbone(reference: Reference, listener: FilesListener, patience: Patience) -> Installed:
+def download_backbone(reference: RepoId, listener: FilesListener, patience: Patience) -> Installed:
     """Fetch a backbone's weights, unless that commit of them is there already.
 
     Raises:

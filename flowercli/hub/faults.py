@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub.errors import HfHubHTTPError
 
-    from flowercli.hub.reference import Reference
+    from flowercli.hub.repo_id import RepoId
     from flowercli.transfer.contract import Headers
 
 
@@ -33,7 +33,7 @@ BAD = "Invalid credentials"
 
 
 @contextmanager
-def explained(reference: Reference) -> Iterator[None]:
+def explained(reference: RepoId) -> Iterator[None]:
     """Turn the errors of the Hub's client into ours.
 
     Raises:
@@ -63,19 +63,19 @@ def explained(reference: Reference) -> Iterator[None]:
         raise HubError(message, hint="Check HF_ENDPOINT.") from error
 
 
-def from_status(error: HfHubHTTPError, reference: Reference) -> HubError:
+def from_status(error: HfHubHTTPError, reference: RepoId) -> HubError:
     """Return what a refusal means that the Hub's client met."""
     answer = error.response
     said = error.server_message or _sentence(error)
     return _meaning(answer.status_code, answer.headers, urlsplit(str(answer.url)).path, reference, said)
 
 
-def from_refusal(reference: Reference, status: int, headers: Headers, path: str) -> HubError:
+def from_refusal(reference: RepoId, status: int, headers: Headers, path: str) -> HubError:
     """Return what a refusal means that a file's transfer met."""
     return _meaning(status, headers, path, reference, headers.get("X-Error-Message") or "no reason is given.")
 
 
-def _meaning(status: int, headers: Headers, path: str, reference: Reference, said: str) -> HubError:
+def _meaning(status: int, headers: Headers, path: str, reference: RepoId, said: str) -> HubError:
     if (told := _of_repository(status, headers, path, reference)) is not None:
         return told
     if status >= OUT_OF_ORDER:
@@ -131,7 +131,7 @@ def _sentence(error: BaseException) -> str:
     return f"{first_line(error).rstrip('.')}."
 
 
-def _of_repository(status: int, headers: Headers, path: str, reference: Reference) -> HubError | None:
+def _of_repository(status: int, headers: Headers, path: str, reference: RepoId) -> HubError | None:
     repo_id, token = reference.repo_id, "" if has_token() else f" {TOKEN}"
     code = headers.get("X-Error-Code")
     if code == "GatedRepo":

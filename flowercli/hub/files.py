@@ -14,7 +14,7 @@ from flowercli.hub.faults import from_refusal
 from flowercli.transfer.contract import Wanted
 
 if TYPE_CHECKING:
-    from flowercli.hub.reference import Reference
+    from flowercli.hub.repo_id import RepoId
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class HubFile:
     size: int
     sha256: str | None
 
-    def at(self, source: Reference) -> Wanted:
+    def at(self, source: RepoId) -> Wanted:
         """Return what to fetch for it.
 
         Args:

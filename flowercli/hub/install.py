@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.hub.files import HubFile
-    from flowercli.hub.reference import Reference
+    from flowercli.hub.repo_id import RepoId
     from flowercli.hub.snapshot import Snapshot
     from flowercli.transfer.contract import FilesListener
     from flowercli.transfer.patience import Patience
 
 
 @contextmanager
-def exclusive(kind: str, reference: Reference, listener: FilesListener) -> Iterator[None]:
+def exclusive(kind: str, reference: RepoId, listener: FilesListener) -> Iterator[None]:
     """Let one process at a time fetch a thing; the others wait, and find it there.
 
     Raises:
@@ -36,7 +36,7 @@ def exclusive(kind: str, reference: Reference, listener: FilesListener) -> Itera
         yield
 
 
-def partial_folder(kind: str, source: Reference) -> Path:
+def partial_folder(kind: str, source: RepoId) -> Path:
     """Return the folder where a commit is put together, kept between attempts; drop those of other commits."""
     locked = in_progress(kind, source.repo_id)
     start = f"{PARTIAL_PREFIX}{locked.name}@"

@@ -19,7 +19,7 @@ from flowercli.plain_file import read_plain_file
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from flowercli.hub.reference import Reference
+    from flowercli.hub.repo_id import RepoId
     from flowercli.hub.snapshot import Snapshot
     from flowercli.transfer.contract import FilesListener
     from flowercli.transfer.patience import Patience
@@ -28,7 +28,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def download_model(reference: Reference, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
+def download_model(reference: RepoId, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
     """Fetch a bundle, unless that commit of it is there already.
 
     Args:

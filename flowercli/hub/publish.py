@@ -17,7 +17,7 @@ from flowercli.hub.card import Card, card_to_have
 from flowercli.hub.client import client, has_token
 from flowercli.hub.faults import TOKEN, NoRepositoryError, explained
 from flowercli.hub.models import entries_left_out, read_description
-from flowercli.hub.reference import Reference
+from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import look_up, require_small
 from flowercli.transfer.fetch import fetch
 
@@ -66,13 +66,13 @@ class Published:
     plan: Plan
 
 
-def target(repo_id: str) -> Reference:
+def target(repo_id: str) -> RepoId:
     """Return the repository to publish to.
 
     Raises:
         UsageError: it is no ``OWNER/NAME``.
     """
-    reference = Reference.parse(repo_id)
+    reference = RepoId.parse(repo_id)
     if reference.revision is not None:
         raise UsageError(f"A bundle goes to a repository, not to a revision of it: {reference.repo_id}")
     return reference
@@ -93,7 +93,7 @@ def check(bundle: Bundle) -> None:
         card.check()
 
 
-def look(reference: Reference, listener: FilesListener, patience: Patience) -> Repository | None:
+def look(reference: RepoId, listener: FilesListener, patience: Patience) -> Repository | None:
     """Return what a repository holds, or ``None`` where there is none that this user may see.
 
     Raises:

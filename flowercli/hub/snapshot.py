@@ -10,7 +10,7 @@ from flowercli.errors import HubError
 from flowercli.hub.client import bounded, client, endpoint, is_offline, patience, transport_error
 from flowercli.hub.faults import explained, from_network, from_status, may_pass
 from flowercli.hub.files import HubFile
-from flowercli.hub.reference import Reference
+from flowercli.hub.repo_id import RepoId
 from flowercli.plain_file import MOST_BYTES
 from flowercli.transfer.clock import TooSlowError, within
 from flowercli.transfer.faults import AGAIN, retry_after
@@ -35,7 +35,7 @@ MOST_OF_FILE = 2**63
 class Snapshot:
     """A repository at a commit, and its files by name; ``private`` is whether only some may see it."""
 
-    source: Reference
+    source: RepoId
     files: dict[str, HubFile]
     private: bool
 
@@ -51,7 +51,7 @@ class Snapshot:
         return f"{endpoint()}/{self.source.repo_id}"
 
 
-def look_up(reference: Reference, listener: Listener, patience: Patience) -> Snapshot:
+def look_up(reference: RepoId, listener: Listener, patience: Patience) -> Snapshot:
     """Ask the Hub which commit a revision is, and what is in it.
 
     Raises:
@@ -68,7 +68,7 @@ def look_up(reference: Reference, listener: Listener, patience: Patience) -> Sna
     # It becomes the name of a folder.
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
         raise HubError(f"{endpoint()} does not say which commit {reference} is.", hint="Check HF_ENDPOINT.")
-    return Snapshot(Reference(reference.repo_id, info.sha), _files(info), bool(info.private))
+    return Snapshot(RepoId(reference.repo_id, info.sha), _files(info), bool(info.private))
 
 
 def require_small(snapshot: Snapshot, name: str) -> None:
@@ -97,7 +97,7 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
     """
     from huggingface_hub import try_to_load_from_cache
 
-    reference = Reference.parse(repo_id)
+    reference = RepoId.parse(repo_id)
     cached = (try_to_load_from_cache(reference.repo_id, name) for name in unless_cached)
     if is_offline() or any(isinstance(path, str) for path in cached):
         return
@@ -110,7 +110,7 @@ def require_repository(repo_id: str, *, unless_cached: Sequence[str] = ()) -> No
                 raise
 
 
-def _patiently(call: Callable[[], Result], reference: Reference, listener: Listener, patience: Patience) -> Result:
+def _patiently(call: Callable[[], Result], reference: RepoId, listener: Listener, patience: Patience) -> Result:
     """Return what a question to the Hub gives, asked again while what keeps it from an answer may pass."""
     failures = 0
     while True:
@@ -137,7 +137,7 @@ def _once(call: Callable[[], Result], patience: Patience) -> Result:
             raise HubError(f"{endpoint()} answers too slowly.", hint=f"Later: {AGAIN}") from error
 
 
-def _temporary(error: Exception, reference: Reference) -> TemporaryFault:
+def _temporary(error: Exception, reference: RepoId) -> TemporaryFault:
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):

@@ -94,7 +94,7 @@ def _load(classifier: Classifies, path: str) -> Picture | ImageError:
 
 
 def _fetch(url: str) -> bytes:
-    from flowercli.inference.remote import fetch  # Most runs need no network, and start faster without it.
+    from flowercli.inference.picture_url import fetch  # Most runs need no network, and start faster without it.
 
     return fetch(url)
 

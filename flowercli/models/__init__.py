@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowercli.bundle import Bundle
 from flowercli.errors import BundleError
-from flowercli.hub.reference import Reference
+from flowercli.hub.repo_id import RepoId
 from flowercli.installed import Installed, find, installed
 
 DEFAULT = "garden"
@@ -43,7 +43,7 @@ def load_model(name: str | None) -> Bundle:
     name = DEFAULT if name is None else name
     if name in shipped_names():
         return Bundle.load(FOLDER / name)
-    reference = Reference.maybe(name)
+    reference = RepoId.maybe(name)
     if reference is None:
         _check_spelling(name)
         return Bundle.load(Path(name))
@@ -72,7 +72,7 @@ def _of_environment(name: str) -> Bundle:
         raise BundleError(f"{MODEL_VARIABLE} says '{name}'. {error.message}", hint=error.hint) from error
 
 
-def _not_downloaded(reference: Reference, entry: Installed | None) -> BundleError:
+def _not_downloaded(reference: RepoId, entry: Installed | None) -> BundleError:
     message = f"There is no model bundle at {reference}, and none of that name was downloaded."
     if entry is not None:
         message = f"Of {entry.name} the commit {entry.revision} was downloaded, not {reference.revision}."

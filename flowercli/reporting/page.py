@@ -16,7 +16,7 @@ from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WID
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowercli.reporting.figures import Plot
+    from flowercli.reporting.figure_list import Plot
 
 TEMPLATE = "report.html"
 # What a page may set, and what the drawing falls back on.

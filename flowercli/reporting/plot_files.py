@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 
 from flowercli.atomic import write_bytes, write_text
-from flowercli.reporting.figures import answer_plots, history_plots
+from flowercli.reporting.figure_list import answer_plots, history_plots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from flowercli.evaluation.evaluate import Evaluation
-    from flowercli.reporting.plots import History
+    from flowercli.reporting.drawing import History
 
 PLOTS = "plots"
 PIXELS_PER_INCH = 160

@@ -14,9 +14,9 @@ from flowercli.evaluation.card import SPLIT_WORDS
 from flowercli.evaluation.confusion import confused_pairs
 from flowercli.evaluation.intervals import number_text, share_text
 from flowercli.reporting import page
-from flowercli.reporting.figures import answer_plots, history_plots, most_confused_plot
+from flowercli.reporting.drawing import MOST_WRITTEN_CLASSES
+from flowercli.reporting.figure_list import answer_plots, history_plots, most_confused_plot
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
-from flowercli.reporting.plots import MOST_WRITTEN_CLASSES
 from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:

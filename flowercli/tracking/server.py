@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from flowercli.errors import ServingError
 from flowercli.mlflow_quietly import SETTINGS
-from flowercli.serving.listening import url_of
-from flowercli.serving.mlflow_server import tell_when_answering
+from flowercli.serving.mlflow.server import tell_when_answering
+from flowercli.serving.sockets import url_of
 from flowercli.tracking.store import runs_page
 
 if TYPE_CHECKING:

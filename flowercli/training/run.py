@@ -26,6 +26,7 @@ from flowercli.training.data_workers import (
 )
 from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
 from flowercli.training.device import make_repeatable
+from flowercli.training.drift_reference import add_validation
 from flowercli.training.interrupt import stop_request
 from flowercli.training.known import Known
 from flowercli.training.learner import Learner
@@ -35,7 +36,6 @@ from flowercli.training.model import PixelClassifier, create_backbone, load_bund
 from flowercli.training.outline import outline
 from flowercli.training.predict import Outputs, predict_outliers, predict_photos
 from flowercli.training.randomness import seed_all
-from flowercli.training.reference import add_validation
 from flowercli.training.run_data import check_photos, outliers_root
 from flowercli.training.run_folder import BEST, RunFolder
 from flowercli.training.sampler import EpochSampler

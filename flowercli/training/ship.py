@@ -17,11 +17,22 @@ from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, witho
 from flowercli.data.manifest import Manifest
 from flowercli.evaluation.card import model_card
 from flowercli.models import FOLDER
-from flowercli.training.data_terms import terms
 
 # Of the models that ship; that of others is their owners' to say.
 LICENSE = "mit"
 TABLES = frozenset({"per_class", "confusion_matrix", "by_kind"})
+# On which terms the photographs are that the shipped models learnt from.
+TERMS = {
+    "flower_photos": "TensorFlow's flower_photos, Creative Commons by attribution; its LICENSE.txt lists the authors.",
+    "flowers17": "Oxford-17 (Nilsback and Zisserman, 2006), from the web; no licence stated, used for research.",
+    "oxford102": "Oxford-102 (Nilsback and Zisserman, 2008), from the web; no licence stated, used for research.",
+    "more_flowers": "photographs from Flickr; no licence stated.",
+}
+OUTLIERS = (
+    "pictures without a flower of the list: fruit, packages, trees, trash and documents MIT; screens CC BY-SA; potato "
+    "leaves CC BY-SA or CC0; textures, paintings, sketches, leaves, bark, animals, ImageNet samples and wild plants "
+    "for research, or with no licence stated."
+)
 SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
 
 
@@ -56,6 +67,13 @@ def manifest_to_ask_about(photos: Path, outliers: Path | None) -> Manifest:
     if outliers is None:
         return manifest
     return replace(manifest, outliers=tuple(one for one in Manifest.read(outliers).outliers if one.split != "train"))
+
+
+def terms(manifest: Manifest) -> dict[str, str]:
+    """Return the terms of each source of the photographs in a manifest, and of the outliers if there are any."""
+    sources = {photo.source for photo in manifest.photos}
+    found = {name: text for name, text in TERMS.items() if name in sources}
+    return found | ({"outliers": OUTLIERS} if manifest.outliers else {})
 
 
 def _short(metrics: Any) -> Any:

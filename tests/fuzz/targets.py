@@ -37,7 +37,7 @@ from flowercli.monitoring.reference import Reference
 from flowercli.serving.http.infer_request import read_request
 from flowercli.serving.http.multipart import parse_form
 from flowercli.serving.http.problems import Problem
-from flowercli.serving.mlflow_request import RefusedError, rewritten
+from flowercli.serving.mlflow.request import RefusedError, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

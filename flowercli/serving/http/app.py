@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from flowercli import __version__
-from flowercli.serving.http import describe, docs_page, infer_route
+from flowercli.serving.http import docs_page, infer_route, openapi
 from flowercli.serving.http.classify_route import classify
 from flowercli.serving.http.guard import Guard
 from flowercli.serving.http.keys import KeyCheck
@@ -54,7 +54,7 @@ def create_app(
         service.stop()
 
     app = FastAPI(
-        title="flowers", version=__version__, description=describe.TEXT, lifespan=lifespan,
+        title="flowers", version=__version__, description=openapi.TEXT, lifespan=lifespan,
         # The usual pages about an API fetch their code from elsewhere.
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
@@ -64,7 +64,7 @@ def create_app(
     _add_classify(app, service)
     _add_protocol(app, service)
     _add_metrics(app, service)
-    describe.complete(
+    openapi.complete(
         app,
         max_images=service.limits.images,
         class_names=service.classifier.answerable,
@@ -113,7 +113,7 @@ def _add_classify(app: FastAPI, service: Service) -> None:
     async def route(request: Request) -> Response:
         return await classify(service, request)
 
-    app.post("/v1/classify", **describe.CLASSIFY)(route)
+    app.post("/v1/classify", **openapi.CLASSIFY)(route)
 
 
 def _add_protocol(app: FastAPI, service: Service) -> None:
@@ -132,12 +132,12 @@ def _add_protocol(app: FastAPI, service: Service) -> None:
     async def infer(request: Request) -> Response:
         return await infer_route.infer(service, request)
 
-    get("/v2", infer_route.server_metadata, **describe.SERVER)
-    get("/v2/health/live", lambda: {"live": True}, **describe.LIVE)
-    get("/v2/health/ready", ready, **describe.READY)
-    get(f"/v2/models/{MODEL}", lambda: infer_route.model_metadata(service), **describe.METADATA)
-    get(f"/v2/models/{MODEL}/ready", ready, **describe.MODEL_READY)
-    app.post(f"/v2/models/{MODEL}/infer", **describe.INFER)(infer)
+    get("/v2", infer_route.server_metadata, **openapi.SERVER)
+    get("/v2/health/live", lambda: {"live": True}, **openapi.LIVE)
+    get("/v2/health/ready", ready, **openapi.READY)
+    get(f"/v2/models/{MODEL}", lambda: infer_route.model_metadata(service), **openapi.METADATA)
+    get(f"/v2/models/{MODEL}/ready", ready, **openapi.MODEL_READY)
+    app.post(f"/v2/models/{MODEL}/infer", **openapi.INFER)(infer)
 
 
 def _add_metrics(app: FastAPI, service: Service) -> None:
@@ -145,7 +145,7 @@ def _add_metrics(app: FastAPI, service: Service) -> None:
         refuse_query(request.scope["query_string"])
         return Response(service.metrics.render(), media_type=METRICS_TYPE)
 
-    app.get("/metrics", **describe.METRICS)(route)
+    app.get("/metrics", **openapi.METRICS)(route)
 
 
 async def _problem(_request: Request, error: Exception) -> Response:

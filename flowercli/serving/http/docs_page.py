@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowercli.serving.http.describe import BINARY
+from flowercli.serving.http.openapi import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

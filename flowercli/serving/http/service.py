@@ -18,7 +18,7 @@ from flowercli.serving.arriving import Arrivals
 from flowercli.serving.http.metrics import Metrics
 from flowercli.serving.http.observers import Observers
 from flowercli.serving.http.problems import Problem
-from flowercli.serving.http.work import Workers
+from flowercli.serving.http.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,15 +1,20 @@
-"""Open the model that ships on a thread of its own while the command line's library is loaded and reads the line."""
+"""What makes a command start sooner: the model opened meanwhile; no search for garbage, no threads or modules unused.
+
+How the help and ``classify`` end at once is in ``flowercli/cli/main.py``.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from flowercli.cli.loading import keep_numpy_to_one_thread, uncollected
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import onnxruntime as ort
 
@@ -38,6 +43,30 @@ HARMLESS = frozenset(
 # Python lets a thread wait 5 ms for its turn. This one has a turn to wait for whenever it has read a file, and later
 # those that decode pictures and run the graph, whose speed over many pictures stays the same.
 TURN_SECONDS = 0.0002
+# typer.rich_utils imports a class from each of them. Its help makes a Markdown only where an application asks for
+# that markup, its tracebacks only where one leaves them on: this one does neither.
+UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Load what stays until the program ends: Python would look through it for garbage again and again.
+
+    That is a thirtieth of the time in which one picture is answered from cold, and a fifteenth of that of the help.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def keep_numpy_to_one_thread() -> None:
+    """Let numpy's BLAS start no threads when it is loaded, unless the user has set how many.
+
+    It starts one a core, and they spin for a tenth of a second. To answer, numpy multiplies one embedding at a time.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class Ahead:
@@ -87,3 +116,21 @@ def open_ahead(arguments: Sequence[str]) -> Ahead | None:
         import flowercli.inference.session
         import flowercli.models  # noqa: F401
     return Ahead()
+
+
+def prepare_help() -> None:
+    """Load what Typer shows help with. Whoever imports the modules left out later on, gets them whole."""
+    absent = [name for name in UNUSED if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = _stand_in(name, UNUSED[name])
+    # A Typer that wants more from them imports them itself when it shows the help.
+    with suppress(ImportError):
+        import_module("typer.rich_utils")
+    for name in absent:
+        del sys.modules[name]
+
+
+def _stand_in(name: str, class_name: str) -> ModuleType:
+    module = ModuleType(name)
+    setattr(module, class_name, type(class_name, (), {}))
+    return module

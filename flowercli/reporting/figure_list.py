@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import confusion_matrix as count_confusions
 
-from flowercli.reporting import plots
+from flowercli.reporting import drawing
 from flowercli.reporting.embedding_map import embedding_map, sample
 from flowercli.shown import percent
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowercli.evaluation.answers import Answers
     from flowercli.evaluation.confusion import ConfusedPair
-    from flowercli.reporting.plots import History
+    from flowercli.reporting.drawing import History
 
 # Classes of which the counts can be read in half the width of a page.
 MOST_CONFUSED = 7
@@ -41,11 +41,11 @@ def history_plots(history: History) -> list[Plot]:
         return []
     first, last = history[0], history[-1]
     losses = f"The training loss goes from {first['loss']:.3f} in epoch {first['epoch']} to {last['loss']:.3f}"
-    _, rates = plots.column(history, "learning_rate")
-    found = [Plot("learning-curves", plots.learning_curves(history), f"{losses} in epoch {last['epoch']}.")]
+    _, rates = drawing.column(history, "learning_rate")
+    found = [Plot("learning-curves", drawing.learning_curves(history), f"{losses} in epoch {last['epoch']}.")]
     if len(rates):
         rate = f"The learning rate is at most {rates.max():.2g} and ends at {rates[-1]:.2g}."
-        found.append(Plot("learning-rate", plots.learning_rate(history), rate))
+        found.append(Plot("learning-rate", drawing.learning_rate(history), rate))
     return found
 
 
@@ -53,13 +53,13 @@ def answer_plots(answers: Answers, class_names: Sequence[str]) -> list[Plot]:
     """Return the figures of one variant's answers: confusion matrix, precision-recall, reliability, embedding map."""
     probabilities, targets = answers.probabilities, answers.targets
     matrix = count_confusions(targets, answers.predictions, labels=range(len(class_names)))
-    curves = plots.precision_recall(probabilities, targets, class_names)
-    reliability = plots.reliability(probabilities, targets)
+    curves = drawing.precision_recall(probabilities, targets, class_names)
+    reliability = drawing.reliability(probabilities, targets)
     places = embedding_map(answers.embeddings, targets, answers.predictions, class_names)
     return [
-        Plot("confusion-matrix", plots.confusion_matrix(matrix, class_names), _confusion_alt(matrix, class_names)),
-        Plot("precision-recall", curves, _curves_alt(plots.average_precisions(probabilities, targets), class_names)),
-        Plot("reliability", reliability, _reliability_alt(plots.calibration(probabilities, targets))),
+        Plot("confusion-matrix", drawing.confusion_matrix(matrix, class_names), _confusion_alt(matrix, class_names)),
+        Plot("precision-recall", curves, _curves_alt(drawing.average_precisions(probabilities, targets), class_names)),
+        Plot("reliability", reliability, _reliability_alt(drawing.calibration(probabilities, targets))),
         Plot("embedding-map", places, _map_alt(answers)),
     ]
 
@@ -75,7 +75,7 @@ def most_confused_plot(matrix: npt.NDArray[np.int64], pairs: Sequence[ConfusedPa
     met = list(dict.fromkeys(name for pair in pairs for name in (pair.target, pair.named)))
     chosen = sorted(names.index(name) for name in met[:MOST_CONFUSED])
     alt = f"Of {len(names)} classes the {len(chosen)} that are confused most, as in the list above."
-    return Plot("most-confused", plots.confusion_matrix(matrix, names, chosen), alt)
+    return Plot("most-confused", drawing.confusion_matrix(matrix, names, chosen), alt)
 
 
 def _confusion_alt(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> str:
@@ -95,7 +95,7 @@ def _curves_alt(scores: dict[int, float], class_names: Sequence[str]) -> str:
     return f"Precision-recall curves: the mean average precision is {percent(mean)}; {lowest}."
 
 
-def _reliability_alt(found: plots.Calibration) -> str:
+def _reliability_alt(found: drawing.Calibration) -> str:
     surest = f"{found.counts[-1]} of {found.counts.sum()} photographs are in the surest bin"
     return f"Reliability diagram: the expected calibration error is {percent(found.ece)}; {surest}."
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from flowercli.serving.arriving import Arrivals
 from flowercli.serving.http.problems import Problem
-from flowercli.serving.mlflow_request import RefusedError, rewritten
+from flowercli.serving.mlflow.request import RefusedError, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

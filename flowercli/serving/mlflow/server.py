@@ -22,9 +22,9 @@ from uvicorn.supervisors import Multiprocess
 from flowercli.errors import ServingError
 from flowercli.inference.cpu import THREADS_VARIABLE, available_cores
 from flowercli.serving.connections import LimitedProtocol
-from flowercli.serving.listening import url_of
-from flowercli.serving.mlflow_app import HOSTS_VARIABLE, MODEL_VARIABLE
+from flowercli.serving.mlflow.app import HOSTS_VARIABLE, MODEL_VARIABLE
 from flowercli.serving.parent import FORCE_SECONDS
+from flowercli.serving.sockets import url_of
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from flowercli.serving.hosts import Hosts
 
-APPLICATION = "flowercli.serving.mlflow_app:create"
+APPLICATION = "flowercli.serving.mlflow.app:create"
 # For requests that are in work when the server is told to stop.
 DRAIN_SECONDS = 30
 POLL_SECONDS = 0.05

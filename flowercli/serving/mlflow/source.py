@@ -14,7 +14,7 @@ from flowercli.inference.classifier import Classifier
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
-from flowercli.serving.mlflow_request import COLUMN
+from flowercli.serving.mlflow.request import COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,10 +16,10 @@ from flowercli.atomic import scratch_folder
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.serving.connections import MAX_CONNECTIONS, LimitedProtocol
 from flowercli.serving.hosts import Hosts
-from flowercli.serving.listening import connections_allowed
-from flowercli.serving.mlflow_gate import Gate
-from flowercli.serving.mlflow_save import input_example, save_for_this_environment
+from flowercli.serving.mlflow.gate import Gate
+from flowercli.serving.mlflow.save import input_example, save_for_this_environment
 from flowercli.serving.parent import end_with_parent
+from flowercli.serving.sockets import connections_allowed
 
 # The folder of the model, or a lone ``.onnx``.
 MODEL_VARIABLE = "FLOWERS_MLFLOW_MODEL"

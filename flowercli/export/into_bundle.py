@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import GraphFormat
     from flowercli.export.check import Check
     from flowercli.export.engine_process import Tick
-    from flowercli.export.parity import Made, Reference
+    from flowercli.export.parity import Made, TorchAnswers
     from flowercli.progress import Advance
 
     Say = Callable[[str], None]
@@ -86,7 +86,7 @@ def export(
             found.check_unchanged(split, advance)
         say("Asking torch about the validation photographs")
         answer = parity.torch_answers(load_deployed(bundle))
-        job = Job(bundle, found, folder, _reference(bundle, found, answer, advance), max_drop, say, advance, tick)
+        job = Job(bundle, found, folder, _ask_torch(bundle, found, answer, advance), max_drop, say, advance, tick)
         _write_fp32(job, answer)
         made = _make(job, forms)
         checks = [one.attempts[-1] for one in made]
@@ -142,8 +142,8 @@ def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
     return {split: {k: v for k, v in variants.items() if k not in stale} for split, variants in metrics.items()}
 
 
-def _reference(bundle: Bundle, data: BundleData, answer: parity.Answer, advance: Advance) -> Reference:
+def _ask_torch(bundle: Bundle, data: BundleData, answer: parity.Answer, advance: Advance) -> TorchAnswers:
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
     pixels = np.stack([pixels_of(data.root / photo.path, spec) for photo in photos])
-    return parity.reference(pixels, np.array(class_indices(photos, bundle.class_names)), answer, advance)
+    return parity.ask_torch(pixels, np.array(class_indices(photos, bundle.class_names)), answer, advance)

@@ -7,42 +7,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercli.cli.output import note
-from flowercli.cli.split import write_split
 from flowercli.data.changes import split_command
-from flowercli.data.make_split import Outliers
+from flowercli.data.make_split import Outliers, write_split
 from flowercli.data.manifest import Manifest
 from flowercli.data.places import find_manifest
 from flowercli.errors import UsageError
+from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from flowercli.progress import Advance
     from flowercli.training.schema import DataConfig
 
 
-def find_or_make_manifest(data: DataConfig, overrides: Sequence[str]) -> Manifest:
-    """Return the split of a dataset.
+def find_or_make_manifest(
+    data: DataConfig, typed: Sequence[str], say: Callable[[str], None], advance: Advance = untold
+) -> tuple[Manifest, bool]:
+    """Return the split of a dataset, and whether it was made now.
 
     Args:
         data: where it is, and how to split it where it is not split yet.
-        overrides: what was typed: options for a split that is there already must be those that it was made with.
+        typed: overrides: options for a split that is there already must be those that it was made with.
+        say: told where a manifest was found that was not named.
+        advance: called as :func:`flowercli.data.make_split.make_split` does.
 
     Raises:
         UsageError: they are not.
     """
     root = Path(data.path)
-    outliers = None if data.outliers is None else Path(data.outliers)
     if data.manifest is not None:
         path: Path | None = Path(data.manifest)
     elif (path := find_manifest(root) if root.is_dir() else None) is not None:
-        note(f"Split manifest: {path}")
+        say(f"Split manifest: {path}")
     if path is None:
-        others = None if outliers is None else Outliers(outliers)
-        return write_split(root, data.ratios, data.split_seed, stratify=data.stratify, outliers=others)[0].manifest
+        others = None if data.outliers is None else Outliers(Path(data.outliers))
+        how: dict[str, Any] = {"stratify": data.stratify, "outliers": others, "advance": advance}
+        return write_split(root, data.ratios, data.split_seed, **how)[0].manifest, True
     manifest = Manifest.read(path)
-    _refuse_contradictions(data, {override.lstrip("+").partition("=")[0] for override in overrides}, manifest, path)
-    return manifest
+    _refuse_contradictions(data, {override.lstrip("+").partition("=")[0] for override in typed}, manifest, path)
+    return manifest, False
 
 
 def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: Manifest, path: Path) -> None:

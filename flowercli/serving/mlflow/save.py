@@ -13,7 +13,7 @@ from PIL import Image
 from flowercli.atomic import scratch_folder
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.mlflow_quietly import import_mlflow
-from flowercli.serving.mlflow_request import COLUMN
+from flowercli.serving.mlflow.request import COLUMN
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow")
@@ -31,7 +31,7 @@ def save_mlflow_model(onnx: Path, target: Path) -> None:
             warnings.filterwarnings("ignore", message="Operation with range is deprecated")
             mlflow.pyfunc.save_model(
                 str(target),
-                python_model=str(Path(__file__).with_name("mlflow_model.py")),
+                python_model=str(Path(__file__).with_name("model.py")),
                 artifacts={"bundle": str(onnx)},
                 code_paths=[str(code)],
                 signature=signature(),
@@ -47,7 +47,7 @@ def save_for_this_environment(onnx: Path, target: Path) -> None:
     """
     import_mlflow().pyfunc.save_model(
         str(target),
-        python_model=str(Path(__file__).with_name("mlflow_model.py")),
+        python_model=str(Path(__file__).with_name("model.py")),
         artifacts={"bundle": str(onnx)},
         signature=signature(),
         pip_requirements=[],

@@ -14,7 +14,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class Reference:
+class RepoId:
     """A repository of the Hub and a branch, tag or commit of it; ``None`` is its main branch."""
 
     repo_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import SAMPLES, flowers
 
-from flowercli.cli.ahead import open_ahead
+from flowercli.cli.startup import open_ahead
 
 ROSE = str(SAMPLES / "rose.jpg")
 

@@ -1,0 +1,150 @@
+"""All that ``flowers train`` does once torch is there: train, ask about the test photographs, draw, record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowercli.atomic import scratch_folder
+from flowercli.bundle import ONNX
+from flowercli.errors import FlowersError
+from flowercli.evaluation.bundle_data import bundle_data
+from flowercli.evaluation.evaluate import evaluate_bundle, record
+from flowercli.training import run
+from flowercli.training.loop import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flowercli.bundle import Bundle
+    from flowercli.data.manifest import Manifest
+    from flowercli.tracking.listener import NoTracking
+    from flowercli.training.loop import EpochReport
+    from flowercli.training.run import TrainResult
+    from flowercli.training.run_folder import RunFolder
+    from flowercli.training.schema import TrainConfig
+
+
+class Watcher(Listener, Protocol):
+    """Whoever shows a whole run: what is counted after the training as well, and what a finished run lacks."""
+
+    def advance(self, step: str, parts: int, done: int = 1, /) -> None:
+        """Take note of progress, as a :class:`flowercli.progress.Advance`."""
+
+    def warn(self, message: str) -> None:
+        """Something could not be done; the bundle is there without it."""
+
+
+class Listeners:
+    """A listener that passes on what it hears."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = listeners
+
+    def started(self, name: str, identity: str) -> None:
+        """Pass on that the run begins or goes on."""
+        for listener in self.listeners:
+            listener.started(name, identity)
+
+    def step(self, *what: Any, **more: Any) -> None:
+        """Pass on that an optimizer update is done."""
+        for listener in self.listeners:
+            listener.step(*what, **more)
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Pass on that an epoch is done."""
+        for listener in self.listeners:
+            listener.epoch_done(report)
+
+    def say(self, message: str) -> None:
+        """Pass on what the user should know."""
+        for listener in self.listeners:
+            listener.say(message)
+
+    def phase(self, what: str) -> None:
+        """Pass on that something begins."""
+        for listener in self.listeners:
+            listener.phase(what)
+
+
+def train(config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+    """Train a model, measure it on the test photographs, draw its figures, and record all of it.
+
+    Args:
+        config: what is wanted.
+        manifest: the split, as :func:`flowercli.training.split_found.find_or_make_manifest` returns it.
+        tracking: what :func:`flowercli.tracking.listener.open_tracking` returned, entered.
+        watcher: told of everything.
+
+    Raises:
+        As :func:`flowercli.training.run.train`. What is not the bundle costs no run: the watcher is told.
+    """
+    return _finish(config, run.train(config, manifest, Listeners(watcher, tracking)), tracking, watcher)
+
+
+def resume(folder: RunFolder, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+    """Go on with an unfinished run, and finish it as :func:`train` does.
+
+    Raises:
+        As :func:`flowercli.training.run.resume`.
+    """
+    return _finish(folder.config, run.resume(folder, Listeners(watcher, tracking)), tracking, watcher)
+
+
+def _finish(config: TrainConfig, result: TrainResult, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+    result = replace(result, bundle=_ask_test(result.bundle, watcher))
+    if config.plots:
+        _draw(result, watcher)
+    if tracking.records:
+        _record(result, tracking, watcher)
+    return result
+
+
+def _ask_test(bundle: Bundle, watcher: Watcher) -> Bundle:
+    """Measure a finished model on the test photographs, once and when nothing is left to decide."""
+    data = bundle_data(bundle, None)
+    if not any(data.manifest.counts("test").values()):
+        return bundle
+    watcher.phase("Asking about the test photographs")
+    try:
+        evaluation = evaluate_bundle(bundle, data, "test", watcher.advance)
+        with scratch_folder("test") as scratch:
+            return record(evaluation, scratch)
+    except (FlowersError, OSError) as error:
+        watcher.warn(f"The test photographs could not be asked about: {error}")
+        return bundle
+
+
+def _draw(result: TrainResult, watcher: Watcher) -> None:
+    """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
+    watcher.phase("Drawing the figures")
+    try:
+        from flowercli.reporting.plot_files import write_plots
+
+        evaluation = evaluate_bundle(result.bundle, bundle_data(result.bundle, None), "val", watcher.advance)
+        write_plots(result.bundle.path, result.history, evaluation)
+    except Exception as error:  # noqa: BLE001  (matplotlib raises anything; the bundle is whole)
+        watcher.warn(f"The figures could not be drawn: {error}")
+
+
+def _record(result: TrainResult, tracking: NoTracking, watcher: Watcher) -> None:
+    """Record the bundle and a model that MLflow can serve."""
+    watcher.phase("Recording the metrics, the bundle and a model that MLflow can serve")
+    tracking.log_result(result)
+    try:
+        tracking.log_model(_saving_servable(result.bundle))
+    except Exception as error:  # noqa: BLE001  (torch's exporter raises anything; the bundle is there)
+        watcher.warn(f"The tracked run has no servable model: {error}")
+
+
+def _saving_servable(bundle: Bundle) -> Callable[[Path], None]:
+    from flowercli.export.graph import export_fp32
+    from flowercli.serving.mlflow.save import save_mlflow_model
+
+    def save(folder: Path) -> None:
+        with scratch_folder("servable") as temporary:
+            export_fp32(bundle, temporary / ONNX)
+            save_mlflow_model(temporary / ONNX, folder)
+
+    return save

@@ -18,6 +18,7 @@ from flowercli.inference.cpu import lacks_vnni
 from flowercli.inference.libraries import CUDA, TENSORRT, load_error
 from flowercli.inference.probe import Obstacle, cuda_obstacles, import_onnxruntime, tensorrt_obstacles
 from flowercli.inference.tensorrt import setups as tensorrt_setups
+from flowercli.installation import add_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
@@ -204,7 +205,9 @@ def _try(
     first = providers[0] if isinstance(providers[0], str) else providers[0][0]
     used = session.get_providers()[0]
     if used != first:
-        return Obstacle(load_error(first) or f"onnxruntime fell back to {used}", "flowers doctor")
+        if reason := load_error(first):
+            return Obstacle(reason, add_extra("gpu" if first == CUDA else "tensorrt"))
+        return Obstacle(f"onnxruntime fell back to {used}", "flowers doctor")
     return session, graph
 
 

@@ -220,7 +220,7 @@ def test_wheel_holds_configs_and_model(tmp_path):
     assert "flowercli/configs/train.yaml" in names
     assert "flowercli/configs/data/folder.yaml" in names
     assert "flowercli/data/scan.py" in names
-    assert "flowercli/data/versions/template/dvc.yaml" in names
+    assert "flowercli/data/dvc/template/dvc.yaml" in names
     for model in ("flowers5", "garden"):
         assert f"flowercli/models/{model}/model.int8.onnx" in names
     assert "flowercli/serving/page/site/index.html" in names

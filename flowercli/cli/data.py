@@ -12,7 +12,7 @@ from flowercli.shown import in_shell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowercli.data.versions.tracked import Status
+    from flowercli.data.dvc.tracked import Status
 
 data = typer.Typer(
     help="Keep datasets and models in a repository of your own with DVC, and share them through S3.",
@@ -40,8 +40,8 @@ def init(
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
-        from flowercli.data.versions.remote import checked
-        from flowercli.data.versions.repository import init as make_ready
+        from flowercli.data.dvc.remote import checked
+        from flowercli.data.dvc.repository import init as make_ready
 
         endpoint = None if endpoint_url is None else checked("--endpoint-url", endpoint_url)
         result = make_ready(checked("--remote", remote), endpoint, no_scm=no_scm, check=not no_check)
@@ -66,11 +66,11 @@ def push(
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
-        from flowercli.data.versions import transfer
-        from flowercli.data.versions.tracked import shown
+        from flowercli.data.dvc import push_pull
+        from flowercli.data.dvc.tracked import shown
 
         with resumable(), advancing_bytes() as advance:
-            result = transfer.push(path, advance)
+            result = push_pull.push(path, advance)
     what = f"{shown(result.path)}, a {result.kind} of {result.size / 1e6:.1f} MB"
     note(f"Sent {what}." if result.objects_sent else f"The remote has {what} already.")
     _tell_commit(result.commit)
@@ -100,11 +100,11 @@ def pull(
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
-        from flowercli.data.versions import transfer
-        from flowercli.data.versions.tracked import shown
+        from flowercli.data.dvc import push_pull
+        from flowercli.data.dvc.tracked import shown
 
         with downloading() as progress:
-            results = transfer.pull(path, progress, force=force, anonymous=anonymous)
+            results = push_pull.pull(path, progress, force=force, anonymous=anonymous)
     if json_output:
         rows = [{"path": shown(r.path), "kind": r.kind, "md5": r.md5, "changed": r.changed} for r in results]
         print_json({"pulled": rows})
@@ -132,9 +132,9 @@ def status(
     from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
-        from flowercli.data.versions import transfer
+        from flowercli.data.dvc import push_pull
 
-        found, trouble = transfer.status(ask_remote=not local)
+        found, trouble = push_pull.status(ask_remote=not local)
     if json_output:
         print_json({"tracked": [asdict(entry) for entry in found]})
     else:
@@ -153,7 +153,7 @@ def pipeline(
     Existing files are never replaced.
     """
     from flowercli.cli.output import note, print_text
-    from flowercli.data.versions.pipeline import write_pipeline
+    from flowercli.data.dvc.pipeline import write_pipeline
 
     for path in write_pipeline(Path.cwd(), dataset, model):
         print_text(path.name)
@@ -177,7 +177,7 @@ def _print_status(found: Sequence[Status]) -> None:
 
 def _tell_commit(files: Sequence[Path]) -> None:
     from flowercli.cli.output import note
-    from flowercli.data.versions.tracked import shown
+    from flowercli.data.dvc.tracked import shown
 
     if files:
         note(f"To commit: git add {' '.join(in_shell(shown(path)) for path in files)}")

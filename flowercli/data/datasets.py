@@ -232,7 +232,7 @@ def _any_archive(text: str) -> DatasetSource:
 
 def _under_dvc(place: InRepository) -> DatasetSource:
     with needs_extra("data"):
-        from flowercli.data.versions.source import DvcArchive
+        from flowercli.data.dvc.source import DvcArchive
 
         archive = DvcArchive(place.repo, place.path, place.rev)
     name, dataset = _names(place.path)

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import Bundle
-from flowercli.data.packing import pack, size_below, unpack_over
-from flowercli.data.scan import scan_dataset
-from flowercli.data.versions.dvc_quietly import running_dvc
-from flowercli.data.versions.objects import fetch_objects
-from flowercli.data.versions.repository import opened
-from flowercli.data.versions.tracked import (
+from flowercli.data.dvc.dvc_quietly import running_dvc
+from flowercli.data.dvc.objects import fetch_objects
+from flowercli.data.dvc.repository import opened
+from flowercli.data.dvc.tracked import (
     ARCHIVE,
     DATASET,
     MODEL,
@@ -31,7 +29,9 @@ from flowercli.data.versions.tracked import (
     shown,
     statuses,
 )
-from flowercli.data.versions.upload import Target, send
+from flowercli.data.dvc.upload import Target, send
+from flowercli.data.packing import pack, size_below, unpack_over
+from flowercli.data.scan import scan_dataset
 from flowercli.errors import DataError, UsageError, WrongContentError
 from flowercli.shown import in_shell
 from flowercli.transfer.place import check_space
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from dvc.repo import Repo
 
+    from flowercli.data.dvc.remote import Remote
     from flowercli.data.get_dataset import DatasetListener
-    from flowercli.data.versions.remote import Remote
     from flowercli.progress import Advance
 
 

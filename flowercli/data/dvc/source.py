@@ -14,8 +14,8 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo.open_repo import clean_repos
 from dvc.scm import CloneError, GitAuthError, RevError, SCMError
 
-from flowercli.data.versions.dvc_quietly import not_trusted, running_dvc
-from flowercli.data.versions.objects import ObjectStream
+from flowercli.data.dvc.dvc_quietly import not_trusted, running_dvc
+from flowercli.data.dvc.objects import ObjectStream
 from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:

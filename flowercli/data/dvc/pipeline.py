@@ -47,7 +47,7 @@ def write_pipeline(folder: Path, dataset: Path, model: str) -> list[Path]:
             raise UsageError(message, hint='Rename it: without $, `, \\, " and what is no text.')
     written = []
     for name in (STAGES, PARAMETERS):
-        text = (resources.files("flowercli.data.versions") / "template" / name).read_text(encoding="utf-8")
+        text = (resources.files("flowercli.data.dvc") / "template" / name).read_text(encoding="utf-8")
         for placeholder, value in values.items():
             text = text.replace(placeholder, _in_yaml(value))
         write_text(folder / name, text)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dvc.repo import Repo
 
-    from flowercli.data.versions.remote import Remote
+    from flowercli.data.dvc.remote import Remote
 
 ARCHIVE = ".tar"
 DATASET, MODEL, OTHER = "dataset", "model", "other"

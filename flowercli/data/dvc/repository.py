@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dvc.fs import get_cloud_fs
 from dvc.repo import Repo, lock_repo
 
-from flowercli.data.versions.dvc_quietly import not_trusted, running_dvc
-from flowercli.data.versions.remote import EXAMPLE, Remote, check_bucket
+from flowercli.data.dvc.dvc_quietly import not_trusted, running_dvc
+from flowercli.data.dvc.remote import EXAMPLE, Remote, check_bucket
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:

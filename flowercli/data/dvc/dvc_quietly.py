@@ -16,7 +16,7 @@ import dvc.logger  # noqa: F401  (sets its handlers up, which are put aside here
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 
-from flowercli.data.versions.s3_errors import explained
+from flowercli.data.dvc.s3_errors import explained
 from flowercli.errors import DataError, FlowersError
 
 if TYPE_CHECKING:

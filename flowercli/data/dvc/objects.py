@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercli.data.versions.s3_errors import explained
+from flowercli.data.dvc.s3_errors import explained
 from flowercli.errors import DataError
 from flowercli.transfer.contract import Wanted
 from flowercli.transfer.fetch import fetch
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from dvc.repo import Repo
 
-    from flowercli.data.versions.remote import Remote
-    from flowercli.data.versions.tracked import Tracked
+    from flowercli.data.dvc.remote import Remote
+    from flowercli.data.dvc.tracked import Tracked
     from flowercli.transfer.contract import FilesListener, Request
 
 CHUNK = 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from flowercli.errors import ConfigError, WeightsError
 from flowercli.export.graph import OPSET
+from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.training.architecture import try_out
 from flowercli.training.config import compose_config
 from flowercli.training.learner import Learner
@@ -69,6 +71,17 @@ def test_classes_are_taken_over_by_every_layer_of_a_head():
     for name in ("head", "head_dist"):
         ours, theirs = (getattr(each.backbone, name).linear.weight for each in (model, earlier))
         assert torch.equal(ours[[0, 2]], theirs[[2, 0]])
+
+
+@pytest.mark.parametrize("name", ["convnext_base.fb_in22k_ft_in1k_384", "deepseek_vit_412m.deepseek_v4_1_flash"])
+def test_what_was_pretrained_on_squashed_or_padded_pictures_is_asked_about_cut_ones(name):
+    said = timm.get_pretrained_cfg(name)
+    assert said.crop_mode in ("squash", "border")
+    config = compose_config([f"model.name={name}", *BASE]).model
+    spec = PreprocessSpec.from_pretrained_cfg(
+        resolved_cfg(SimpleNamespace(pretrained_cfg=said.to_dict()), config, CLASSES)
+    )
+    assert (spec.height, spec.width) == said.input_size[1:]
 
 
 @pytest.mark.slow

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.training.schema import ModelConfig
 
+# Not `crop_mode`: what was pretrained on squashed or padded pictures learns ours as everything here cuts them.
 CONFIG_FIELDS = (
     "input_size",
     "fixed_input_size",
     "interpolation",
     "crop_pct",
-    "crop_mode",
     "mean",
     "std",
     "first_conv",

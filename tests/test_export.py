@@ -243,7 +243,7 @@ def test_overflow_of_half_precision_is_refused(trained):
         rows = len(batch)
         return Outputs(np.full((rows, 2), value, np.float32), np.ones((rows, 3), np.float32), np.ones(rows, np.float32))
 
-    source = parity.reference(pixels, np.zeros(2, np.int64), lambda batch: answers(batch, 1))
+    source = parity.ask_torch(pixels, np.zeros(2, np.int64), lambda batch: answers(batch, 1))
 
     def overflown(batch):
         return answers(batch, np.nan)

@@ -100,8 +100,8 @@ def test_answers_fit(tmp_path, columns, top):
         (folder / f"{name}.jpg").write_bytes((SAMPLES / f"{name}.jpg").read_bytes())
     lines = in_terminal(["classify", folder, "--model", "garden", *top], columns).out.splitlines()
     assert max(map(cell_len, lines)) <= columns
-    rows = re.compile(r"(daisy|elion)\.jpg +(daisy|dandelion) .* [\d.]+ %")
+    rows = re.compile(r"(daisy|elion)\.jpg +(daisy|dandelion) .* [<>]?[\d.]+ %")
     assert len([line for line in lines if rows.search(line)]) == 2
     shares = re.findall(r"\S+ %", "\n".join(lines))
     assert len(shares) >= (6 if top else 2)
-    assert all(re.fullmatch(r"\d+\.\d %", share) for share in shares)
+    assert all(re.fullmatch(r"[<>]?\d+\.\d %", share) for share in shares)

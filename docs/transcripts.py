@@ -216,7 +216,7 @@ def page(transcript: Transcript, shown: list[tuple[Step, Screen]]) -> str:
 
 def words_of(part: str, varies: tuple[tuple[str, str], ...]) -> str:
     """Return a part of a page without what differs between machines: figures, hashes, bars, where lines break."""
-    of_all = ((r"\b[0-9a-f]{8,}\b", "N"), (r"[█▉▊▋▌▍▎▏─━░│╭╮╰╯]+|\s+", ""), (r"\d[\d.,:e+-]*", "N"))
+    of_all = ((r"\b[0-9a-f]{8,}\b", "N"), (r"[█▉▊▋▌▍▎▏─━░│╭╮╰╯]+|\s+", ""), (r"[<>]?\d[\d.,:e+-]*", "N"))
     for pattern, instead in (*of_all, *varies):
         part = re.sub(pattern, instead, part)
     return part

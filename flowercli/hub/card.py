@@ -72,7 +72,7 @@ class Card:
 
         try:
             return RepoCard(self.content.decode(), ignore_metadata_errors=True)
-        except (ValueError, YAMLError) as error:
+        except (ValueError, TypeError, YAMLError) as error:  # Keys that are no text are a TypeError.
             message = f"A {CARD} is none that the Hub reads: {' '.join(str(error).split())}"
             raise HubError(message, hint="Correct the YAML between its first two lines of three hyphens.") from error
 

@@ -22,6 +22,7 @@ from flowercli.monitoring.features import Sample
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -98,7 +99,7 @@ class Reference:
             with path.open("rb") as opened:
                 check_unpacked(opened)
                 with np.load(opened, allow_pickle=False) as file:
-                    return cls._checked({name: file[name] for name in (*FACTS, *STORED)}, bundle)
+                    return cls._checked({name: _array(file, name) for name in (*FACTS, *STORED)}, bundle)
         except DAMAGED as error:
             hint = f"flowers reference {in_shell(bundle.path)}"
             raise BundleError(f"The reference {path} is damaged: {error}.", hint=hint) from error
@@ -120,6 +121,13 @@ class Reference:
         if graph.shape or graph.dtype.kind != "U" or len(str(graph)) > MOST_NAME:
             raise ValueError("graph is no name")
         return cls(sample, str(graph))
+
+
+def _array(file: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+    array = file[name]
+    if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member that does not begin as an array does.
+        raise TypeError(f"{name} is no array")
+    return array
 
 
 def _version(array: npt.NDArray[Any]) -> int:

@@ -30,7 +30,7 @@ from flowercli.bundle import Bundle, describe
 from flowercli.errors import BundleError
 from flowercli.evaluation.bootstrap import resampled_sums
 from flowercli.evaluation.card import model_card
-from flowercli.evaluation.intervals import wilson
+from flowercli.evaluation.intervals import class_texts, wilson
 from flowercli.evaluation.metrics import evaluate
 from flowercli.evaluation.scores import f1_from_counts
 from flowercli.models import load_model
@@ -135,6 +135,15 @@ def test_class_that_never_occurs():
     metrics = evaluate(probabilities, np.array(targets), ["a", "b", "c"])
     assert metrics["balanced_accuracy"]["value"] == pytest.approx(balanced_accuracy_score(targets, predictions))
     assert metrics["per_class"]["c"]["support"] == 0
+    assert class_texts(metrics["per_class"]["c"]) == ("–", "–", "–")
+
+
+def test_a_class_that_is_never_named_and_one_that_is_not_there():
+    probabilities = np.eye(3)[[0, 2]] * 0.7 + 0.1
+    metrics = evaluate(probabilities, np.array([0, 1]), ["a", "b", "c"])
+    assert class_texts(metrics["per_class"]["a"]) == ("100.0 % (20.7–100.0)", "100.0 % (20.7–100.0)", "100.0 %")
+    assert class_texts(metrics["per_class"]["b"]) == ("–", "0.0 % (0.0–79.3)", "0.0 %")
+    assert class_texts(metrics["per_class"]["c"]) == ("0.0 % (0.0–79.3)", "–", "–")
 
 
 def test_one_photograph_and_two_classes():

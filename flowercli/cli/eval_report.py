@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flowercli.cli.output import print_table, stdout_console
 from flowercli.cli.tables import GAP, LEAST
 from flowercli.evaluation.confusion import confused_pairs
-from flowercli.evaluation.intervals import number_text, share_text
-from flowercli.shown import percent
+from flowercli.evaluation.intervals import class_texts, number_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +79,7 @@ def _print_sources(metrics: Mapping[str, Any], variant: str) -> None:
 
 def _print_classes(metrics: Mapping[str, Any], variant: str) -> None:
     rows = [
-        (name, share_text(row["precision"]), share_text(row["recall"]), percent(row["f1"], 2), str(row["support"]))
+        (name, *class_texts(row, 2), str(row["support"]))
         for name, row in metrics["per_class"].items()
         if row["support"]  # Of the others there is nothing to say.
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
 from flowercli.evaluation import card_tables
-from flowercli.evaluation.intervals import number_text, share_text
+from flowercli.evaluation.intervals import NONE, class_texts, number_text, share_text
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
 
@@ -125,8 +125,7 @@ def _per_class(variant: str, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "| class | precision | recall | F1 | photographs |"
     yield "|---|---|---|---|---|"
     for name, row in metrics["per_class"].items():
-        figures = f"{share_text(row['precision'], 1)} | {share_text(row['recall'], 1)} | {percent(row['f1'])}"
-        yield f"| {name} | {figures} | {row['support']} |"
+        yield f"| {name} | {' | '.join(class_texts(row))} | {row['support']} |"
     yield ""
 
 
@@ -201,7 +200,7 @@ def _terms(terms: Mapping[str, str]) -> Iterator[str]:
 def _loss(value: Mapping[str, float] | float | None) -> str:
     """Return ``0.072 (0.031–0.124)``; older bundles hold the log loss without an interval and no calibration error."""
     if value is None:
-        return "–"
+        return NONE
     if isinstance(value, float | int):
         return f"{value:.3f}"
     return number_text(value)

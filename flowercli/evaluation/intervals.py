@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercli.shown import percent
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Z_95 = 1.959963984540054
 DIGITS = 6
+NONE = "–"
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
@@ -36,6 +37,14 @@ def share(right: int, total: int) -> dict[str, float]:
 def share_text(value: Mapping[str, float], digits: int = 2) -> str:
     """Return a share and its interval in words: ``97.46 % (92.8–99.1)``."""
     return f"{percent(value['value'], digits)} ({100 * value['low']:.1f}–{100 * value['high']:.1f})"
+
+
+def class_texts(row: Mapping[str, Any], digits: int = 1) -> tuple[str, str, str]:
+    """Return precision, recall and F1 of a class in words; a dash for what no photograph says anything of."""
+    shares = (row["precision"], row["recall"])
+    # Wilson's interval of one photograph is narrower already.
+    precision, recall = (NONE if (each["low"], each["high"]) == (0, 1) else share_text(each, digits) for each in shares)
+    return precision, recall, percent(row["f1"], digits) if row["support"] else NONE
 
 
 def number_text(value: Mapping[str, float], digits: int = 3) -> str:

@@ -52,13 +52,17 @@ class Card:
         return bool(self._parsed().text.strip())
 
     def stating(self, license_id: str) -> Self:
-        """Return the same card with this licence in its head."""
+        """Return the same card with this licence in its head.
+
+        Raises:
+            HubError: its head is no YAML.
+        """
         from huggingface_hub import metadata_load, metadata_save
 
+        self.check()  # Of the same text, so that what follows cannot fail.
         with tempfile.TemporaryDirectory(prefix="flowers-card-") as folder:
             path = Path(folder) / CARD
-            # The Hub's reader and writer take a carriage return alone for different things.
-            path.write_bytes(re.sub(rb"\r(?!\n)", b"\n", self.content))
+            path.write_text(self._text(), encoding="utf-8", newline="")
             metadata_save(path, (metadata_load(path) or {}) | {"license": license_id})
             return replace(self, content=path.read_bytes())
 
@@ -66,12 +70,16 @@ class Card:
         """Return what a bundle lists of it."""
         return {"sha256": hashlib.sha256(self.content).hexdigest(), "size": len(self.content)}
 
+    def _text(self) -> str:
+        """Return the card with a line feed for a carriage return alone, of which the Hub's reader and writer differ."""
+        return re.sub(r"\r(?!\n)", "\n", self.content.decode("utf-8-sig"))
+
     def _parsed(self) -> RepoCard:
         from huggingface_hub import RepoCard
         from yaml import YAMLError
 
         try:
-            return RepoCard(self.content.decode(), ignore_metadata_errors=True)
+            return RepoCard(self._text(), ignore_metadata_errors=True)
         except (ValueError, TypeError, YAMLError) as error:  # Keys that are no text are a TypeError.
             message = f"A {CARD} is none that the Hub reads: {' '.join(str(error).split())}"
             raise HubError(message, hint="Correct the YAML between its first two lines of three hyphens.") from error

@@ -12,12 +12,12 @@ from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
 from flowercli.evaluation.card import SPLIT_WORDS
 from flowercli.evaluation.confusion import confused_pairs
-from flowercli.evaluation.intervals import number_text, share_text
+from flowercli.evaluation.intervals import class_texts, number_text, share_text
 from flowercli.reporting import page
 from flowercli.reporting.drawing import MOST_WRITTEN_CLASSES
 from flowercli.reporting.figure_list import answer_plots, history_plots, most_confused_plot
 from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
-from flowercli.shown import percent, probability
+from flowercli.shown import probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,10 +140,7 @@ def _value(value: Mapping[str, float], *, share: bool) -> str:
 
 def _classes(evaluation: Evaluation) -> str:
     variant, metrics = _shown(evaluation)
-    rows = [
-        (name, share_text(row["precision"], 1), share_text(row["recall"], 1), percent(row["f1"]), row["support"])
-        for name, row in metrics["per_class"].items()
-    ]
+    rows = [(name, *class_texts(row), row["support"]) for name, row in metrics["per_class"].items()]
     columns = ("Class", "Precision", "Recall", "F1", "Photographs")
     return page.section("Each class", page.table(f"{variant}, 95 % intervals in brackets", columns, rows))
 

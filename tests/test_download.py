@@ -45,7 +45,7 @@ def test_a_dataset_arrives_is_listed_used_and_removed(run, server, sha256, own_h
     removed = run("download", "--remove", "colours")
     assert removed.code == 0
     assert not folder.exists()
-    assert json.loads(run("download", "--list", "--json").out) == {"installed": [], "unfinished": 0}
+    assert json.loads(run("download", "--list", "--json").out) == {"version": 1, "installed": [], "unfinished": 0}
     missing = run("download", "--remove", "colours")
     assert missing.code == 1
     assert "Nothing downloaded is called 'colours'" in missing.err

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 from flowercli import errors
+from flowercli.cli.output import JSON_VERSION
 
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "flowercli").rglob("*.py"))}
@@ -18,10 +19,14 @@ VARIABLES = re.compile(r'environ(?:\.\w+\(|\[)\s*"([A-Z_]+)"|\b\w*VARIABLE\b = "
 NOT_SENT = {"not_found", "not_a_file", "not_permitted", "download_failed"}
 
 
+def section_text(title):
+    """Return a section of the page."""
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
 def section(title):
     """Return a section's table as a dictionary from its first column to the names in its second."""
-    text = PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (.+?) \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", section_text(title), re.MULTILINE)
     return {first: set(re.findall(r"`([A-Za-z_]\w+)`", second)) for first, second in rows}
 
 
@@ -55,9 +60,16 @@ def test_exit_codes_are_those_of_the_program():
     assert told == {str(code) for name, code in vars(errors).items() if name.startswith("EXIT_")}
 
 
+def test_json_begins_with_the_version_that_the_page_tells(run):
+    told = f'"version": {JSON_VERSION}'
+    assert told in section_text("What `--json` prints")
+    for command in (["models"], ["models", "flowers5"], ["download", "--list"]):
+        assert run(*command, "--json").out.startswith(f"{{{told}, ")
+
+
 def test_every_variable_is_told():
     read = {name for text in SOURCES.values() for found in VARIABLES.findall(text) for name in found if name}
-    told = set(re.findall(r"`([A-Z_]+)(?:=\w+)?`", PAGE.partition("## Environment variables")[2].partition("\n## ")[0]))
+    told = set(re.findall(r"`([A-Z_]+)(?:=\w+)?`", section_text("Environment variables")))
     named = {name for text in SOURCES.values() for name in re.findall(r"\b_?FLOWERS_[A-Z_]+\b", text)}
     assert len(read) > len(named)
     assert read | named <= told

@@ -13,12 +13,14 @@ from flowercli import json_text, shown
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
 WIDTH_IN_A_PIPE = 160
+# Of what --json prints: one more when a name goes or comes to mean something else; a new name changes nothing.
+JSON_VERSION = 1
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
@@ -63,9 +65,9 @@ def print_text(text: object) -> None:
     sys.stdout.write((shown.one_line(line) if sys.stdout.isatty() else line) + "\n")
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document on one line of stdout."""
-    sys.stdout.write(json_line(value))
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print what a command found: one JSON object on one line of stdout, which begins with the version of its form."""
+    sys.stdout.write(json_line({"version": JSON_VERSION, **value}))
 
 
 def json_line(value: Any) -> str:

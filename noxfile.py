@@ -86,7 +86,7 @@ def triton(session: nox.Session) -> None:
     # What the repository asks for, and nothing of this project.
     wanted = ("nvidia-pytriton", "-r", str(folder / "repository" / "requirements.txt"))
     session.run(server, "-m", "pip", "install", "--quiet", *wanted, external=True)
-    session.run("pytest", "tests/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
+    session.run("pytest", "tests/export/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
 
 
 @nox.session(default=False)

@@ -79,7 +79,7 @@ def served(bundle: Bundle, paths: list[str], python: Path) -> Probabilities:
     """Return the probabilities ``[N, C]`` that a Triton server gives for the bytes of the files, over HTTP."""
     sys.path.insert(0, str(TESTS))
     os.environ["FLOWERS_TRITON"] = str(python)
-    from triton_server import running
+    from support.triton_server import running
 
     with tempfile.TemporaryDirectory() as temporary:
         repository, folder = Path(temporary) / "repository", Path(temporary)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from hostile_pictures import EXPENSIVE, chunk, gradient, postscript, saved
+from support.hostile_pictures import EXPENSIVE, chunk, gradient, postscript, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,7 +25,7 @@ from flowercli.models import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from hostile_pictures import DISPLAY_P3, PROPHOTO, profile, saved
+from support.hostile_pictures import DISPLAY_P3, PROPHOTO, profile, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from archive_server import Answer, Shared, archive_server
+from support.archive_server import Answer, Shared, archive_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from slow_disk import BEGIN, END, HELD
 from whole_or_absent import BEFORE, COMMANDS, HALF, SAMPLES, WHOLE, contents, make_base, state
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from archive_server import archive_server
+from support.archive_server import archive_server
 
 if TYPE_CHECKING:
     from whole_or_absent import Command, Contents

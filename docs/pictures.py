@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from browser import chromium, contents, visit
+from support.browser import chromium, contents, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Keeps the Hub out of reach. Its client reads this when it is first imported, so before any test's module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Fixtures of many tests about one subject.
-pytest_plugins = ["published", "repositories", "transfers"]
+pytest_plugins = ["support.published", "support.repositories", "support.transfers"]
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "docs" / "samples"

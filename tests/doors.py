@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from conftest import ROOT, command
-from odd_inputs import largest, odd_inputs
+from support.odd_inputs import largest, odd_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from odd_inputs import Odd
-    from serve_server import Reply, Server
-    from test_serve_mlflow import Server as MlflowServer
+    from support.odd_inputs import Odd
+    from support.scoring_server import Server as MlflowServer
+    from support.serve_server import Reply, Server
 
     # By the name of the input.
     Codes = dict[str, str]
@@ -58,7 +58,7 @@ def raw(server: Server, items: Sequence[Odd]) -> Codes:
 
 def multipart(server: Server, items: Sequence[Odd]) -> Codes:
     """Send each in a form of its own."""
-    from serve_server import FORM, form
+    from support.serve_server import FORM, form
 
     return {odd.name: codes_of(server.classify(form(("flower.jpg", odd.data)), FORM))[0] for odd in items}
 
@@ -109,7 +109,7 @@ def requests(items: Sequence[Odd], most: int, most_bytes: int) -> Iterator[list[
 
 def as_json(server: Server, items: Sequence[Odd]) -> Reply:
     """Send pictures to ``flowers serve`` as base64 in JSON."""
-    from serve_server import JSON
+    from support.serve_server import JSON
 
     return server.classify(json.dumps({"images": [text_of(odd) for odd in items]}), JSON)
 
@@ -135,7 +135,7 @@ def code_of(answer: dict) -> str:
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Run ``flowers serve``, which waits as long as it takes; its log is ``serve.log``."""
-    from serve_server import serving
+    from support.serve_server import serving
 
     with serving(folder, "--max-wait", PATIENCE) as server:
         server.connect = partial(server.connect, PATIENCE)
@@ -145,7 +145,7 @@ def serve(folder: Path) -> Iterator[Server]:
 @contextmanager
 def serve_mlflow(folder: Path) -> Iterator[MlflowServer]:
     """Run ``flowers serve-mlflow``; its log is ``mlflow.log``."""
-    from test_serve_mlflow import Server
+    from support.scoring_server import Server
 
     server = Server(folder / "mlflow.log")
     try:

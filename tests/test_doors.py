@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from doors import SERVE_DOORS, cli, mlflow, serve, serve_mlflow
-from odd_inputs import odd_inputs
+from support.odd_inputs import odd_inputs
 
 
 def broken_promises(codes: dict[str, str]) -> dict[str, tuple[str, str | None]]:

@@ -11,8 +11,8 @@ from flowercli.models import load_model
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
 
-from colour_model import write_colours, write_graph
 from onnx import TensorProto, helper, numpy_helper
+from support.colour_model import write_colours, write_graph
 
 FLOATS = TensorProto.FLOAT
 IDENTITY = helper.make_node("Identity", ["x"], ["y"])

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from conftest import ROOT, SAMPLES, write_dataset
-from transfers import visible
+from support.transfers import visible
 
 from flowercli import installed
 from flowercli.data.places import find_manifest

@@ -105,7 +105,7 @@ def train(
     from flowercli.cli.train_outline import print_outline
 
     require_photographs(config.data.path, data)
-    note(f"{config.model.name}, {config.epochs} epochs at most")
+    note(f"{config.model.name}, {config.epochs} epoch{'s' * (config.epochs > 1)} at most")
     manifest = _manifest(config, typed)
     print_outline(config, manifest)
     # Only now torch: a typo is told in a second.

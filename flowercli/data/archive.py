@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COPY_SIZE = 2**18
-ENCRYPTED = 0x1
+ENCRYPTED, IS_UTF8 = 0x1, 0x800
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 # What tarfile lets through of its numbers, as those of sparse files in PAX heads, and zipfile of its names.
 BAD_HEAD, WRONG_HEAD = (ValueError, IndexError, OverflowError, struct.error), "the head of a file makes no sense"
@@ -214,8 +214,7 @@ def _extract_zip(extraction: _Extraction) -> None:
 
 def _extract_zip_member(extraction: _Extraction, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
-    # Not `filename`: zipfile cuts that at a NUL.
-    name = member.orig_filename
+    name = _zip_name(member)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise refused(name, "is a link" if kind == stat.S_IFLNK else "is neither a plain file nor a folder")
     if member.flag_bits & ENCRYPTED:
@@ -230,6 +229,21 @@ def _extract_zip_member(extraction: _Extraction, archive: zipfile.ZipFile, membe
     with source:
         # zipfile gives out no more than `file_size` bytes, and checks their CRC.
         extraction.write(name, cast("BinaryIO", source), member.file_size)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name; where it is not said to be UTF-8, but is, it is taken for that, as by Info-ZIP's tools.
+
+    They and macOS write such names, which are CP437 by the format, and which zipfile reads as that.
+    """
+    # Not `filename`: zipfile cuts that at a NUL.
+    name = member.orig_filename
+    if member.flag_bits & IS_UTF8:
+        return name
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeError:
+        return name
 
 
 def _starts_as_zip(archive: Path) -> bool:

@@ -40,6 +40,7 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 STDIN = "-"
+FILE_URL = "file:///"
 ANY_DEPTH = "**"
 NUL = "\0"
 # How pictures begin that can be told from the name of a file by that.
@@ -53,6 +54,7 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
     A folder gives its pictures (by suffix) and those of its subfolders, sorted; hidden ones are
     left out. A glob (``*``, ``?``, ``[…]``, ``**``) that the shell did not expand is expanded
     here; one that matches nothing is passed on, so that it is reported like any missing file.
+    A ``file://`` address, as file managers give it, is the path that it stands for.
     ``-`` reads paths from ``stdin``, one a line or, as ``find -print0`` writes them, with a NUL after each; where a
     picture comes instead, ``-`` is passed on.
     """
@@ -61,6 +63,8 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
             yield STDIN
         elif argument == STDIN:
             yield from expand(_lines(stdin), stdin)
+        elif argument.startswith(FILE_URL):
+            yield from expand([_local(argument)], stdin)
         elif os.path.isdir(argument):
             yield from walk(argument)
         elif not is_url(argument) and not os.path.lexists(argument) and glob.has_magic(argument):
@@ -71,7 +75,13 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
 
 def is_url(text: str) -> bool:
     """Tell whether the text is an ``http`` or ``https`` address rather than a path."""
-    return text.startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def _local(url: str) -> str:
+    from urllib.request import url2pathname  # It takes as long as reading a picture.
+
+    return url2pathname(url.removeprefix("file://"))
 
 
 def picture_on(stdin: TextIO) -> bytes:

@@ -102,6 +102,14 @@ def test_folders_globs_and_stdin(run, folder, monkeypatch):
     assert found(run("classify", PICTURES[0], "-", "--json")) == ["daisy.jpg", "b.jpg", "c.jpeg"]
 
 
+def test_addresses_of_files(run, tmp_path):
+    shutil.copy(PICTURES[0], tmp_path / "Gänse blume.jpg")
+    url = (tmp_path / "Gänse blume.jpg").as_uri()
+    assert "%20" in url
+    assert found(run("classify", url, tmp_path.as_uri(), "--json")) == ["Gänse blume.jpg"] * 2
+    assert lines(run("classify", f"{tmp_path.as_uri()}/no.jpg", "--json").out)[0]["error"]["code"] == "not_found"
+
+
 def test_nothing_found(run, tmp_path):
     result = run("classify", tmp_path)
     assert (result.code, result.out) == (3, "")

@@ -216,6 +216,25 @@ def test_zip_comes_out_whole_without_what_macos_adds(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["daisy", "rose"]
 
 
+def test_names_of_a_zip_are_utf8_where_they_are_that_and_cp437_else(tmp_path):
+    flagged = zip_of(("Löwe/1.jpg", PHOTO))
+    unflagged = bytearray(flagged)  # As Info-ZIP's zip writes it on Linux.
+    for magic, place in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        assert unflagged[unflagged.index(magic) + place] == 0x08
+        unflagged[unflagged.index(magic) + place] = 0
+    cp437 = zip_of(("L?we/1.jpg", PHOTO)).replace(b"L?we", b"L\x94we")
+    for number, content in enumerate((flagged, unflagged, cp437)):
+        (tmp_path / "archive").write_bytes(content)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert extract(tmp_path / "archive", folder) == 1
+        assert (folder / "Löwe" / "1.jpg").read_bytes() == PHOTO
+    unflagged = unflagged.replace("Löwe".encode(), "\u202eab".encode())
+    (tmp_path / "archive").write_bytes(unflagged)
+    with pytest.raises(ArchiveError, match="refused"), new_folder(tmp_path / "none") as folder:
+        extract(tmp_path / "archive", folder)
+
+
 def test_nothing_but_names_and_bytes_comes_through(tmp_path):
     odd = {"mode": 0o6777, "uid": 12345, "gid": 12345, "mtime": 1}
     (tmp_path / "archive").write_bytes(tar_of(("daisy", None, odd), ("daisy/1.jpg", PHOTO, odd)))

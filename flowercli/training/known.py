@@ -30,6 +30,9 @@ STORED_DTYPE = np.dtype("<f4")
 # The evidence against another flower: zero where one in a hundred of the known ones lies, and one and a half times the
 # distance from there in standard deviations.
 FEW, STEEPNESS = 0.01, 1.5
+# Of one photograph, or of copies, logits do not vary: what is said then must not hang on the last digit of a logit, in
+# which an export differs.
+LEAST_DEVIATION = 0.1
 # Said in favour of a flower, in log odds. Nearly all pictures without one are far below, so it costs little there, and
 # leaves the photographs that are refused at the threshold to those that may show a flower never taught.
 IN_FAVOUR = 3.0
@@ -139,7 +142,7 @@ class Known:
 
 
 def _deviation(values: Floats) -> float:
-    return max(float(values.std()), 1e-6)
+    return max(float(values.std()), LEAST_DEVIATION)
 
 
 def _above(none: NoneLogit, logits: Floats, embeddings: Floats) -> npt.NDArray[np.float64]:

@@ -48,6 +48,14 @@ def test_without_outliers_the_largest_logit_decides():
     assert np.array_equal(np.argsort(known(*flowers)), np.argsort(flowers[0].max(axis=1)))
 
 
+def test_where_logits_do_not_vary_it_does_not_hang_on_their_last_digit():
+    logits, embeddings = answers(1, 4)
+    logits, embeddings = np.repeat(logits, 3, axis=0), np.repeat(embeddings, 3, axis=0)
+    known = Known.fit(None, (logits, embeddings), None)
+    assert np.abs(known(logits + 1e-6, embeddings) - known(logits, embeddings)).max() < 1e-4
+    assert known(logits - 1, embeddings).max() < 0.01
+
+
 def fields_of_logits(count, classes=12):
     """Return logits of photographs of classes that lie in a plane of the space of logits, and their targets."""
     means = GENERATOR.normal(0, 3, (classes, 2)) @ GENERATOR.normal(0, 1, (2, classes))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from flowercli.atomic import write_text
 from flowercli.data.manifest_file import OtherFormatError, parse
+from flowercli.data.split import SPLITS
 from flowercli.errors import DataError
 from flowercli.installation import upgrade
 from flowercli.plain_file import read_plain_file
@@ -81,8 +84,17 @@ class Manifest:
         """
         photos = [photo for photo in self.photos if photo.split == split]
         if not photos:
-            raise DataError(f"The split '{split}' has no photographs.", hint="flowers split DIR --ratios 0.8,0.1,0.1")
+            raise DataError(f"The split '{split}' has no photographs.", hint=self._ratios_that_fill_all())
         return photos
+
+    def _ratios_that_fill_all(self) -> str:
+        fewest = min(Counter(photo.class_name for photo in self.photos).values(), default=0)
+        stratify = self.stratified and fewest >= len(SPLITS)
+        if (count := fewest if stratify else len(self.photos)) < len(SPLITS):
+            return "It takes three photographs at least: one to train with, one to validate, one to test."
+        share = max(0.1, math.ceil(100 / count) / 100)
+        ratios = f"{1 - 2 * share:.2f},{share:.2f},{share:.2f}"
+        return f"flowers split DIR --ratios {ratios}{' --stratify' * stratify}"
 
     def outliers_of(self, split: str) -> list[Entry]:
         """Return the outliers of a split; there may be none."""

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 from conftest import COLOURS, write_dataset
 from hypothesis import given, settings
@@ -261,3 +262,28 @@ def test_real_photographs_give_torchs_split(photos, tmp_path, run):
         for index in part:
             assert manifest.photos[index].split == name or manifest.photos[index].path in followers
     assert manifest.class_names == ("daisy", "dandelion", "rose", "sunflower", "tulip")
+
+
+@pytest.mark.parametrize(
+    ("photos", "stratify"), [((3, 3), True), ((3, 4), False), ((1, 5), True), ((9, 30), True), ((1, 1), False)]
+)
+def test_where_a_split_is_empty_the_ratios_that_are_advised_fill_it(run, tmp_path, photos, stratify):
+    generator = np.random.default_rng(0)
+    for name, count in zip(("daisy", "rose"), photos, strict=True):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(tmp_path / name / f"{number}.png")
+    assert run("split", tmp_path, "--ratios", "1,0,0", *["--stratify"] * stratify).code == 0
+    manifest = Manifest.read(tmp_path / MANIFEST_FILE)
+    with pytest.raises(DataError, match="The split 'val' has no photographs") as caught:
+        manifest.of_split("val")
+    if sum(photos) < 3:
+        assert "three photographs at least" in caught.value.hint
+        return
+    assert ("--stratify" in caught.value.hint) == (stratify and min(photos) >= 3)
+    assert run(*caught.value.hint.replace("DIR", str(tmp_path)).split()[1:]).code == 0
+    manifest = Manifest.read(tmp_path / MANIFEST_FILE)
+    for split in ("train", "val", "test"):
+        assert manifest.of_split(split)
+        assert not stratify or min(photos) < 3 or min(manifest.counts(split).values()) > 0

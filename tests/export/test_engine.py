@@ -129,7 +129,7 @@ def test_graph_goes_into_tensorrt_whole(trained, tmp_path, run):
 
 
 def test_an_engine_stays_here_when_the_bundle_is_published(tmp_path):
-    from test_tensorrt import with_engine
+    from support.engines import with_engine
 
     from flowercli.evaluation.card import model_card
     from flowercli.hub.publish import plan

@@ -143,6 +143,7 @@ def test_a_lone_onnx_or_a_folder_is_enough(run, tmp_path, source):
     assert result.code == 0, result.err
     answer = json.loads(result.out)
     assert answer == {
+        "version": 1,
         "repository": str(tmp_path / "r"),
         "backend": "python",
         "graph": "model.int8.onnx",

@@ -11,27 +11,17 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from conftest import SAMPLES, flowers
+from support.engines import ENGINE, MACHINE, with_engine
 from support.machines import NVINFER, compile_library, linux, toy_gpu, with_libraries
 
-from flowercli.bundle import Bundle, add_files
+from flowercli.bundle import add_files
 from flowercli.inference import tensorrt
-from flowercli.inference.engine import Engine, Machine, cache_key, library_version, misfits, unusable
+from flowercli.inference.engine import cache_key, library_version, misfits, unusable
 from flowercli.inference.libraries import TENSORRT
 from flowercli.inference.nvidia import find_driver
 from flowercli.installation import add_extra
 from flowercli.models import FOLDER
 
-MACHINE = Machine("10.16.0", "9.0", "580.65.06")
-ENGINE = Engine(
-    tensorrt="10.16.0",
-    compute_capability="9.0",
-    driver="580.95.05",
-    gpu="Toy GPU",
-    onnxruntime="1.31.1",
-    profile={"min": 1, "opt": 8, "max": 64},
-    onnx={"file": "model.fp16.onnx", "sha256": "abc"},
-    precision="fp16",
-)
 ROSE = SAMPLES / "rose.jpg"
 gpu_wheel = pytest.mark.skipif(
     TENSORRT not in onnxruntime.get_available_providers(), reason="this onnxruntime is built without TensorRT"
@@ -111,19 +101,6 @@ def test_cache_key_changes_with_everything_that_an_engine_is_bound_to():
     assert all(re.fullmatch("[0-9a-f]{16}", key) for key in keys)
     same_series = MACHINE._replace(driver="580.1")
     assert cache_key(same_series, "abc") == cache_key(MACHINE, "abc")
-
-
-def with_engine(folder, **changes):
-    """Return a bundle with the files of an engine that nothing here can run, for a toy machine."""
-    bundle = Bundle.load(shutil.copytree(FOLDER / "flowers5", folder / "bundle"))
-    shutil.copy(bundle.path / "model.int8.onnx", folder / "model.fp16.onnx")
-    bundle = add_files(bundle, {"model.fp16.onnx": folder / "model.fp16.onnx"})
-    onnx = {"file": "model.fp16.onnx", "sha256": bundle.section["files"]["model.fp16.onnx"]["sha256"]}
-    engine = ENGINE._replace(driver="", onnx=onnx, **changes)
-    (folder / "model.trt.json").write_text(json.dumps(engine.as_dict()))
-    for name in ("model.plan", "model.trt.onnx"):
-        (folder / name).write_bytes(b"an engine")
-    return add_files(bundle, {name: folder / name for name in ("model.plan", "model.trt.onnx", "model.trt.json")})
 
 
 def test_damaged_engines_are_unusable_and_say_why(tmp_path):

@@ -16,10 +16,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("mlflow", reason="needs the extra 'serve'")
-psutil = pytest.importorskip("psutil", reason="needs the extra 'train'")
-
 from conftest import ROOT, SAMPLES, flowers
 from support.scoring_server import JSON, Server
 

@@ -11,9 +11,11 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from conftest import ROOT, command
+
+pytest.importorskip("mlflow", reason="needs the extra 'serve'")
+psutil = pytest.importorskip("psutil", reason="needs the extra 'train'")
 
 if TYPE_CHECKING:
     from pathlib import Path

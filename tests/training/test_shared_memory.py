@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,8 @@ def may_mount():
 
 @pytest.mark.skipif(sys.platform != "linux" or not may_mount(), reason="may not mount a small /dev/shm")
 def test_a_full_shared_memory_is_told_and_changes_no_batch():
-    code = "import sys; sys.path.insert(0, 'tests'); from test_shared_memory import in_small_memory; in_small_memory()"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    code += "; from test_shared_memory import in_small_memory; in_small_memory()"
     done = subprocess.run(small_memory(code), capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert done.stderr == ""

@@ -5,7 +5,6 @@ Names, paths and messages that others chose can neither steer a terminal, break 
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shlex
@@ -75,6 +74,9 @@ def json_line(document: str) -> str:
 def in_markdown(value: Any) -> Any:
     """Return a value of JSON in which no text, and no key, is Markdown or HTML."""
     if isinstance(value, str):
+        # Its table of named characters costs a hundredth of the first answer of `classify`, which writes no Markdown.
+        import html
+
         return MARKDOWN.sub(r"\\\1", html.escape(one_line(value), quote=False))
     if isinstance(value, dict):
         return {in_markdown(key): in_markdown(inner) for key, inner in value.items()}

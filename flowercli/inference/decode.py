@@ -9,11 +9,13 @@ import logging
 import math
 import os
 import stat
+import struct
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import jpeg_factory
 
 from flowercli.errors import ImageError
 from flowercli.inference import jpeg2000
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 MAX_PIXELS = 268_435_456
 # Pillow would refuse these, and warn of half as many. What a picture costs is checked here, more closely.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-# Of a PNG's comments and profile; the packed ones of a whole file, Pillow counts by itself.
-PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
 # Pillow warns and logs about odd files, and the answer says what is wrong with one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -46,11 +46,16 @@ COPY_BYTES = {"RGB": 0, "L": 0, "CMYK": 0, "I;16": 1, "I;16B": 1, "I;16L": 1, "I
 MAX_PYTHON_PIXELS, MAX_PYTHON_BYTES = 500_000, 4 * 2**20
 MAX_FILE_BYTES = 512 * 2**20
 MAX_EXIF_BYTES = 2**20
+# Of a PNG's comments and profile; the packed ones of a whole file, Pillow counts by itself.
+MAX_TEXT_BYTES = 16 * 2**20
 # What every way in reads: none of these starts another program, as Pillow does for PostScript. The first ones need none
 # of the plugins that Pillow loads late.
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 OTHER_FORMATS = ("WEBP", "TIFF", "AVIF", "JPEG2000")
 JPEGS = frozenset({"JPEG", "MPO"})
+JPEG_START = b"\xff\xd8\xff"
+# With these a plugin of Pillow's says that a file is not of its format after all.
+NOT_OF_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 EXIF_ORIENTATION = 0x0112
 TRUNCATED = "It is cut off: the end of the file is missing."
 
@@ -192,7 +197,15 @@ def _open(source: File) -> BinaryIO:
 
 
 def _identify(file: BinaryIO) -> Image.Image:
-    """Open a picture in one of the formats that are read."""
+    """Open a picture in one of the formats that are read; of Pillow's plugins a JPEG waits for its own alone."""
+    file.seek(0)
+    if file.read(len(JPEG_START)) == JPEG_START:
+        file.seek(0)
+        with suppress(*NOT_OF_THIS_FORMAT):
+            return jpeg_factory(file)
+    from PIL import PngImagePlugin
+
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT_BYTES
     try:
         return Image.open(file, formats=COMMON_FORMATS)
     except UnidentifiedImageError:

@@ -79,8 +79,6 @@ def evaluate(
         elif find_label_errors:
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
-            # Before anything is looked for: without the extra, that is what is told.
-            import flowercli.evaluation.evaluate  # noqa: F401
             from flowercli.cli.output import note
             from flowercli.cli.progress import advancing
             from flowercli.evaluation.labelled_folder import data_to_evaluate

@@ -161,8 +161,11 @@ def _comparison(
 
 def _check_classes(a: Bundle, b: Bundle) -> None:
     if sorted(a.class_names) != sorted(b.class_names):
-        ours, theirs = ", ".join(a.class_names), ", ".join(b.class_names)
-        message = f"They cannot be compared: {a.path} knows {ours}; {b.path} knows {theirs}."
+        first = min(set(a.class_names) ^ set(b.class_names))
+        ours, theirs = len(a.class_names), len(b.class_names)
+        message = (
+            f"They cannot be compared: {a.path} knows {ours} classes, {b.path} {theirs}; {first} is one of one alone."
+        )
         raise UsageError(message, hint="Compare with a bundle that has the same classes.")
 
 

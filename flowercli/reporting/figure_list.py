@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import confusion_matrix as count_confusions
 
+from flowercli.evaluation.metrics import count_confusions
 from flowercli.reporting import drawing
 from flowercli.reporting.embedding_map import embedding_map, sample
 from flowercli.shown import percent
@@ -52,7 +52,7 @@ def history_plots(history: History) -> list[Plot]:
 def answer_plots(answers: Answers, class_names: Sequence[str]) -> list[Plot]:
     """Return the figures of one variant's answers: confusion matrix, precision-recall, reliability, embedding map."""
     probabilities, targets = answers.probabilities, answers.targets
-    matrix = count_confusions(targets, answers.predictions, labels=range(len(class_names)))
+    matrix = count_confusions(targets, answers.predictions, len(class_names))
     curves = drawing.precision_recall(probabilities, targets, class_names)
     reliability = drawing.reliability(probabilities, targets)
     places = embedding_map(answers.embeddings, targets, answers.predictions, class_names)

@@ -135,7 +135,7 @@ def test_what_cannot_be_written_is_told(arguments):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the extra 'train' is installed")
-@pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5")])
+@pytest.mark.parametrize("arguments", [("train",), ("eval", "flowers5", "--find-label-errors")])
 def test_missing_extra_is_named(run, arguments):
     result = run(*arguments)
     assert (result.code, result.out) == (4, "")

@@ -9,8 +9,6 @@ import pytest
 from conftest import FLOWERS, SAMPLES
 from PIL import Image
 
-pytest.importorskip("sklearn", reason="needs the extra 'train'")
-
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest
 from flowercli.models import FOLDER

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
+from support.forked import can_fork, forking, run_forked
 
 import flowercli.training  # noqa: F401  (before a test imports torch: its threads shall not spin, here neither)
 from flowercli.cli.main import main
@@ -47,6 +49,14 @@ class Run:
     code: int
     out: str
     err: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what processes that train are forked from, once for all workers."""
+    if not hasattr(config, "workerinput") and find_spec("torch") and hasattr(os, "fork"):
+        running = contextlib.ExitStack()
+        running.enter_context(forking())
+        config.add_cleanup(running.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -95,7 +105,9 @@ def run(capfd):
 
 
 def flowers(*arguments: object, timeout: float = 300, **options) -> Run:
-    """Run the program as a process of its own."""
+    """Run the program as a process of its own; one that wants torch and no ``options`` is forked where it is loaded."""
+    if not options and can_fork(untracked(arguments)):
+        return Run(*run_forked(untracked(arguments), ROOT, timeout))
     done = subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT, **options
     )

@@ -14,6 +14,7 @@ import yaml
 pytest.importorskip("dvc_s3", reason="needs the extra 'data'")
 pytest.importorskip("moto", reason="needs moto's S3 server")
 
+from support.forked import shell_command
 from support.repositories import clone, dvc, new_git, tree, write_photos
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -24,7 +25,8 @@ def on_path(tmp_path, monkeypatch):
     """Put the program on the PATH under its name, for DVC to find."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "flowers").write_text(f'#!/bin/sh\nexec {sys.executable} -W error -m flowercli "$@"\n')
+    program = shell_command() or f"{sys.executable} -W error -m flowercli"
+    (folder / "flowers").write_text(f'#!/bin/sh\nexec {program} "$@"\n')
     (folder / "flowers").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -40,6 +40,11 @@ def first_line(error: BaseException) -> str:
     return one_line(" ".join(found[: 2 if found[0].endswith(":") else 1])[:SHOWN])
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many of something there are: ``1 photograph``, ``2 photographs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as it is written everywhere: ``97.5 %``."""
     return f"{100 * share:.{digits}f} %"

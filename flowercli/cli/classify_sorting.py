@@ -12,7 +12,7 @@ from flowercli.data.sorting import outside, sorting
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
 from flowercli.inference.sources import STDIN, is_url
-from flowercli.shown import in_shell, one_line
+from flowercli.shown import counted, in_shell, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,5 +71,5 @@ def _place(sorter: Sorter, result: Result) -> None:
 def _tell(sorter: Sorter, folder: Path, did: str) -> None:
     if sorter.counts:
         parts = ", ".join(f"{name} {count}" for name, count in sorter.counts.most_common())
-        note(f"{did} {sum(sorter.counts.values())} pictures into {folder}: {parts}")
+        note(f"{did} {counted(sum(sorter.counts.values()), 'picture')} into {folder}: {parts}")
         note(f"To take that back: flowers undo {in_shell(folder / sorter.list.name)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table, stdout_console
 from flowercli.evaluation.intervals import share_text
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from flowercli.evaluation.comparison import Comparison
@@ -18,7 +19,7 @@ def print_comparison(comparison: Comparison) -> None:
         (f"{letter}  {side.bundle.path.name}", side.variant, str(side.right), share_text(side.accuracy))
         for letter, side in sides
     ]
-    title = f"{comparison.split}: {comparison.photos} photographs, 95 % intervals"
+    title = f"{comparison.split}: {counted(comparison.photos, 'photograph')}, 95 % intervals"
     print_table(("", "Weights", "Right", "Accuracy"), rows, title=title, left=("Weights",))
     counts = (
         ("Both are right", comparison.both),

@@ -76,10 +76,11 @@ def drift(
 def _export(log: Path, target: Path) -> None:
     from flowercli.cli.output import note
     from flowercli.errors import needs_extra
+    from flowercli.shown import counted
 
     with needs_extra("serve"):
         from flowercli.monitoring.parquet import write_parquet
-    note(f"{write_parquet(log, target)} answers in {target}")
+    note(f"{counted(write_parquet(log, target), 'answer')} in {target}")
 
 
 def _check_plot(plot: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowercli.cli.output import note, print_table, stdout_console
 from flowercli.inference.classifier import in_words
 from flowercli.monitoring.drift import DRIFTING, FEWEST, STABLE
-from flowercli.shown import percent
+from flowercli.shown import counted, percent
 
 if TYPE_CHECKING:
     from flowercli.monitoring.drift import Comparison, Feature
@@ -19,7 +19,7 @@ def show_verdict(verdict: Verdict) -> None:
     """Print the features, earlier windows if there are any, and the verdict in a sentence."""
     comparison = verdict.now.comparison
     if comparison.features:
-        title = f"{comparison.answers} answers, {_span(verdict.now)}, against {verdict.model}"
+        title = f"{counted(comparison.answers, 'answer')}, {_span(verdict.now)}, against {verdict.model}"
         columns = ("Feature", "Reference", "Log", "PSI (95 %)", "p", "")
         print_table(columns, [_row(feature) for feature in comparison.features], title=title, left=("",))
     if verdict.earlier:

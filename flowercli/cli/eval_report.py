@@ -8,6 +8,7 @@ from flowercli.cli.output import print_table, stdout_console
 from flowercli.cli.tables import GAP, LEAST
 from flowercli.evaluation.confusion import confused_pairs
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     baseline = f"Always '{first['baseline']['class']}'"
     rows.append((baseline, *(share_text(metrics["baseline"]["accuracy"]) for metrics in variants.values())))
     rows += [(title, *(number_text(metrics[key], 4) for metrics in variants.values())) for title, key in LOSSES]
-    title = f"{evaluation.split}: {first['photos']} photographs, 95 % intervals"
+    title = f"{evaluation.split}: {counted(first['photos'], 'photograph')}, 95 % intervals"
     print_table(("", *variants), rows, title=title)
     shown = list(variants)[-1]
     _print_refusal(variants)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
 from flowercli.cli.output import note, print_json, print_table
-from flowercli.evaluation.intervals import share_text
+from flowercli.evaluation.intervals import NONE, share_text
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _print_checks(bundle: Bundle, checks: Sequence[Check], torch_accuracy: Mappi
             percent(check.agreement, 2),
             share_text(check.accuracy),
             f"{check.drop:.2f} pt",
-            "–" if check.latency_ms is None else f"{check.latency_ms:.1f} ms",
+            NONE if check.latency_ms is None else f"{check.latency_ms:.1f} ms",
         )
         for check in checks
     ]

@@ -29,6 +29,7 @@ def reference(
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
     from flowercli.monitoring.sampling import add_reference, choose
+    from flowercli.shown import counted
 
     source = load_model(bundle)
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:
@@ -39,4 +40,4 @@ def reference(
         found.check_unchanged("val", advance)
         classifier = Classifier.open(source, device)
         add_reference(classifier, found.root, photos, advance)
-    note(f"{len(photos)} photographs, {classifier.runtime.graph}: {source.path / REFERENCE}")
+    note(f"{counted(len(photos), 'photograph')}, {classifier.runtime.graph}: {source.path / REFERENCE}")

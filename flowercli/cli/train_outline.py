@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowercli.cli.output import note, print_table, stderr_console, warn
 from flowercli.data.changes import stratified_command
 from flowercli.data.split import SPLITS
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
@@ -18,7 +19,7 @@ SHOWN = 3
 
 def print_outline(config: TrainConfig, manifest: Manifest) -> None:
     """Print on stderr what the run learns from: a line a split, whatever the number of classes; and warn of gaps."""
-    note(f"{config.data.path}: {len(manifest.class_names)} classes, {len(manifest.photos)} photographs")
+    note(f"{config.data.path}: {len(manifest.class_names)} classes, {counted(len(manifest.photos), 'photograph')}")
     rows = [_row(manifest, split) for split in SPLITS]
     columns = ("Split", "Photographs", "Smallest class", "Largest class", *(["Outliers"] if manifest.outliers else []))
     print_table(columns, rows, left=("Smallest class", "Largest class"), console=stderr_console())

@@ -18,6 +18,7 @@ from flowercli.bundle import WEIGHTS
 from flowercli.errors import BundleError, DataError
 from flowercli.evaluation.answers import ask
 from flowercli.progress import untold
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +152,9 @@ def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> list[
     counts = Counter(photo.class_name for photo in photos)
     for name in bundle.class_names:
         if counts[name] < FOLDS:
-            message = f"'{name}' has {counts[name]} photographs; finding label errors takes {FOLDS} of each class."
+            message = (
+                f"'{name}' has {counted(counts[name], 'photograph')}; finding label errors takes {FOLDS} of each class."
+            )
             raise DataError(message, hint="Add photographs of it, or train without the class.")
     for split in sorted({photo.split for photo in photos}):
         data.check_unchanged(split, advance)

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ import yaml
 pytest.importorskip("dvc_s3", reason="needs the extra 'data'")
 pytest.importorskip("moto", reason="needs moto's S3 server")
 
-from support.forked import shell_command
+from support.forked import forked_program
 from support.repositories import clone, dvc, new_git, tree, write_photos
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -25,8 +24,7 @@ def on_path(tmp_path, monkeypatch):
     """Put the program on the PATH under its name, for DVC to find."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = shell_command() or f"{sys.executable} -W error -m flowercli"
-    (folder / "flowers").write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+    (folder / "flowers").write_text(f'#!/bin/sh\nexec {shlex.join(forked_program())} "$@"\n')
     (folder / "flowers").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

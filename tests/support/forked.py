@@ -63,17 +63,23 @@ def run_forked(arguments: list[str], folder: Path, timeout: float) -> tuple[int,
         return code, out.read().decode(), err.read().decode()
 
 
-def shell_command() -> str:
-    """Return what, in front of arguments, runs the program in this way from a shell, on the shell's streams."""
-    return f"{sys.executable} {__file__} --ask" if ADDRESS_VARIABLE in os.environ else ""
+def forked_program() -> list[str]:
+    """Return what, in front of arguments, runs the program so: on the streams, and with the signals, of its caller."""
+    forked = ADDRESS_VARIABLE in os.environ
+    return [sys.executable, __file__, "--ask"] if forked else [sys.executable, "-W", "error", "-m", "flowercli"]
 
 
-def _run(arguments: list[str], folder: Path, streams: list[int], timeout: float | None) -> int:
+def _run(arguments: list[str], folder: Path, streams: list[int], timeout: float | None, *, told: bool = False) -> int:
+    """Return its exit code; one that is told passes on what this process is told to do."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(timeout)
         connection.connect(os.environ[ADDRESS_VARIABLE])
         asked = {"arguments": arguments, "environment": dict(os.environ), "folder": str(folder)}
         socket.send_fds(connection, [json.dumps(asked).encode()], streams)
+        program = int(connection.recv(100))
+        if told:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, _: os.kill(program, number))
         return int(connection.recv(100))
 
 
@@ -106,14 +112,17 @@ def _keep(connection: socket.socket, asked: dict, streams: list[int]) -> None:
     if program == 0:
         connection.close()
         _become(streams, **asked)
-    _, status = os.waitpid(program, 0)
     with contextlib.suppress(OSError):  # Nobody waits any more.
+        connection.send(str(program).encode())
+        _, status = os.waitpid(program, 0)
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
 def _become(streams: list[int], arguments: list[str], environment: dict[str, str], folder: str) -> NoReturn:
     os.setsid()
+    # Where a shell runs the tests in the background, they ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -134,6 +143,6 @@ def _become(streams: list[int], arguments: list[str], environment: dict[str, str
 
 if __name__ == "__main__":
     if sys.argv[1] == "--ask":
-        sys.exit(_run(sys.argv[2:], Path.cwd(), [0, 1, 2], None))
+        sys.exit(_run(sys.argv[2:], Path.cwd(), [0, 1, 2], None, told=True))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _serve(socket.socket(fileno=int(sys.argv[1])))

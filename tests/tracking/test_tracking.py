@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SAMPLES, command, default_interrupt, flowers
+from conftest import ROOT, SAMPLES, default_interrupt, flowers, untracked
+from support.forked import forked_program
 from support.mlflow_server import Server
 
 from flowercli.bundle import Bundle
@@ -80,7 +81,7 @@ def check_complete(client, run, epochs=EPOCHS):
 def start_training(dataset, output, uri, *options):
     arguments = ("train", "--data", dataset, *OPTIONS, "--output", output, "--tracking-uri", uri, *options)
     return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        [*forked_program(), *untracked(arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         preexec_fn=default_interrupt,  # noqa: PLW1509
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from flowercli import __version__, locks
 from flowercli.batch.places import listed
 from flowercli.batch.plan import FOLDER, VERSION, Plan
 from flowercli.errors import BatchError, UsageError
+from flowercli.inference.classifier import asked_as
 from flowercli.inference.sources import FILE_URL, STDIN, is_object, is_url
 from flowercli.monitoring.features import identity
 from flowercli.shown import in_shell
@@ -61,7 +62,7 @@ def asked(
     return {
         "version": VERSION,
         "flowers": __version__,
-        "model": classifier.bundle.path.name,
+        "model": asked_as(classifier.bundle),
         "identity": identity(classifier.bundle),
         "graph": classifier.runtime.graph,
         "only": None if only is None else classifier.answerable,
@@ -106,6 +107,8 @@ def missing(
 def _settled(plan: Plan, wanted: dict[str, Any], shard: Shard, *, add: bool) -> dict[str, Any] | None:
     """Return what ``run.json`` holds now, which the first shard sees to; ``None`` where that has not come yet."""
     found = plan.settings()
+    if found is not None and not found["listed"] and shard.number == 1 and not plan.parts():
+        found = None  # It came to nothing: a mistyped place, or one without pictures.
     if found is not None:
         _check_same(found, wanted, plan)
         others = [source for source in wanted["sources"] if source not in found["sources"]]

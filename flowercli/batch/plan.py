@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -45,6 +46,13 @@ class Plan:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.folder = place.below(FOLDER)
+        self._writing = Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let nothing more be planned: a list on stdin that ends with the program that writes it is not whole."""
+        with self._writing:
+            self._stopped = True
 
     def settings(self) -> dict[str, Any] | None:
         """Return what ``run.json`` holds, ``None`` if there is none.
@@ -88,7 +96,7 @@ class Plan:
 
     def write(self, settings: dict[str, Any]) -> None:
         """Write ``run.json``."""
-        self.folder.write(RUN, memoryview((json_text.dumps(settings, indent=2) + "\n").encode()))
+        self._write(RUN, memoryview((json_text.dumps(settings, indent=2) + "\n").encode()))
 
     def extend(self, paths: Iterator[str], settings: dict[str, Any]) -> Iterator[int]:
         """Plan what is not planned yet, and yield the number of each part once it is there.
@@ -100,11 +108,19 @@ class Plan:
         number = planned[-1] + 1 if planned else 0
         new = (path for path in map(as_text, paths) if not _is_in(known, path))
         while chunk := list(itertools.islice(new, settings["part_size"])):
-            self.folder.write(name_of(number), to_parquet(pa.table([chunk], schema=PATHS)))
+            if not self._write(name_of(number), to_parquet(pa.table([chunk], schema=PATHS))):
+                return
             yield number
             number += 1
         if number:  # Else there is nothing to hold to: the next run lists anew.
             self.write({**settings, "listed": True})
+
+    def _write(self, name: str, content: memoryview) -> bool:
+        """Write a file of the plan, unless it was stopped; tell whether it was not."""
+        with self._writing:
+            if not self._stopped:
+                self.folder.write(name, content)
+            return not self._stopped
 
     def _digests(self, planned: Sequence[int]) -> npt.NDArray[np.bytes_]:
         """Return the sorted digests of all paths that are planned: 16 bytes a photograph."""

@@ -12,7 +12,8 @@ from flowercli.cli.classify_rows import RowPrinter, others_listed
 from flowercli.cli.options import Format
 from flowercli.cli.output import json_line, note, print_table, print_text, warn
 from flowercli.errors import UsageError
-from flowercli.inference.classifier import in_words
+from flowercli.inference.classifier import DEFAULT_TOP_K, in_words
+from flowercli.models import DEFAULT
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def show(proof: Proof, settings: dict[str, Any]) -> None:
 
 def warn_of(proof: Proof, settings: dict[str, Any], place: str) -> None:
     """Say why the proof does not hold, and what to do."""
-    again = f"flowers classify {' '.join(map(in_shell, settings['sources']))} --out {in_shell(place)}"
+    again = _command(settings, place)
     if not proof.listed:
         warn("The photographs are not all listed yet.")
     if proof.missing:
@@ -54,6 +55,16 @@ def warn_of(proof: Proof, settings: dict[str, Any], place: str) -> None:
         note(f"Delete these files, then: {again}")
     if proof.double:
         warn(f"{proof.double:,} photographs are in the plan once more: they were given twice.")
+
+
+def _command(settings: dict[str, Any], place: str) -> str:
+    """Return the command that asks as it was asked."""
+    options = {"--out": place, "--model": settings["model"], "--top-k": settings["top_k"]}
+    if settings["only"]:
+        options["--only"] = ",".join(settings["only"])
+    usual = {"--model": DEFAULT, "--top-k": DEFAULT_TOP_K}
+    told = (f"{option} {in_shell(value)}" for option, value in options.items() if usual.get(option) != value)
+    return " ".join(["flowers classify", *map(in_shell, settings["sources"]), *told])
 
 
 def _named(parts: Sequence[int]) -> str:

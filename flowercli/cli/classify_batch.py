@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_json, print_text, stderr_console, warn
@@ -64,12 +64,22 @@ def classify_into(
         done = answered_by_ray(question, classifier, parts, into.address)
     else:
         done = answered_here(question, classifier, parts)
-    return _tell(_counted(done), plan, shard, as_json=as_json)
+    with _interrupted_by_sigterm():
+        return _tell(_counted(done, plan), plan, shard, as_json=as_json)
 
 
-def _counted(parts: Iterator[Done]) -> tuple[Counter[str], int]:
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which job schedulers send, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _counted(parts: Iterator[Done], plan: Plan) -> tuple[Counter[str], int]:
     """Go through the parts and return how often what came of a photograph, and how many parts there were."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Job schedulers send it; both end alike.
     met: Counter[str] = Counter()
     count = 0
     said = time.monotonic()
@@ -84,6 +94,7 @@ def _counted(parts: Iterator[Done]) -> tuple[Counter[str], int]:
                     said = time.monotonic()
                     note(f"{met.total():,} photographs answered so far")
     except KeyboardInterrupt:
+        plan.stop()
         message = f"Interrupted. {met.total():,} photographs were answered and written; what was under way was not."
         raise BatchInterrupted(message, hint=f"Go on with: {_command()}") from None
     return met, count

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 TASKS_PER_CORE = 3
 # How often a part is begun anew on another machine when one dies: a photograph that kills each is not for ever.
 DEATHS = 10
+HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)")
+CONNECT_SECONDS = 10
 
 
 class Question(NamedTuple):
@@ -91,13 +95,19 @@ def _connected(address: str | None) -> Any:
     with needs_extra("ray"):
         import ray
     try:
-        ray.init(
-            address, include_dashboard=False if address is None else None, log_to_driver=False, logging_level="error"
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        _reach(address)
+        dashboard = {} if address else {"include_dashboard": False}
+        ray.init(address or "local", log_to_driver=False, logging_level="error", **dashboard)
+    except (OSError, ValueError, RuntimeError) as error:
         hint = "Start one: ray start --head   (or leave --address out)"
         raise BatchError(f"There is no Ray at '{address}': {first_line(error)}", hint=hint) from error
     return ray
+
+
+def _reach(address: str | None) -> None:
+    """Find out at once that nothing is there: Ray would try for many minutes."""
+    if found := HOST_AND_PORT.fullmatch(address or ""):
+        socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
 
 
 def _result(ray: Any, reference: Any) -> Done:

@@ -1,6 +1,6 @@
 """What `flowers classify --out` costs beside plain `flowers classify`, whether its memory is flat, and what kills do.
 
-python benchmarks/batch.py PHOTOS [--work DIR] [--links 10000] [--engine local --engine ray] [--kills 20] [--node-kills 5]
+python benchmarks/batch.py PHOTOS [--work DIR] [--links 10000] [--engine ray] [--kills 20] [--node-kills 5]
 
 Efficiency is the CPU a photograph of `flowers classify --json` over that of the engine, user and system time of all its
 processes: wall times say little on a machine that others use. Ray is started with this machine's cores, and its own

@@ -58,7 +58,9 @@ def classify(
             show_default=False,
         ),
     ],
-    json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print JSON Lines: one object a picture; with --out, what was done.")
+    ] = False,
     form: Annotated[
         Format | None,
         typer.Option(
@@ -123,7 +125,15 @@ def classify(
         others = {"--format": form, "--output": output, "--copy-to": copy_to, "--move-to": move_to, "--log": log}
         check_alone(into, others)
         code = classify_into(
-            into, paths, _paths_on_stdin(), model=model, device=device, only=only, top_k=top_k, as_json=json_lines
+            into,
+            paths,
+            _paths_on_stdin(),
+            model=model,
+            device=device,
+            only=only,
+            top_k=top_k,
+            as_json=json_lines,
+            verbose=verbose,
         )
         raise typer.Exit(code)
     _check_no_place(shard, address, part_size, add=add or engine is not Engine.LOCAL)

@@ -45,6 +45,7 @@ def classify_into(
     only: str | None,
     top_k: int | None,
     as_json: bool,
+    verbose: bool,
 ) -> int:
     """Answer what is missing in a place, say what came of it, and return the exit code.
 
@@ -58,6 +59,8 @@ def classify_into(
     plan = Plan(Place.at(into.out))
     question = Question(plan.place.address, model, device, only, listed)
     classifier = question.opened()
+    if verbose:
+        note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     wanted = asked(classifier, paths, top_k=listed, only=only, part_size=into.part_size or PART_SIZE)
     parts = missing(plan, wanted, stdin, shard, add=into.add, waiting=_said_once())
     if into.engine == "ray":

@@ -98,7 +98,7 @@ Address = Annotated[
         metavar="ADDRESS",
         rich_help_panel=INTO,
         show_default="a Ray of this machine alone",
-        help="Of the cluster, as Ray takes it: auto, ray://HOST:10001.",
+        help="Of the cluster: auto, or HOST:PORT of its head.",
     ),
 ]
 Add = Annotated[bool, typer.Option("--add", rich_help_panel=INTO, help="List again, and append what has come since.")]

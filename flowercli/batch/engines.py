@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowercli.batch.part import Done, answer_parts
 from flowercli.batch.places import Place
 from flowercli.batch.plan import Plan
-from flowercli.errors import BatchError, FlowersError
+from flowercli.errors import BatchError, FlowersError, UsageError
 from flowercli.inference.classifier import Classifier, parse_only
 from flowercli.inference.cpu import available_cores
 from flowercli.models import load_model
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # Tasks that wait beside those that run, a core: enough that none stands still while the plan is read.
 TASKS_PER_CORE = 3
-# How often a part is begun anew on another machine when one dies: a photograph that kills each is not for ever.
-DEATHS = 10
+# How often a part is begun anew when its machine dies or its place fails. Not for ever: a photograph may kill each.
+RETRIES = 10
 HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)")
 CONNECT_SECONDS = 10
 
@@ -71,7 +71,7 @@ def answered_by_ray(
     """
     ray = _connected(address)
     wanted = identity(classifier.bundle), classifier.runtime.graph
-    task = ray.remote(num_cpus=1, max_retries=DEATHS)(_answer_one)
+    task = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[BatchError])(_answer_one)
     rest = iter(parts)
     under_way: list[Any] = []
     try:
@@ -132,11 +132,12 @@ def _answer_one(question: Question, number: int, wanted: tuple[str, str]) -> tup
     """Be the task: answer one part on one core.
 
     Raises:
-        BatchError: this machine has another model, or would run another graph of it.
+        BatchError: the place does not answer for a while; Ray begins the part anew.
+        UsageError: this machine has another model, or would run another graph of it.
     """
     classifier = _opened(question)
     if (identity(classifier.bundle), classifier.runtime.graph) != wanted:
-        raise BatchError(
+        raise UsageError(
             f"{classifier.bundle.name} with {classifier.runtime.graph} is not what the others answer with."
         )
     plan = Plan(Place.at(question.place))

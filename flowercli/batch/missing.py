@@ -11,6 +11,7 @@ from glob import has_magic
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowercli import __version__, locks
+from flowercli.batch.part import not_fetched
 from flowercli.batch.places import listed
 from flowercli.batch.plan import FOLDER, VERSION, Plan
 from flowercli.errors import BatchError, UsageError
@@ -75,7 +76,14 @@ def asked(
 
 
 def missing(
-    plan: Plan, wanted: dict[str, Any], stdin: TextIO, shard: Shard, *, add: bool, waiting: Callable[[str], None]
+    plan: Plan,
+    wanted: dict[str, Any],
+    stdin: TextIO,
+    shard: Shard,
+    *,
+    add: bool,
+    retry: bool,
+    waiting: Callable[[str], None],
 ) -> Iterator[int]:
     """Yield the number of each part of a shard that has no answers, as soon as it is planned.
 
@@ -87,6 +95,7 @@ def missing(
         stdin: where ``-`` is among the sources.
         shard: this run's share. Any but the first reads what the first plans.
         add: list again, and append what is not planned yet.
+        retry: answer anew the parts with photographs that could not be fetched.
         waiting: is told what is waited for.
 
     Raises:
@@ -95,6 +104,8 @@ def missing(
     """
     settings = _settled(plan, wanted, shard, add=add)
     answered = plan.answered()
+    if retry:
+        answered -= not_fetched(plan, filter(shard.has, answered))
     if settings is not None and settings["listed"]:
         planned: Iterator[int] = iter(plan.parts())
     elif shard.number == 1 and not _is_planned_by_another(plan):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from flowercli.batch.places import fetcher
-from flowercli.batch.plan import as_path, name_of, to_parquet
+from flowercli.batch.plan import as_path, name_of, read_table, to_parquet
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DIGITS, Prediction
 from flowercli.inference.pipeline import Result, classify_stream
@@ -69,6 +69,22 @@ def answer_parts(
             yield Done(number, Counter(map(kind, outcomes)))
             waiting.popleft()
             outcomes = []
+
+
+def not_fetched(plan: Plan, parts: Iterable[int]) -> set[int]:
+    """Return which of some parts have photographs that could not be fetched when they were answered."""
+    found = ((number, answers_of(plan, number, ["error"])) for number in parts)
+    return {number for number, table in found if table is not None and "download_failed" in table["error"].to_pylist()}
+
+
+def answers_of(plan: Plan, number: int, columns: list[str] | None = None) -> pa.Table | None:
+    """Return the answers of a part, ``None`` if there are none.
+
+    Raises:
+        BatchError: the file is damaged.
+    """
+    content = plan.place.read(name_of(number))
+    return None if content is None else read_table(content, f"{plan.place.address}/{name_of(number)}", columns)
 
 
 def kind(outcome: Prediction | ImageError) -> str:

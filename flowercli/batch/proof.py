@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from flowercli.batch.part import ANSWERED, REJECTED, results
-from flowercli.batch.plan import digests, name_of, read_table
+from flowercli.batch.part import ANSWERED, REJECTED, answers_of, results
+from flowercli.batch.plan import digests, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ def prove(plan: Plan, settings: dict[str, Any], advance: Advance) -> Proof:
 
 def _count(proof: Proof, plan: Plan, number: int, paths: pa.ChunkedArray, *, is_there: bool) -> None:
     proof.planned += len(paths)
-    table = _answers(plan, number, list(OUTCOME)) if is_there else None
+    table = answers_of(plan, number, list(OUTCOME)) if is_there else None
     if table is None:
         proof.missing.append(number)
         proof.without_answer += len(paths)
@@ -118,14 +118,9 @@ def _doubles(seen: list[npt.NDArray[np.bytes_]]) -> int:
     return int(np.count_nonzero(every[1:] == every[:-1]))
 
 
-def _answers(plan: Plan, number: int, columns: list[str] | None = None) -> pa.Table | None:
-    content = plan.place.read(name_of(number))
-    return None if content is None else read_table(content, f"{plan.place.address}/{name_of(number)}", columns)
-
-
 def answers(plan: Plan) -> Iterator[Result]:
     """Yield all answers that are there, in the order of the plan."""
     for number in plan.parts():
-        table = _answers(plan, number)
+        table = answers_of(plan, number)
         if table is not None:
             yield from results(table)

@@ -26,6 +26,7 @@ from flowercli.cli.options import (
     Only,
     Out,
     PartSize,
+    Retry,
     ShardOption,
 )
 from flowercli.cli.startup import Ahead, keep_numpy_to_one_thread, uncollected
@@ -107,6 +108,7 @@ def classify(
     engine: EngineOption = Engine.LOCAL,
     address: Address = None,
     add: Add = False,
+    retry: Retry = False,
     part_size: PartSize = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
 ) -> None:
@@ -121,7 +123,7 @@ def classify(
     if out is not None:
         from flowercli.cli.classify_batch import check_alone, classify_into
 
-        into = Into(out, shard, engine, address, add, part_size)
+        into = Into(out, shard, engine, address, add, retry, part_size)
         others = {"--format": form, "--output": output, "--copy-to": copy_to, "--move-to": move_to, "--log": log}
         check_alone(into, others)
         code = classify_into(
@@ -136,7 +138,7 @@ def classify(
             verbose=verbose,
         )
         raise typer.Exit(code)
-    _check_no_place(shard, address, part_size, add=add or engine is not Engine.LOCAL)
+    _check_no_place(shard, address, part_size, asked=add or retry or engine is not Engine.LOCAL)
     with uncollected():
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import Output
@@ -187,10 +189,10 @@ def _fetcher(path: str) -> Callable[[str], bytes] | None:
     return fetch_object
 
 
-def _check_no_place(*values: object, add: bool) -> None:
-    if add or any(value is not None for value in values):
+def _check_no_place(*values: object, asked: bool) -> None:
+    if asked or any(value is not None for value in values):
         raise UsageError(
-            "--shard, --engine, --address, --add and --part-size say how a place is filled.",
+            "--shard, --engine, --address, --add, --retry and --part-size say how a place is filled.",
             hint="Give it: --out PLACE",
         )
 

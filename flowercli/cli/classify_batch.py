@@ -62,7 +62,7 @@ def classify_into(
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     wanted = asked(classifier, paths, top_k=listed, only=only, part_size=into.part_size or PART_SIZE)
-    parts = missing(plan, wanted, stdin, shard, add=into.add, waiting=_said_once())
+    parts = missing(plan, wanted, stdin, shard, add=into.add, retry=into.retry, waiting=_said_once())
     if into.engine == "ray":
         done = answered_by_ray(question, classifier, parts, into.address)
     else:

@@ -27,6 +27,7 @@ class Into(NamedTuple):
     engine: Engine
     address: str | None
     add: bool
+    retry: bool
     part_size: int | None
 
 
@@ -102,6 +103,10 @@ Address = Annotated[
     ),
 ]
 Add = Annotated[bool, typer.Option("--add", rich_help_panel=INTO, help="List again, and append what has come since.")]
+Retry = Annotated[
+    bool,
+    typer.Option("--retry", rich_help_panel=INTO, help="Ask again where photographs could not be fetched."),
+]
 PartSize = Annotated[
     int | None,
     typer.Option(

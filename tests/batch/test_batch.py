@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import io
 import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from functools import partial
 
 import pytest
-from conftest import command, default_interrupt, flowers
+from conftest import SAMPLES, command, default_interrupt, flowers
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra 'batch'")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -245,3 +248,24 @@ def test_a_run_that_is_asked_to_end_says_how_to_go_on(tmp_path, photographs, num
     assert f"Go on with: flowers classify - --model flowers5 --out {tmp_path} --part-size 5" in err
     assert not list(tmp_path.rglob(".partial-*"))
     assert not json.loads((tmp_path / "_plan" / "run.json").read_text())["listed"]
+
+
+@pytest.mark.network
+def test_what_could_not_be_fetched_is_asked_again(tmp_path, run, photographs, proof):
+    class Samples(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments):
+            """Keep quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Samples, directory=SAMPLES)) as server:
+        base = f"http://127.0.0.1:{server.server_port}"
+        pictures = [photographs / "blue" / "000.jpg", f"{base}/rose.jpg", f"{base}/tulip.jpg"]
+        arguments = ("classify", *pictures, *MODEL, "--out", tmp_path, "--part-size", 2)
+        server.server_close()
+        assert run(*arguments).code == 3
+        assert proof(tmp_path)["errors"] == {"download_failed": 2}
+        with http.server.ThreadingHTTPServer(server.server_address, partial(Samples, directory=SAMPLES)) as again:
+            threading.Thread(target=again.serve_forever, daemon=True).start()
+            assert run(*arguments).out == "Nothing was missing.\n"
+            assert run(*arguments, "--retry").out == "3 photographs = 3 answered + 0 errors, in 2 parts\n"
+            again.shutdown()
+    assert (proof(tmp_path)["complete"], proof(tmp_path)["errors"]) == (True, {})

@@ -44,7 +44,7 @@ def main() -> None:
             efficiency(
                 hard_links(arguments.photos, base / "photos", arguments.links), base, arguments.engine or ["local"]
             )
-        few = hard_links(arguments.photos, base / "few", 300)
+        few = hard_links(arguments.photos, base / "few", 150)
         drivers(few, base, arguments.kills)
         nodes(few, base, arguments.node_kills)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,6 +95,7 @@ def _connected(address: str | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with needs_extra("ray"):
         import ray
+    before = signal.getsignal(signal.SIGTERM)
     try:
         _reach(address)
         dashboard = {} if address else {"include_dashboard": False}
@@ -101,6 +103,7 @@ def _connected(address: str | None) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         hint = "Start one: ray start --head   (or leave --address out)"
         raise BatchError(f"There is no Ray at '{address}': {first_line(error)}", hint=hint) from error
+    signal.signal(signal.SIGTERM, before)  # Ray's own prints where it was and ends with 15.
     return ray
 
 

@@ -98,7 +98,7 @@ def _counted(parts: Iterator[Done], plan: Plan) -> tuple[Counter[str], int]:
                     note(f"{met.total():,} photographs answered so far")
     except KeyboardInterrupt:
         plan.stop()
-        message = f"Interrupted. {met.total():,} photographs were answered and written; what was under way was not."
+        message = f"Interrupted after {met.total():,} photographs; the parts that were under way begin anew."
         raise BatchInterrupted(message, hint=f"Go on with: {_command()}") from None
     return met, count
 

@@ -244,7 +244,7 @@ def test_a_run_that_is_asked_to_end_says_how_to_go_on(tmp_path, photographs, num
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Interrupted. 5 photographs were answered" in err
+    assert "Interrupted after 5 photographs; " in err
     assert f"Go on with: flowers classify - --model flowers5 --out {tmp_path} --part-size 5" in err
     assert not list(tmp_path.rglob(".partial-*"))
     assert not json.loads((tmp_path / "_plan" / "run.json").read_text())["listed"]

@@ -55,6 +55,13 @@ def test_a_node_and_a_driver_die(dataset, tmp_path):
         with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
             await_parts(tmp_path, 2, driver)
             driver.kill()
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            await_parts(tmp_path, len(list(tmp_path.glob("*.parquet"))) + 1, driver)
+            driver.terminate()
+            _, err = driver.communicate(timeout=60)
+        assert driver.returncode == 130, err
+        assert err.startswith("Error: Interrupted after ")
+        assert f"Go on with: flowers classify {dataset} " in err
         assert 2 <= len(list(tmp_path.glob("*.parquet"))) < 30
         with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
             await_parts(tmp_path, len(list(tmp_path.glob("*.parquet"))) + 2, driver)

@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--deaths", type=float, default=0.05, help="of a machine, an hour")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    print("| photographs a part | parts | Ray |", " | ".join(f"{n} shards a machine" for n in SHARDS_A_MACHINE), "|")
+    print("| photographs a part | parts | Ray |", " | ".join(f"shards a machine: {n}" for n in SHARDS_A_MACHINE), "|")
     print("|---" * (3 + len(SHARDS_A_MACHINE)) + "|")
     runs = range(arguments.runs)
     for size in SIZES:

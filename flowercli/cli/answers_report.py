@@ -55,6 +55,7 @@ def warn_of(proof: Proof, settings: dict[str, Any], place: str) -> None:
         note(f"Delete these files, then: {again}")
     if proof.double:
         warn(f"{proof.double:,} photographs are in the plan once more: they were given twice.")
+        note("Each time they have their answer. To have each once, give another --out.")
 
 
 def _command(settings: dict[str, Any], place: str) -> str:

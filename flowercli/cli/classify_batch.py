@@ -112,7 +112,8 @@ def _tell(counted: tuple[Counter[str], int], plan: Plan, shard: Shard, *, as_jso
         figures = {"answered": answered, "rejected": met[REJECTED], "errors": errors, "parts": parts}
         print_json({"place": plan.place.address, **figures})
     elif parts:
-        print_text(f"{met.total():,} photographs = {answered:,} answered + {bad:,} errors, in {parts:,} parts")
+        files = f"{parts:,} part{'s' * (parts != 1)}"
+        print_text(f"{met.total():,} photographs = {answered:,} answered + {bad:,} errors, in {files}")
     elif plan.parts():
         print_text(f"Nothing was missing{'' if shard.of == 1 else ' of this shard'}.")
     if bad:

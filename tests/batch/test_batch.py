@@ -165,7 +165,7 @@ def test_what_comes_later_is_appended(tmp_path, run, photographs, proof):
     for number in range(3):
         shutil.copy(photographs / "reds" / "000.jpg", tmp_path / "photos" / f"a{number}.jpg")
     assert run(*arguments).out == "Nothing was missing.\n"
-    assert run(*arguments, "--add").out == "3 photographs = 3 answered + 0 errors, in 1 parts\n"
+    assert run(*arguments, "--add").out == "3 photographs = 3 answered + 0 errors, in 1 part\n"
     assert run(*arguments, "--add").out == "Nothing was missing.\n"
     found = proof(tmp_path / "answers")
     assert (found["complete"], found["planned"], found["double"]) == (True, 23, 0)

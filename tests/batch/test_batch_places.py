@@ -72,7 +72,7 @@ def test_objects_that_are_gone_and_a_list_of_objects(bucket, tmp_path):
     (tmp_path / "names").write_text(names)
     with (tmp_path / "names").open() as stdin:
         done = flowers("classify", "-", *MODEL, "--out", tmp_path / "answers", env=bucket, stdin=stdin)
-    assert (done.code, done.out) == (3, "2 photographs = 1 answered + 1 errors, in 1 parts\n")
+    assert (done.code, done.out) == (3, "2 photographs = 1 answered + 1 errors, in 1 part\n")
     assert json.loads(flowers("answers", tmp_path / "answers", "--json").out)["errors"] == {"not_found": 1}
 
 
@@ -91,4 +91,4 @@ def test_a_place_that_is_none_is_told(bucket, tmp_path, arguments, words):
     assert words in done.err
     assert "Traceback" not in done.err
     right = flowers("classify", "docs/samples", *MODEL, "--out", tmp_path, env=bucket)
-    assert right.out == "5 photographs = 5 answered + 0 errors, in 1 parts\n"
+    assert right.out == "5 photographs = 5 answered + 0 errors, in 1 part\n"

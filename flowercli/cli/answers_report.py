@@ -38,9 +38,8 @@ def show(proof: Proof, settings: dict[str, Any]) -> None:
         print_text(f"rejected {rejected:,} of them, {percent(rejected / proof.answered)}")
     for code, count in proof.errors.most_common():
         print_text(f"{code} {count:,}")
-    note(
-        f"{proof.parts:,} part{'s' * (proof.parts != 1)}, by {settings['model']} ({settings['graph']}), flowers {settings['flowers']}"
-    )
+    files = f"{proof.parts:,} part{'s' * (proof.parts != 1)}"
+    note(f"{files}, by {settings['model']} ({settings['graph']}), flowers {settings['flowers']}")
 
 
 def warn_of(proof: Proof, settings: dict[str, Any], place: str) -> None:

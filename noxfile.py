@@ -69,7 +69,7 @@ def base(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Types and every test, with everything that training, DVC and serving need, an S3 server, Chromium where it is."""
     groups = (package for name in ("test", "s3", "serve", "browser", "deploy", "installers") for package in group(name))
-    session.install("-e", ".[train,data,serve,heif]", "mypy", "hatchling", *groups)
+    session.install("-e", ".[train,data,serve,heif,ray]", "mypy", "hatchling", *groups)
     session.run("mypy")
     session.run("pytest", "-n", WORKERS, "--dist", "worksteal", "--durations", "10", *session.posargs, env=photos())
 

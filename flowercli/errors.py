@@ -102,6 +102,16 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  (not an error: what the
     exit_code = EXIT_INTERRUPTED
 
 
+class BatchError(FlowersError):
+    """A place of photographs or answers that cannot be used, or a plan that is not whole."""
+
+
+class BatchInterrupted(BatchError):  # noqa: N818  (not an error: what the user asked for)
+    """Classifying into a place that was asked to stop, and goes on the next time."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class TrackingError(FlowersError):
     """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
 

@@ -12,14 +12,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.completion import models
-from flowercli.cli.options import DEFAULT_MODEL, AnswerLog, AnswerLogRows, Device, Format, Only
+from flowercli.cli.options import (
+    DEFAULT_MODEL,
+    Add,
+    Address,
+    AnswerLog,
+    AnswerLogRows,
+    Device,
+    Engine,
+    EngineOption,
+    Format,
+    Into,
+    Only,
+    Out,
+    PartSize,
+    Retry,
+    ShardOption,
+)
 from flowercli.cli.startup import Ahead, keep_numpy_to_one_thread, uncollected
-from flowercli.errors import EXIT_BAD_INPUT
+from flowercli.errors import EXIT_BAD_INPUT, UsageError, needs_extra
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from typing import TextIO
 
@@ -39,11 +55,13 @@ def classify(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Pictures, folders (with their subfolders), globs, URLs, or - for stdin (paths, or a picture).",
+            help="Pictures, folders (with their subfolders), globs, URLs, s3://… or - for stdin (paths, or a picture).",
             show_default=False,
         ),
     ],
-    json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one object a picture.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print JSON Lines: one object a picture; with --out, what was done.")
+    ] = False,
     form: Annotated[
         Format | None,
         typer.Option(
@@ -85,14 +103,42 @@ def classify(
     move_to: Annotated[Path | None, typer.Option(metavar="DIR", help="Move them there. Both can be undone.")] = None,
     log: AnswerLog = None,
     log_max_rows: AnswerLogRows = MAX_ROWS,
+    out: Out = None,
+    shard: ShardOption = None,
+    engine: EngineOption = Engine.LOCAL,
+    address: Address = None,
+    add: Add = False,
+    retry: Retry = False,
+    part_size: PartSize = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what runs where, and why.")] = False,
 ) -> None:
     """Tell which flower is in each picture.
 
     Answers come in the order of the pictures, each as soon as it is known. A picture that cannot be
     read is reported in its place, the others are answered, and the exit code is 3.
+
+    With --out they become files of a folder or bucket: the same command, here or elsewhere, answers what is missing.
     """
     keep_numpy_to_one_thread()
+    if out is not None:
+        from flowercli.cli.classify_batch import check_alone, classify_into
+
+        into = Into(out, shard, engine, address, add, retry, part_size)
+        others = {"--format": form, "--output": output, "--copy-to": copy_to, "--move-to": move_to, "--log": log}
+        check_alone(into, others)
+        code = classify_into(
+            into,
+            paths,
+            _paths_on_stdin(),
+            model=model,
+            device=device,
+            only=only,
+            top_k=top_k,
+            as_json=json_lines,
+            verbose=verbose,
+        )
+        raise typer.Exit(code)
+    _check_no_place(shard, address, part_size, asked=add or retry or engine is not Engine.LOCAL)
     with uncollected():
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import Output
@@ -101,7 +147,6 @@ def classify(
         from flowercli.inference.cpu import available_cores
         from flowercli.inference.pipeline import classify_stream
         from flowercli.inference.session import requested_device
-        from flowercli.inference.sources import expand
         from flowercli.models import load_model
 
         wanted = Output.choose(form, top_k, output, json=json_lines)
@@ -114,11 +159,42 @@ def classify(
             classifier = classifier.answering_only(parse_only(only))
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
-    sources = expand(paths, _paths_on_stdin())
+    sources = _listed(paths, _paths_on_stdin())
     with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as (outside, sort):
-        results = classify_stream(answering, outside(sources), workers=workers, top_k=wanted.classes)
+        results = classify_stream(answering, outside(sources), workers=workers, top_k=wanted.classes, fetcher=_fetcher)
         code = _print_all(sort(results), classifier, wanted)
     raise typer.Exit(code)
+
+
+def _listed(paths: list[str], stdin: TextIO) -> Iterator[str]:
+    """Yield the pictures that the arguments mean; object stores need an extra."""
+    from flowercli.inference.sources import expand, is_object
+
+    if not any(map(is_object, paths)):
+        return expand(paths, stdin)
+    with needs_extra("batch"):
+        from flowercli.batch.places import listed
+    return listed(paths, stdin)
+
+
+def _fetcher(path: str) -> Callable[[str], bytes] | None:
+    """Return what fetches a picture; ``None`` for one of this machine."""
+    from flowercli.inference.ahead import by_web
+    from flowercli.inference.sources import is_object
+
+    if not is_object(path):
+        return by_web(path)
+    with needs_extra("batch"):
+        from flowercli.batch.places import fetch_object
+    return fetch_object
+
+
+def _check_no_place(*values: object, asked: bool) -> None:
+    if asked or any(value is not None for value in values):
+        raise UsageError(
+            "--shard, --engine, --address, --add, --retry and --part-size say how a place is filled.",
+            hint="Give it: --out PLACE",
+        )
 
 
 def _sorted(classifier: Classifier, copy_to: Path | None, move_to: Path | None) -> AbstractContextManager[Sorting]:

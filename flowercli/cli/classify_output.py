@@ -83,13 +83,21 @@ def _format_of(file: Path) -> Format:
 @contextmanager
 def printing(classifier: Classifier, output: Output) -> Iterator[Printer]:
     """Yield the function that prints one result; a file appears when all of them are in it."""
-    if output.file is None:
-        yield _flushing(_printer(classifier, output, sys.stdout))
+    with written(output.file) as stream:
+        show = _printer(classifier, output, stream)
+        yield _flushing(show) if output.file is None else show
+
+
+@contextmanager
+def written(file: Path | None) -> Iterator[TextIO]:
+    """Yield stdout, or a file that appears when the block has written it."""
+    if file is None:
+        yield sys.stdout
         return
     from flowercli.atomic import new_file
 
-    with new_file(output.file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        yield _printer(classifier, output, stream)
+    with new_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
 
 
 def _printer(classifier: Classifier, output: Output, stream: TextIO) -> Printer:
@@ -101,9 +109,12 @@ def _printer(classifier: Classifier, output: Output, stream: TextIO) -> Printer:
         return TablePrinter(classifier, output.top_k, None if stream is sys.stdout else stream)
     if output.form is None:
         return lambda result: _write(stream, "\t".join(map(one_line, _plain(result, output.top_k))) + "\n")
-    from flowercli.cli.classify_rows import RowPrinter
+    from flowercli.cli.classify_rows import RowPrinter, others_listed
 
-    return RowPrinter(classifier, stream, output.top_k, tabs=output.form is Format.TSV)
+    every = classifier.answerable
+    if output.form is Format.CSV:
+        return RowPrinter(stream, classes=every, tabs=False)
+    return RowPrinter(stream, others=others_listed(output.top_k, len(every)), tabs=True)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -11,7 +11,8 @@ from flowercli.inference.classifier import Prediction
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
-    from flowercli.inference.classifier import Classifier
+    from collections.abc import Sequence
+
     from flowercli.inference.pipeline import Result
 
 COLUMNS = (
@@ -30,14 +31,21 @@ FORMULA = ("=", "+", "-", "@")
 
 
 class RowPrinter:
-    """Writes a row for each result: of CSV with the probability of every class, of TSV with as many as are wanted.
+    """Writes a row for each result.
 
     Numbers have six digits after the point. What is to be seen of a text stands on one line, as it does on a terminal.
     """
 
-    def __init__(self, classifier: Classifier, stream: TextIO, top_k: int | None, *, tabs: bool) -> None:
-        self._classes = [] if tabs else classifier.answerable
-        self._others = _others(top_k, len(classifier.answerable)) if tabs else 0
+    def __init__(self, stream: TextIO, *, classes: Sequence[str] = (), others: int = 0, tabs: bool) -> None:
+        """Write the header.
+
+        Args:
+            stream: where rows go.
+            classes: those whose probability has a column; every answer lists them.
+            others: how many classes are listed beside the first, each with its name.
+            tabs: TSV rather than CSV.
+        """
+        self._classes, self._others = classes, others
         if tabs:
             self._writer = csv.writer(
                 stream, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
@@ -63,7 +71,7 @@ class RowPrinter:
         self._writer.writerow(map(_cell, [*of_it, *(_number(values[name]) for name in self._classes), *more]))
 
 
-def _others(top_k: int | None, classes: int) -> int:
+def others_listed(top_k: int | None, classes: int) -> int:
     """Return how many classes are listed beside the first."""
     return 0 if top_k is None else (min(top_k, classes) if top_k else classes) - 1
 

@@ -11,7 +11,7 @@ from flowercli.cli.output import note, warn
 from flowercli.data.sorting import outside, sorting
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
-from flowercli.inference.sources import STDIN, is_url
+from flowercli.inference.sources import STDIN, is_object, is_url
 from flowercli.shown import counted, in_shell, one_line
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def sorted_into(
 def _place(sorter: Sorter, result: Result) -> None:
     if not isinstance(result.outcome, Prediction):
         return
-    if is_url(result.path) or result.path == STDIN:
+    if result.path == STDIN or is_url(result.path) or is_object(result.path):
         warn(f"{one_line(result.path)} is no file here: it is not sorted.")
         return
     try:

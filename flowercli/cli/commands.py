@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "classify": Command(ANSWER, "Tell which flower is in each picture."),
+    "answers": Command(ANSWER, "Prove that every photograph of a plan has its answer, once, and read the answers out."),
     "undo": Command(
         ANSWER, "Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were."
     ),

@@ -5,11 +5,30 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from flowercli.cli import completion
+
+
+class Engine(StrEnum):
+    """What answers the parts of `flowers classify --out`."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class Into(NamedTuple):
+    """Where the answers of ``flowers classify --out`` go, and who answers."""
+
+    out: str
+    shard: str | None
+    engine: Engine
+    address: str | None
+    add: bool
+    retry: bool
+    part_size: int | None
 
 
 class Format(StrEnum):
@@ -55,6 +74,44 @@ AnswerLog = Annotated[
 ]
 AnswerLogRows = Annotated[
     int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
+]
+INTO = "Into a folder or bucket, by any number of runs and machines"
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PLACE",
+        rich_help_panel=INTO,
+        help="Write Parquet files there, a folder or s3://…: what is there already is not asked again.",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="K/N", rich_help_panel=INTO, help="Only the K-th of N shares; the first plans."),
+]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", rich_help_panel=INTO, help="This machine, or a cluster of Ray's.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        rich_help_panel=INTO,
+        show_default="a Ray of this machine alone",
+        help="Of the cluster: auto, or HOST:PORT of its head.",
+    ),
+]
+Add = Annotated[bool, typer.Option("--add", rich_help_panel=INTO, help="List again, and append what has come since.")]
+Retry = Annotated[
+    bool,
+    typer.Option("--retry", rich_help_panel=INTO, help="Ask again where photographs could not be fetched."),
+]
+PartSize = Annotated[
+    int | None,
+    typer.Option(
+        "--part-size", metavar="N", min=1, rich_help_panel=INTO, show_default="2000", help="Photographs in a file."
+    ),
 ]
 AllowHost = Annotated[
     list[str] | None,

@@ -7,21 +7,23 @@ import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from queue import Empty, Queue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
+from flowercli.inference.ahead import Fetched, Room, by_web, fetched_ahead
 from flowercli.inference.classifier import DEFAULT_TOP_K
-from flowercli.inference.sources import STDIN, is_url, picture_on
+from flowercli.inference.sources import STDIN, picture_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from flowercli.inference.ahead import Fetcher
     from flowercli.inference.classifier import Prediction
     from flowercli.inference.preprocess import Picture
 
+S = TypeVar("S")
 T = TypeVar("T")
 # Pictures in work or waiting, a worker: enough that a slow one does not stop the others.
 WINDOW_PER_WORKER = 8
@@ -59,47 +61,55 @@ def as_dict(path: str | None, outcome: Prediction | ImageError) -> dict[str, Any
 
 
 def classify_stream(
-    classifier: Classifies, paths: Iterable[str], *, workers: int, top_k: int = DEFAULT_TOP_K
+    classifier: Classifies,
+    paths: Iterable[str],
+    *,
+    workers: int,
+    top_k: int = DEFAULT_TOP_K,
+    fetcher: Fetcher = by_web,
 ) -> Iterator[Result]:
     """Classify pictures and yield the results in input order, each as soon as those before it are out.
 
     Decoding and inference of one picture happen on one thread, one picture a batch: so an answer never depends on the
-    neighbours, and neither Pillow nor onnxruntime holds Python's lock while it works.
+    neighbours, and neither Pillow nor onnxruntime holds Python's lock while it works. What lies at an
+    address is fetched before, by threads of its own, so that no core waits for it.
 
     Args:
         classifier: opened with one thread an operator, so that ``workers`` of them fill the cores.
         paths: paths and URLs; read only as far ahead as the window needs.
         workers: threads.
         top_k: how many classes each answer lists; 0 for all.
+        fetcher: says what fetches an address.
     """
 
-    def work(group: Sequence[str]) -> Iterable[Result]:
-        if len(group) > 1 and any(map(is_url, group)):  # One that is fetched slowly must not hold up the others.
-            return chain.from_iterable(work([path]) for path in group)
-        loaded = [_load(classifier, path) for path in group]
+    def work(group: Sequence[str | Fetched]) -> Iterable[Result]:
+        loaded = [_load(classifier, source) for source in group]
         answers = iter(classifier.answer([one for one in loaded if not isinstance(one, ImageError)], top_k))
         outcomes = (one if isinstance(one, ImageError) else next(answers) for one in loaded)
-        return map(Result, group, outcomes)
+        return map(Result, map(_path, group), outcomes)
 
-    return grouped_map(work, paths, workers)
-
-
-def _load(classifier: Classifies, path: str) -> Picture | ImageError:
+    room = Room()
     try:
-        if path == STDIN:
-            return classifier.load(picture_on(sys.stdin))
-        return classifier.load(_fetch(path) if is_url(path) else path)
+        yield from grouped_map(work, fetched_ahead(paths, fetcher, room), workers)
+    finally:
+        room.close()
+
+
+def _load(classifier: Classifies, source: str | Fetched) -> Picture | ImageError:
+    try:
+        if isinstance(source, Fetched):
+            with source as content:
+                return classifier.load(content)
+        return classifier.load(picture_on(sys.stdin) if source == STDIN else source)
     except ImageError as error:
         return error
 
 
-def _fetch(url: str) -> bytes:
-    from flowercli.inference.picture_url import fetch  # Most runs need no network, and start faster without it.
-
-    return fetch(url)
+def _path(source: str | Fetched) -> str:
+    return source if isinstance(source, str) else source.path
 
 
-class Waiting(Generic[T]):
+class Waiting(Generic[S, T]):
     """Items that no worker has taken yet, each with the future of its result, and the calls of workers on their way.
 
     There is a call for every item, and never many more: one that takes two items leaves one that takes none, and that
@@ -108,11 +118,11 @@ class Waiting(Generic[T]):
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._items: deque[tuple[str, Future[T]]] = deque()
+        self._items: deque[tuple[S, Future[T]]] = deque()
         self._calls = 0
         self._lock = Lock()
 
-    def add(self, item: str, future: Future[T]) -> bool:
+    def add(self, item: S, future: Future[T]) -> bool:
         """Add an item and return whether a worker must be called for it."""
         with self._lock:
             self._items.append((item, future))
@@ -120,7 +130,7 @@ class Waiting(Generic[T]):
             self._calls += missing
             return missing
 
-    def take(self) -> list[tuple[str, Future[T]]]:
+    def take(self) -> list[tuple[S, Future[T]]]:
         """Answer a call: take what waits longest, a group where more waits than there are workers."""
         with self._lock:
             self._calls -= 1
@@ -128,12 +138,12 @@ class Waiting(Generic[T]):
             return [self._items.popleft() for _ in range(min(most, len(self._items)))]
 
 
-def ordered_map(work: Callable[[str], T], items: Iterable[str], workers: int) -> Iterator[T]:
+def ordered_map(work: Callable[[S], T], items: Iterable[S], workers: int) -> Iterator[T]:
     """Apply ``work`` to one item at a time; all else is as in :func:`grouped_map`."""
     return grouped_map(partial(map, work), items, workers)
 
 
-def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[str], workers: int) -> Iterator[T]:
+def grouped_map(work: Callable[[Sequence[S]], Iterable[T]], items: Iterable[S], workers: int) -> Iterator[T]:
     """Apply ``work`` on several threads and yield the results in order, holding few of them at a time.
 
     ``items`` is read on a thread of its own, so that a result does not wait for the next item: paths
@@ -147,7 +157,7 @@ def grouped_map(work: Callable[[Sequence[str]], Iterable[T]], items: Iterable[st
     """
     # The futures in order; the size of the queue is what bounds how far ahead is worked.
     queue: Queue[Future[T] | None] = Queue(workers * WINDOW_PER_WORKER)
-    waiting: Waiting[T] = Waiting(workers)
+    waiting: Waiting[S, T] = Waiting(workers)
     pool = ThreadPoolExecutor(workers)
 
     def work_on_some() -> None:
@@ -189,7 +199,7 @@ def _submitted(pool: ThreadPoolExecutor, call: Callable[[], None]) -> bool:
     return True
 
 
-def _settle(work: Callable[[Sequence[str]], Iterable[T]], group: list[tuple[str, Future[T]]]) -> None:
+def _settle(work: Callable[[Sequence[S]], Iterable[T]], group: list[tuple[S, Future[T]]]) -> None:
     """Work on a group and give each future its result as it comes, or the error that ended the work."""
     items, futures = zip(*group, strict=True)
     left = iter(futures)

@@ -41,6 +41,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 STDIN = "-"
 FILE_URL = "file:///"
+# Of object stores, as pyarrow.fs takes them.
+STORES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://")
 ANY_DEPTH = "**"
 NUL = "\0"
 # How pictures begin that can be told from the name of a file by that.
@@ -76,6 +78,11 @@ def expand(arguments: Iterable[str], stdin: TextIO) -> Iterator[str]:
 def is_url(text: str) -> bool:
     """Tell whether the text is an ``http`` or ``https`` address rather than a path."""
     return text[:8].lower().startswith(("http://", "https://"))
+
+
+def is_object(text: str) -> bool:
+    """Tell whether the text is the address of something in an object store."""
+    return text.startswith(STORES)
 
 
 def _local(url: str) -> str:

@@ -25,6 +25,7 @@ from flowercli.models import DEFAULT, MODEL_VARIABLE
 from flowercli.serving.page import runtime
 
 COMMANDS = (
+    "answers",
     "average",
     "classify",
     "data",

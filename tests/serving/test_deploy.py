@@ -70,6 +70,7 @@ def start_command() -> list[str]:
         "check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml",
         "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml",
         "kubernetes-validate --strict deploy/kubernetes.yaml",
+        "kubernetes-validate --strict deploy/classify-job.yaml",
         "yamllint --strict --config-file deploy/.yamllint deploy",
     ],
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.progress import Advance
@@ -47,7 +48,7 @@ class BundleData:
             raise DataError(message, hint="Say where they are: --outliers DIR")
         return self.outliers_at
 
-    def outliers(self, split: str) -> list[Entry]:
+    def outliers(self, split: str) -> Table[Entry]:
         """Return the outliers of a split, after checking that all of them are there; there may be none.
 
         Raises:
@@ -60,7 +61,7 @@ class BundleData:
             raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --outliers DIR")
         return outliers
 
-    def photos(self, split: str) -> list[Entry]:
+    def photos(self, split: str) -> Table[Entry]:
         """Return the photographs of a split after checking that all of them are there.
 
         Raises:
@@ -120,11 +121,11 @@ def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None)
         BundleError: the bundle has no manifest.
         DataError: the dataset is not there.
     """
-    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
+    if (file := bundle.manifest_file) is None:
         lacking = "is a lone .onnx" if bundle.is_lone_onnx else f"has no {MANIFEST}"
         message = f"{bundle.path} {lacking}: it does not say which photographs it was trained on."
         raise BundleError(message, hint="Give the bundle folder that flowers train wrote.")
-    manifest = Manifest.read(bundle.file(MANIFEST))
+    manifest = Manifest.read(file)
     recorded = bundle.section.get("provenance", {}).get("data_path")
     if data is None and recorded is None:
         message = f"The bundle {bundle.path} does not say where its photographs are."

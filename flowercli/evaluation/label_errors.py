@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
@@ -145,8 +146,8 @@ def label_error_rows(
     return rows
 
 
-def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> list[Entry]:
-    photos = list(data.manifest.photos)
+def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> Table[Entry]:
+    photos = data.manifest.photos
     data.check_classes(bundle.class_names)
     counts = Counter(photo.class_name for photo in photos)
     for name in bundle.class_names:

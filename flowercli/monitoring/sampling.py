@@ -49,7 +49,7 @@ class LoggedClassifier:
         return [observed.answer for observed in observations]
 
 
-def choose(manifest: Manifest, photos: int = PHOTOS) -> list[Entry]:
+def choose(manifest: Manifest, photos: int = PHOTOS) -> Sequence[Entry]:
     """Return the photographs for a reference: those of validation, or as many of them, spread evenly."""
     unseen = manifest.of_split("val")
     return unseen[:: -(-len(unseen) // photos)]

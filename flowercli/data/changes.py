@@ -13,6 +13,7 @@ from flowercli.data.class_names import composed
 from flowercli.data.columns import keys_of
 from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
+from flowercli.data.shards import Shards, is_packed
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
 from flowercli.errors import DataError
 from flowercli.progress import untold
@@ -58,8 +59,22 @@ class Changes:
         return f"{told}; {len(both)} of these have their names in another Unicode form only" if both else told
 
 
+def missing_photos(photos: Table[Entry], root: Path) -> list[str]:
+    """Return the paths of the photographs that are not below ``root``, or not in the shards there."""
+    paths = photos.columns["path"]
+    if is_packed(root):
+        there = Shards(root).find(photos.columns["sha256"])[1]
+        return [paths[place] for place in np.flatnonzero(~there).tolist()]
+    return [path for path in paths if not (root / path).is_file()]
+
+
 def changed(root: Path, entries: Table[Entry], advance: Advance = untold) -> Changes:
-    """Compare listed photographs with what is below ``root``; those that look untouched are not read."""
+    """Compare listed photographs with what is below ``root``; those that look untouched are not read.
+
+    What is in shards is known by its content, and held to it when it is read.
+    """
+    if is_packed(root):
+        return Changes(removed=tuple(missing_photos(entries, root)))
     removed: list[str] = []
     edited: list[str] = []
     for entry, sha256 in zip(entries, sha256_of(root, entries.columns["path"], advance), strict=True):
@@ -70,6 +85,8 @@ def changed(root: Path, entries: Table[Entry], advance: Advance = untold) -> Cha
 
 def added(root: Path, manifest: Manifest) -> Changes:
     """Find the photographs below ``root`` that a manifest does not list; those that it could not read are no news."""
+    if is_packed(root):
+        return Changes()
     try:
         there = scan_dataset(root).photos.columns["path"]
     except DataError:  # With what it lacks, told elsewhere, it is no dataset any more.

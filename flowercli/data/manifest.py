@@ -233,8 +233,3 @@ def class_indices(photos: Sequence[Entry], class_names: Sequence[str]) -> list[i
     """Return the class index of each photograph in the order of ``class_names``."""
     index = {name: position for position, name in enumerate(class_names)}
     return [index[photo.class_name] for photo in photos]
-
-
-def missing_photos(photos: Iterable[Entry], root: Path) -> list[str]:
-    """Return the paths of the photographs that are not below ``root``."""
-    return [photo.path for photo in photos if not (root / photo.path).is_file()]

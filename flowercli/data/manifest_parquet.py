@@ -7,6 +7,7 @@ A row a photograph: ``path``, ``class_name``, ``split``, ``sha256`` as 32 bytes,
 from __future__ import annotations
 
 import stat
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,7 +103,9 @@ def read_rows(path: Path, class_names: Collection[str], photos: Table[Any], outl
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         if missing := [name for name in schema.names if name not in file.schema_arrow.names]:
             raise ValueError(f"it has no column {missing[0]}")
-        for batch in file.iter_batches(ROWS, columns=schema.names):
+        # Piece by piece: asked for all of them, pyarrow holds the whole file.
+        pieces = ([place] for place in range(file.num_row_groups))
+        for batch in chain.from_iterable(file.iter_batches(ROWS, piece, schema.names) for piece in pieces):
             if any(column.null_count for column in batch.columns):
                 raise ValueError(f"rows {row} to {row + len(batch) - 1} lack a value")
             for is_outlier, into in lists.items():

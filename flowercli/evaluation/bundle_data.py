@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from flowercli.bundle import MANIFEST, Bundle
-from flowercli.data.changes import changed, split_command
-from flowercli.data.manifest import Manifest, missing_photos
+from flowercli.data.changes import changed, missing_photos, split_command
+from flowercli.data.manifest import Manifest
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
 from flowercli.progress import untold
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
+    from flowercli.data.shards import FromFiles, FromShards
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.progress import Advance
 
@@ -137,14 +138,14 @@ def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None)
     return BundleData(root, manifest, outliers or (None if there is None else Path(there)))
 
 
-def pixels_of(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+def pixels_of(photos: FromFiles | FromShards, place: int, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a photograph of a dataset into pixels ``[H, W, 3]``.
 
     Raises:
         UnreadablePhotoError: it cannot be read.
     """
     try:
-        return load_pixels(path, spec)
+        return load_pixels(photos[place], spec)
     except ImageError as error:
         hint = "Put it back as it was, or point --data at a whole copy of the dataset."
-        raise UnreadablePhotoError(path, error.message, hint=hint) from error
+        raise UnreadablePhotoError(Path(photos.name(place)), error.message, hint=hint) from error

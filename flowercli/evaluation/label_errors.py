@@ -21,7 +21,6 @@ from flowercli.progress import untold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -58,7 +57,7 @@ class LabelErrors:
     """The suspects, the least probable label first, and how good the classifier is that suspects them."""
 
     bundle: Bundle
-    root: Path
+    data: BundleData
     photos: int
     accuracy: float
     rows: list[LabelError]
@@ -67,7 +66,7 @@ class LabelErrors:
         """Return the result as ``flowers eval --find-label-errors --json`` prints it."""
         return {
             "bundle": str(self.bundle.path),
-            "data": str(self.root),
+            "data": str(self.data.root),
             "photos": self.photos,
             "out_of_fold_accuracy": round(self.accuracy, DIGITS),
             "label_errors": [dict(vars(row)) for row in self.rows],
@@ -100,7 +99,7 @@ def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = untol
     probabilities = out_of_fold(answers.embeddings, answers.targets, fitted)
     accuracy = float((probabilities.argmax(axis=1) == answers.targets).mean())
     rows = label_error_rows(photos, answers.targets, probabilities, bundle.class_names)
-    return LabelErrors(bundle, data.root, len(photos), accuracy, rows)
+    return LabelErrors(bundle, data, len(photos), accuracy, rows)
 
 
 def out_of_fold(

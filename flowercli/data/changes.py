@@ -13,7 +13,7 @@ from flowercli.data.class_names import composed
 from flowercli.data.columns import keys_of
 from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
-from flowercli.data.shards import Shards, is_packed
+from flowercli.data.shards import PACK_AGAIN, Shards, is_packed
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
 from flowercli.errors import DataError
 from flowercli.progress import untold
@@ -106,6 +106,8 @@ def split_command(root: Path, manifest: Manifest, outliers: Path | None, output:
         output: where the manifest is, if not where it is looked for by itself.
     """
     columns = manifest.photos.columns
+    if is_packed(root):
+        return PACK_AGAIN
     if any(columns["source"]):
         return "flowers merge DIR… --output NEW   (it was merged: merge its datasets again)"
     words = ["flowers", "split", str(root)]

@@ -1,4 +1,4 @@
-"""Rows in columns: a photograph of millions takes some ninety bytes, where objects of Python would take four hundred.
+"""Rows in columns: a photograph of millions takes some ninety bytes, where objects of Python take over three hundred.
 
 A column is a sequence that only grows. Values that are of one size or that repeat are packed; what is asked for is made
 again when it is asked for.

@@ -16,9 +16,11 @@ from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.parts import check_parts, sides_by_folder
 from flowercli.data.places import forget_other_form, manifest_path
 from flowercli.data.scan import Scan, scan_dataset, scan_outliers
+from flowercli.data.shards import is_packed
 from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
 from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -103,6 +105,8 @@ def make_split(
         UsageError: the ratios make no sense, or there is nothing that ``by_folder`` could go by.
     """
     split_lengths(0, ratios)  # A wrong option is told before minutes of reading.
+    if is_packed(root):
+        raise DataError(f"{root} holds shards, which are split already.", hint=f"flowers train --data {in_shell(root)}")
     scan = scan_dataset(root)
     check_parts(scan, by_folder=by_folder)
     others = Scan(root) if outliers is None else scan_outliers(outliers.root)

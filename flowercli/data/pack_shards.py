@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flowercli import json_text
-from flowercli.atomic import new_file, write_text
+from flowercli.atomic import PARTIAL_PREFIX, new_file, write_text
 from flowercli.data.changes import split_command
 from flowercli.data.packing import MTIME
 from flowercli.data.places import manifest_suffix
@@ -98,16 +98,18 @@ class Packer:
     def _begin(self, names: Sequence[str]) -> None:
         head = {"format_version": FORMAT_VERSION, "manifest_sha256": self.manifest.sha256, "size": self.size}
         head["shards"] = list(names)
-        if not is_packed(self.output):
-            if self.output.exists() and any(self.output.iterdir()):
-                raise UsageError(f"{self.output} exists already, and holds no shards.", hint="--output NEW")
+        if is_packed(self.output):
+            if read_head(self.output) != head:
+                message = f"{self.output} holds shards of another split, or of another size."
+                raise UsageError(message, hint="Choose another folder: --output NEW")
+        elif self.output.exists() and any(not path.name.startswith(PARTIAL_PREFIX) for path in self.output.iterdir()):
+            raise UsageError(f"{self.output} exists already, and holds no shards.", hint="--output NEW")
+        else:
             self.output.mkdir(parents=True, exist_ok=True)
-            suffix = manifest_suffix(len(self.manifest.photos))
-            self.manifest.write(self.output / MANIFEST_FILES[suffix])
             write_text(self.output / HEAD, json_text.dumps(head, indent=2) + "\n")
-        elif read_head(self.output) != head:
-            message = f"{self.output} holds shards of another split, or of another size."
-            raise UsageError(message, hint=f"Choose another folder: --output NEW. Or remove it: {self.output}")
+        manifest = self.output / MANIFEST_FILES[manifest_suffix(len(self.manifest.photos))]
+        if not manifest.exists():
+            self.manifest.write(manifest)
 
     def _sizes(self) -> npt.NDArray[np.int64]:
         paths = self.manifest.photos.columns["path"]

@@ -35,7 +35,8 @@ HEAD, INDEX = "shards.json", "shards.npy"
 NAME = re.compile(r"(train|val|test)-\d{5,9}\.tar")
 ROW = np.dtype([("sha256", "u1", 32), ("shard", "<u4"), ("offset", "<u8"), ("size", "<u8")])
 KEY = np.dtype(">u8")
-AGAIN = "Pack them again: flowers pack DIR --output NEW"
+PACK_AGAIN = "flowers pack DIR --output NEW"
+AGAIN = f"Pack them again: {PACK_AGAIN}"
 
 
 def is_packed(root: Path) -> bool:

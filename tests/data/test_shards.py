@@ -111,6 +111,7 @@ def test_what_the_manifest_does_not_say_is_not_packed(split_dataset, own_dataset
         assert done.code == 2
         assert "holds shards of another split, or of another size" in done.err
     assert run("pack", own_dataset, "--output", own_dataset).code == 2
+    assert "which are split already" in run("split", tmp_path / "packed").err
     assert "holds shards already" in run("pack", tmp_path / "packed", "--output", tmp_path / "twice").err
 
 

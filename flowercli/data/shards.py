@@ -44,8 +44,8 @@ def is_packed(root: Path) -> bool:
     return (root / HEAD).exists()
 
 
-def photographs(root: Path, photos: Sequence[Entry]) -> FromFiles | FromShards:
-    """Return what each photograph of a dataset is read from: a path, or bytes, which are fetched when asked for.
+def photographs(root: Path, photos: Sequence[Entry]) -> Photographs:
+    """Return what each photograph of a dataset is read from.
 
     Raises:
         DataError: the shards below ``root`` are not whole, or lack one of them.
@@ -54,17 +54,39 @@ def photographs(root: Path, photos: Sequence[Entry]) -> FromFiles | FromShards:
     return FromShards(Shards(root), table) if is_packed(root) else FromFiles(root, table)
 
 
-def photographs_at(root: Path, photos: Table[Entry], paths: Sequence[str]) -> Sequence[Any]:
+def photographs_at(root: Path, photos: Table[Entry], paths: Sequence[str]) -> Photographs:
     """Return the same for some photographs of a dataset that are given by their paths."""
-    if not is_packed(root):
-        return [os.path.join(root, path) for path in paths]
     wanted = set(paths)
     found = {photo.path: photo for photo in photos if photo.path in wanted}
     return photographs(root, [found[path] for path in paths])
 
 
-class FromFiles(Sequence[Any]):
-    """The paths of photographs ``[N]`` below a folder."""
+class Photographs(Sequence[Any]):
+    """What photographs ``[N]`` are read from: a path each, or bytes, which are fetched when they are asked for."""
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a path or bytes; of several places, what is at these.
+
+        Raises:
+            ImageError: the bytes are not what was packed.
+        """
+        places = range(len(self))[place]
+        return Some(self, places) if isinstance(places, range) else self.source(places)
+
+    def __add__(self, other: Photographs) -> Photographs:
+        return Both(self, other)
+
+    def source(self, place: int) -> Any:
+        """Return the path or the bytes at a place from 0 on."""
+        raise NotImplementedError
+
+    def name(self, place: int) -> str:
+        """Return what that photograph is called."""
+        raise NotImplementedError
+
+
+class FromFiles(Photographs):
+    """Files below a folder."""
 
     def __init__(self, root: Path, photos: Table[Entry]) -> None:
         self._root, self._paths = str(root), photos.columns["path"]
@@ -72,17 +94,15 @@ class FromFiles(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, place: Any) -> Any:
-        """Return a path, or a list of some."""
-        if isinstance(place, slice):
-            return [self[each] for each in range(len(self))[place]]
+    def name(self, place: int) -> str:
+        """Return the path."""
         return os.path.join(self._root, self._paths[place])
 
-    name = __getitem__
+    source = name
 
 
-class FromShards(Sequence[Any]):
-    """The bytes of photographs ``[N]`` in shards, read when they are asked for."""
+class FromShards(Photographs):
+    """Photographs in shards."""
 
     def __init__(self, shards: Shards, photos: Table[Entry]) -> None:
         self._shards, self._paths = shards, photos.columns["path"]
@@ -95,19 +115,51 @@ class FromShards(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, place: Any) -> Any:
-        """Return the bytes of a photograph, or a list of some.
-
-        Raises:
-            ImageError: they are not what was packed.
-        """
-        if isinstance(place, slice):
-            return [self[each] for each in range(len(self))[place]]
-        return self._shards.read(int(self._rows[range(len(self))[place]]))
+    def source(self, place: int) -> bytes:
+        """Return the bytes."""
+        return self._shards.read(int(self._rows[place]))
 
     def name(self, place: int) -> str:
-        """Return what a photograph is called."""
+        """Return the path that the manifest has, below the folder of the shards."""
         return os.path.join(self._shards.root, self._paths[place])
+
+
+class Some(Photographs):
+    """Those of others that are at some places."""
+
+    def __init__(self, others: Photographs, places: range) -> None:
+        self._others, self._places = others, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def source(self, place: int) -> Any:
+        """Return the path or the bytes at a place from 0 on."""
+        return self._others.source(self._places[place])
+
+    def name(self, place: int) -> str:
+        """Return what that photograph is called."""
+        return self._others.name(self._places[place])
+
+
+class Both(Photographs):
+    """Some, and others behind them."""
+
+    def __init__(self, first: Photographs, second: Photographs) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def source(self, place: int) -> Any:
+        """Return the path or the bytes at a place from 0 on."""
+        behind = place - len(self._first)
+        return self._first.source(place) if behind < 0 else self._second.source(behind)
+
+    def name(self, place: int) -> str:
+        """Return what that photograph is called."""
+        behind = place - len(self._first)
+        return self._first.name(place) if behind < 0 else self._second.name(behind)
 
 
 class Shards:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
-    from flowercli.data.shards import FromFiles, FromShards
+    from flowercli.data.shards import Photographs
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.progress import Advance
 
@@ -138,7 +138,7 @@ def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None)
     return BundleData(root, manifest, outliers or (None if there is None else Path(there)))
 
 
-def pixels_of(photos: FromFiles | FromShards, place: int, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+def pixels_of(photos: Photographs, place: int, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a photograph of a dataset into pixels ``[H, W, 3]``.
 
     Raises:

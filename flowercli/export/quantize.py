@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
-    from flowercli.data.shards import FromFiles, FromShards
+    from flowercli.data.shards import Photographs
     from flowercli.export.check import Check
     from flowercli.export.parity import Job
     from flowercli.progress import Advance
@@ -88,7 +88,7 @@ class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime h
 
 
 def calibration_batches(
-    photos: FromFiles | FromShards, spec: PreprocessSpec, advance: Advance = untold
+    photos: Photographs, spec: PreprocessSpec, advance: Advance = untold
 ) -> list[npt.NDArray[np.uint8]]:
     """Load photographs spread evenly over the list, in batches ``[N, H, W, 3]``."""
     import numpy as np

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from flowercli.data.manifest import Entry
-    from flowercli.data.shards import FromFiles, FromShards
+    from flowercli.data.shards import Photographs
     from flowercli.inference.decode import File
     from flowercli.training.sampler import Draw
     from flowercli.training.schema import AugmentConfig
@@ -45,21 +45,21 @@ class Unreadable:
 class PhotoDataset(Dataset[Pair | Unreadable]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
-    def __init__(self, parts: Sequence[FromFiles | FromShards], targets: Sequence[int], spec: PreprocessSpec) -> None:
-        self.parts, self.targets, self.spec = parts, targets, spec
+    def __init__(self, sources: Photographs, targets: Sequence[int], spec: PreprocessSpec) -> None:
+        self.sources, self.targets, self.spec = sources, targets, spec
 
     @classmethod
     def of(cls, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> Self:
         """Make one of photographs below ``root`` that a manifest lists."""
-        return cls([photographs(root, photos)], class_indices(photos, class_names), spec)
+        return cls(photographs(root, photos), class_indices(photos, class_names), spec)
 
     def and_outliers(self, root: Path, outliers: Sequence[Entry], index: int) -> PhotoDataset:
         """Return the same with outliers below ``root`` behind it, whose class index is one behind all classes."""
-        parts = [*self.parts, photographs(root, outliers)]
-        return PhotoDataset(parts, [*self.targets, *[index] * len(outliers)], self.spec)
+        sources = self.sources + photographs(root, outliers)
+        return PhotoDataset(sources, [*self.targets, *[index] * len(outliers)], self.spec)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.sources)
 
     def __getitem__(self, position: int) -> Pair | Unreadable:
         def decode(source: File) -> Tensor:
@@ -69,14 +69,10 @@ class PhotoDataset(Dataset[Pair | Unreadable]):
 
     def pair(self, position: int, decode: Callable[[File], Tensor]) -> Pair | Unreadable:
         """Return the pixels that ``decode`` makes of a photograph's file, or of its bytes, and its class index."""
-        target, place, part = torch.tensor(self.targets[position]), position, 0
-        while place >= len(self.parts[part]):
-            place, part = place - len(self.parts[part]), part + 1
-        photos = self.parts[part]
         try:
-            return decode(photos[place]), target
+            return decode(self.sources[position]), torch.tensor(self.targets[position])
         except ImageError as error:
-            return Unreadable(photos.name(place), error.message)
+            return Unreadable(self.sources.name(position), error.message)
 
 
 class AugmentedPhotos(Dataset[Pair | Unreadable]):

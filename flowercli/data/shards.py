@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from flowercli.data.manifest import Entry
+    from flowercli.data.manifest import Entry, Manifest
 
 FORMAT_VERSION = 1
 HEAD, INDEX = "shards.json", "shards.npy"
@@ -51,13 +51,15 @@ def photographs(root: Path, photos: Sequence[Entry]) -> Photographs:
         DataError: the shards below ``root`` are not whole, or lack one of them.
     """
     table = photos if isinstance(photos, Table) else entry_table(photos)
-    return FromShards(Shards(root), table) if is_packed(root) else FromFiles(root, table)
+    return FromShards(Shards(root), table) if is_packed(root) else FromFiles(root, table.columns["path"])
 
 
-def photographs_at(root: Path, photos: Table[Entry], paths: Sequence[str]) -> Photographs:
+def photographs_at(root: Path, manifest: Manifest, paths: Sequence[str]) -> Photographs:
     """Return the same for some photographs of a dataset that are given by their paths."""
+    if not is_packed(root):
+        return FromFiles(root, paths)
     wanted = set(paths)
-    found = {photo.path: photo for photo in photos if photo.path in wanted}
+    found = {photo.path: photo for photo in manifest.photos if photo.path in wanted}
     return photographs(root, [found[path] for path in paths])
 
 
@@ -88,8 +90,8 @@ class Photographs(Sequence[Any]):
 class FromFiles(Photographs):
     """Files below a folder."""
 
-    def __init__(self, root: Path, photos: Table[Entry]) -> None:
-        self._root, self._paths = str(root), photos.columns["path"]
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self._root, self._paths = str(root), paths
 
     def __len__(self) -> int:
         return len(self._paths)

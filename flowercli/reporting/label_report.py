@@ -49,7 +49,7 @@ def _suspects(errors: LabelErrors) -> str:
     shown = errors.rows[:MOST_SHOWN]
     if not shown:
         return page.section("Photographs", page.paragraph("No label is doubtful."))
-    sources = photographs_at(errors.data.root, errors.data.manifest.photos, [row.path for row in shown])
+    sources = photographs_at(errors.data.root, errors.data.manifest, [row.path for row in shown])
     cards = zip(shown, sources, strict=True)
     parts = [page.gallery((thumbnail(source), _said(row), f"{row.path} ({row.split})") for row, source in cards)]
     if len(shown) < len(errors.rows):

@@ -185,7 +185,7 @@ def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
     if not mistakes:
         return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
     which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else "All wrong answers"
-    sources = photographs_at(data.root, data.manifest.photos, [one.path for one in mistakes])
+    sources = photographs_at(data.root, data.manifest, [one.path for one in mistakes])
     cards = [
         (thumbnail(source), f"{one.is_}, named {one.named} ({probability(one.confidence)})", one.path)
         for one, source in zip(mistakes, sources, strict=True)

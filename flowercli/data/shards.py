@@ -22,6 +22,7 @@ from flowercli.data.columns import Column, Packed, Table
 from flowercli.data.manifest import entry_table
 from flowercli.errors import DataError, ImageError
 from flowercli.plain_file import read_plain_file
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,7 +177,7 @@ class Shards:
         self._names = read_head(root)["shards"]
         if not (root / INDEX).is_file():
             message = f"The shards in {root} are not finished: there is no {INDEX}."
-            raise DataError(message, hint=f"Go on with what began them: flowers pack DIR --output {root}")
+            raise DataError(message, hint=f"Go on with what began them: flowers pack DIR --output {in_shell(root)}")
         try:
             index = self._index
             sizes = np.array([(root / name).stat().st_size for name in self._names], dtype=np.uint64)

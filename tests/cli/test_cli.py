@@ -34,6 +34,7 @@ COMMANDS = (
     "eval",
     "export",
     "merge",
+    "pack",
     "models",
     "publish",
     "reference",

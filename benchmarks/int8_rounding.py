@@ -25,6 +25,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.bundle import ONNX, ONNX_INT8, Bundle
+from flowercli.data.shards import photographs
 from flowercli.evaluation.bundle_data import bundle_data, pixels_of
 from flowercli.export.graph import float_nodes
 from flowercli.export.quantize import PhotoReader, calibration_batches
@@ -52,8 +53,9 @@ def main() -> None:
     bundle = Bundle.load(arguments.bundle)
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     data = bundle_data(bundle, arguments.data)
-    batches = calibration_batches([data.root / photo.path for photo in data.photos("train")], spec)
-    photos = [pixels_of(data.root / photo.path, spec)[np.newaxis] for photo in data.photos("val")]
+    train, val = (photographs(data.root, data.photos(split)) for split in ("train", "val"))
+    batches = calibration_batches(train, spec)
+    photos = [pixels_of(val, place, spec)[np.newaxis] for place in range(len(val))]
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         graphs = {OURS: bundle.file(ONNX_INT8)}

@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from flowercli.data.duplicates import Fingerprint, near_groups
+from flowercli.data.duplicates import near_groups
 
 BITS = 64
 BLOCK = 1000
@@ -54,9 +54,8 @@ def _in_process(kind: str, size: int) -> list[float]:
 def _measure(kind: str, size: int) -> tuple[int, int, float, float]:
     """Return the groups, their members, the seconds, and the peak memory of the process in MiB."""
     hashes = KINDS[kind](np.random.default_rng(0), size)
-    fingerprints = [Fingerprint("", value, None) for value in hashes.tolist()]
     started = time.perf_counter()
-    groups = near_groups(fingerprints)
+    groups = near_groups(hashes.tolist())
     seconds = time.perf_counter() - started
     return len(groups), sum(map(len, groups)), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

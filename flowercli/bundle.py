@@ -33,6 +33,8 @@ TENSORRT_GRAPH = "model.trt.onnx"
 TENSORRT_SIDECAR = "model.trt.json"
 CARD = "README.md"
 MANIFEST = "split.json"
+# Instead, where there are many photographs.
+MANIFEST_PARQUET = "split.parquet"
 REFERENCE = "reference.npz"
 # Only a delivery has it.
 CHECKSUMS = "SHA256SUMS"
@@ -195,6 +197,16 @@ class Bundle:
         if name != CARD:  # People correct it.
             _check_content(path, listed)
         return path
+
+    @property
+    def manifest_file(self) -> Path | None:
+        """The split manifest after checking its size and sha256; ``None`` where the bundle has none.
+
+        Raises:
+            BundleError: it is missing or altered.
+        """
+        listed = () if self.is_lone_onnx else self.section["files"]
+        return next((self.file(name) for name in (MANIFEST, MANIFEST_PARQUET) if name in listed), None)
 
     @property
     def card_is_corrected(self) -> bool:

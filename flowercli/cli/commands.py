@@ -43,6 +43,9 @@ COMMANDS = {
     "merge": Command(
         MODEL, "Merge datasets class by class into a new folder, each photograph on its side of the split."
     ),
+    "pack": Command(
+        MODEL, "Pack the photographs of a split dataset into shards that `flowers train --data` and WebDataset read."
+    ),
     "train": Command(MODEL, "Train a model on a folder of photographs and write a bundle into runs/TIME-MODEL/."),
     "track": Command(MODEL, "Send the record of a run that its tracking server has missed."),
     "average": Command(MODEL, "Average the weights of several runs into one new bundle."),

@@ -50,6 +50,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "flowers merge flower_photos flowers17 --output merged",
         "flowers merge flower_photos flowers17 --class tulip --class daisy --output two",
     ),
+    ("pack",): ("flowers pack garden/ --output packed", "flowers pack garden/ --output packed --size 1GB"),
     ("train",): (
         "flowers train --data flower_photos --epochs 50",
         "flowers train --data garden/ --model rexnet_150 loss=supcon optim.lr=3e-4",

@@ -46,7 +46,7 @@ def merge(
     sources = name_sources([(root, _manifest(root)) for root in map(dataset_folder, directories)])
     with advancing() as advance:
         result = merge_datasets(sources, output, class_names or [], outliers=others, advance=advance)
-    path = manifest_path(output)
+    path = manifest_path(output, len(result.split.manifest.photos))
     if json_output:
         print_json(summary(result.split, path) | {"repeated": result.repeated})
         return

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowercli.data.columns import repeated
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -74,7 +76,8 @@ def _join_short_runs(
     groups: Groups, values: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], bits: int
 ) -> list[npt.NDArray[np.intp]]:
     """Join hashes of one key that differ in few bits, and return the runs of one key that are too long for it."""
-    order = np.argsort(keys, kind="stable")
+    order = repeated(keys)  # Of millions that have nothing to do with each other, few share a key.
+    order = order[np.argsort(keys[order], kind="stable")]
     starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
     lengths = np.diff(starts, append=len(order))
     names = groups.of(order)

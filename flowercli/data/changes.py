@@ -7,17 +7,21 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flowercli.data.class_names import composed
+from flowercli.data.columns import keys_of
 from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
+from flowercli.data.shards import PACK_AGAIN, Shards, is_packed
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
 from flowercli.errors import DataError
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.progress import Advance
 
@@ -55,23 +59,41 @@ class Changes:
         return f"{told}; {len(both)} of these have their names in another Unicode form only" if both else told
 
 
-def changed(root: Path, entries: Sequence[Entry], advance: Advance = untold) -> Changes:
-    """Compare listed photographs with what is below ``root``; those that look untouched are not read."""
-    found = list(zip(entries, sha256_of(root, [entry.path for entry in entries], advance), strict=True))
-    return Changes(
-        removed=tuple(entry.path for entry, sha256 in found if sha256 is None),
-        edited=tuple(entry.path for entry, sha256 in found if sha256 not in {None, entry.sha256}),
-    )
+def missing_photos(photos: Table[Entry], root: Path) -> list[str]:
+    """Return the paths of the photographs that are not below ``root``, or not in the shards there."""
+    paths = photos.columns["path"]
+    if is_packed(root):
+        there = Shards(root).find(photos.columns["sha256"])[1]
+        return [paths[place] for place in np.flatnonzero(~there).tolist()]
+    return [path for path in paths if not (root / path).is_file()]
+
+
+def changed(root: Path, entries: Table[Entry], advance: Advance = untold) -> Changes:
+    """Compare listed photographs with what is below ``root``; those that look untouched are not read.
+
+    What is in shards is known by its content, and held to it when it is read.
+    """
+    if is_packed(root):
+        return Changes(removed=tuple(missing_photos(entries, root)))
+    removed: list[str] = []
+    edited: list[str] = []
+    for entry, sha256 in zip(entries, sha256_of(root, entries.columns["path"], advance), strict=True):
+        if sha256 != entry.sha256:
+            (removed if sha256 is None else edited).append(entry.path)
+    return Changes(removed=tuple(removed), edited=tuple(edited))
 
 
 def added(root: Path, manifest: Manifest) -> Changes:
     """Find the photographs below ``root`` that a manifest does not list; those that it could not read are no news."""
-    listed = {photo.path for photo in manifest.photos} | set(manifest.unreadable)
+    if is_packed(root):
+        return Changes()
     try:
-        there = scan_dataset(root).photos
+        there = scan_dataset(root).photos.columns["path"]
     except DataError:  # With what it lacks, told elsewhere, it is no dataset any more.
         return Changes()
-    return Changes(added=tuple(photo.path for photo in there if photo.path not in listed))
+    listed = [keys_of(paths) for paths in (manifest.photos.columns["path"], manifest.unreadable)]
+    news = np.flatnonzero(~np.isin(keys_of(there), np.concatenate(listed)))
+    return Changes(added=tuple(map(there.value, news.tolist())))
 
 
 def split_command(root: Path, manifest: Manifest, outliers: Path | None, output: str | None = None) -> str:
@@ -83,10 +105,13 @@ def split_command(root: Path, manifest: Manifest, outliers: Path | None, output:
         outliers: where they are, if it has some.
         output: where the manifest is, if not where it is looked for by itself.
     """
-    if any(photo.source for photo in manifest.photos):
+    columns = manifest.photos.columns
+    if is_packed(root):
+        return PACK_AGAIN
+    if any(columns["source"]):
         return "flowers merge DIR… --output NEW   (it was merged: merge its datasets again)"
     words = ["flowers", "split", str(root)]
-    parts = parts_of({photo.path.partition("/")[0] for photo in manifest.photos})
+    parts = parts_of({path.partition("/")[0] for path in columns["path"]})
     words += ["--by-folder"] if parts else []
     if "val" not in parts.values() and manifest.ratios != DEFAULT_RATIOS:
         words += ["--ratios", ",".join(repr(ratio).removesuffix(".0") for ratio in manifest.ratios)]

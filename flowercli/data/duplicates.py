@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+from array import array
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from flowercli.data.alike import Groups, alike
-from flowercli.data.seen import Read, Stamp
+from flowercli.data.columns import Column, Packed, Table, digests, repeated
+from flowercli.data.seen import TOGETHER, Read, Stamp, remember
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import load_upright
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -40,7 +42,7 @@ NEAR_BITS = 4
 HASH_DECODE_SIDE = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What one read of a photograph tells.
 
@@ -61,52 +63,72 @@ def can_hash_perceptually() -> bool:
 class Readable(NamedTuple):
     """The photographs that can be read with what their read told, and the paths of the others with the reason."""
 
-    photos: list[Photo]
-    prints: list[Fingerprint]
+    photos: Table[Photo]
+    sha256: Column[str]
+    perceptual_hash: Column[int | None]
     unreadable: list[tuple[str, str]]
 
-    @property
-    def reads(self) -> dict[str, Read]:
-        """What to know the photographs by."""
-        pairs = zip(self.photos, self.prints, strict=True)
-        return {photo.path: Read(found.stamp, found.sha256) for photo, found in pairs if found.stamp}
+
+def hash_column() -> Packed[int | None]:
+    """Return a column of perceptual hashes, some of which may not be known."""
+    return Packed("?Q", _packed, _unpacked)
 
 
-def read_all(root: Path, photos: Sequence[Photo], progress: Callable[[int], None]) -> Readable:
-    """Read every photograph, on all cores, and keep their order; ``progress`` is called with 1 for each."""
-    perceptual = can_hash_perceptually()
+def _packed(value: int | None) -> tuple[bool, int]:
+    return value is not None, value or 0
 
-    def fingerprint(photo: Photo) -> Fingerprint:
-        result = _fingerprint(root / photo.path, perceptual=perceptual)
+
+def _unpacked(known: bool, value: int) -> int | None:  # noqa: FBT001  (as struct gives it)
+    return value if known else None
+
+
+def read_all(root: Path, photos: Table[Photo], progress: Callable[[int], None], *, keep: bool = False) -> Readable:
+    """Read every photograph, on all cores, and keep their order; ``progress`` is called with 1 for each.
+
+    With ``keep``, what was read is kept for :mod:`flowercli.data.seen`.
+    """
+    sha256, perceptual_hash = digests(), hash_column()
+    good, unreadable, reads = array("q"), list[tuple[str, str]](), dict[str, Read]()
+    paths = photos.columns["path"]
+    for place, (path, told) in enumerate(zip(paths, _fingerprints(root, paths), strict=True)):
         progress(1)
-        return result
-
-    with ThreadPoolExecutor(available_cores()) as pool:
-        pairs = list(zip(photos, pool.map(fingerprint, photos), strict=True))
-    good = [pair for pair in pairs if not pair[1].error]
-    unreadable = [(photo.path, found.error) for photo, found in pairs if found.error]
-    return Readable([photo for photo, _ in good], [found for _, found in good], unreadable)
-
-
-def exact_groups(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:
-    """Group the indices of photographs with the same bytes; only groups of two and more."""
-    by_sha256: dict[str, list[int]] = defaultdict(list)
-    for index, fingerprint in enumerate(fingerprints):
-        by_sha256[fingerprint.sha256].append(index)
-    return [group for group in by_sha256.values() if len(group) > 1]
+        if told.error is not None:
+            unreadable.append((path, told.error))
+            continue
+        good.append(place)
+        sha256.append(told.sha256)
+        perceptual_hash.append(told.perceptual_hash)
+        if keep and told.stamp is not None:
+            reads[path] = Read(told.stamp, told.sha256)
+        if len(reads) == TOGETHER:
+            remember(root, reads.items())
+            reads.clear()
+    remember(root, reads.items())
+    return Readable(photos.take(good) if unreadable else photos, sha256, perceptual_hash, unreadable)
 
 
-def near_groups(fingerprints: Sequence[Fingerprint], advance: Advance = untold) -> list[list[int]]:
+def _fingerprints(root: Path, paths: Iterable[str]) -> Iterator[Fingerprint]:
+    read = partial(_fingerprint, perceptual=can_hash_perceptually())
+    return ordered_map(read, (os.path.join(root, path) for path in paths), available_cores())
+
+
+def exact_groups(hashes: Sequence[str]) -> list[list[int]]:
+    """Group the indices of photographs with the same sha256; only groups of two and more."""
+    starts = np.fromiter((int(sha256[:16], 16) for sha256 in hashes), np.uint64, len(hashes))
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in repeated(starts).tolist():
+        members[hashes[index]].append(index)
+    return [group for group in members.values() if len(group) > 1]
+
+
+def near_groups(hashes: Sequence[int | None], advance: Advance = untold) -> list[list[int]]:
     """Group the indices of photographs whose pHash is within a few bits of another's in the group.
 
     ``advance`` is called some dozens of times meanwhile.
     """
-    hashes = [fingerprint.perceptual_hash for fingerprint in fingerprints]
-    known = [index for index, value in enumerate(hashes) if value is not None]
-    values = np.array([hashes[index] for index in known], dtype=np.uint64)
-    return _listed(
-        zip(known, alike(values, NEAR_BITS, partial(advance, "Looking for near copies")).tolist(), strict=True)
-    )
+    known = np.fromiter((value is not None for value in hashes), bool, len(hashes)).nonzero()[0]
+    values = np.fromiter((value for value in hashes if value is not None), np.uint64, len(known))
+    return _listed(known, alike(values, NEAR_BITS, partial(advance, "Looking for near copies")))
 
 
 def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -114,20 +136,22 @@ def connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     ends = np.array(list(pairs), dtype=np.intp).reshape(-1, 2)
     groups = Groups(count)
     groups.join(ends[:, 0], ends[:, 1])
-    return _listed(enumerate(groups.of(np.arange(count)).tolist()))
+    everything = np.arange(count)
+    return _listed(everything, groups.of(everything))
 
 
-def _listed(named: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Return the groups of two and more of members that come each with the name of its group."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for member, group in named:
-        members[group].append(member)
-    return [group for group in members.values() if len(group) > 1]
+def _listed(members: npt.NDArray[np.intp], groups: npt.NDArray[np.intp]) -> list[list[int]]:
+    """Return the groups of two and more: ``members`` ``[N]``, and the name ``[N]`` of each one's group."""
+    places = repeated(groups)
+    found: dict[int, list[int]] = defaultdict(list)
+    for member, group in zip(members[places].tolist(), groups[places].tolist(), strict=True):
+        found[group].append(member)
+    return list(found.values())
 
 
-def _fingerprint(path: Path, *, perceptual: bool) -> Fingerprint:
+def _fingerprint(path: str, *, perceptual: bool) -> Fingerprint:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  (of millions)
             stamp, content = Stamp.of(os.fstat(file.fileno())), file.read()
     except OSError as error:
         return Fingerprint("", None, f"It cannot be read: {error.strerror}.")

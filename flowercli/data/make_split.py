@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowercli.data import duplicates
 from flowercli.data.class_names import composed
+from flowercli.data.columns import Repeated, Table
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.parts import check_parts, sides_by_folder
-from flowercli.data.places import manifest_path
+from flowercli.data.places import forget_other_form, manifest_path
 from flowercli.data.scan import Scan, scan_dataset, scan_outliers
-from flowercli.data.seen import remember
+from flowercli.data.shards import is_packed
 from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
 from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
+from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from flowercli.data.duplicates import Fingerprint
+    from flowercli.data.columns import Column
+    from flowercli.data.duplicates import Readable
     from flowercli.data.scan import Photo
     from flowercli.progress import Advance
 
@@ -100,19 +105,40 @@ def make_split(
         UsageError: the ratios make no sense, or there is nothing that ``by_folder`` could go by.
     """
     split_lengths(0, ratios)  # A wrong option is told before minutes of reading.
+    if is_packed(root):
+        raise DataError(f"{root} holds shards, which are split already.", hint=f"flowers train --data {in_shell(root)}")
     scan = scan_dataset(root)
     check_parts(scan, by_folder=by_folder)
     others = Scan(root) if outliers is None else scan_outliers(outliers.root)
     read = partial(advance, "Reading photographs", len(scan.photos) + len(others.photos))
-    found, found_others = (duplicates.read_all(each.root, each.photos, read) for each in (scan, others))
+    # A folder that is being merged gets another name.
+    found = duplicates.read_all(root, scan.photos, read, keep=sides is None)
+    found_others = duplicates.read_all(others.root, others.photos, read)
     scan.add_left_out(others)
-    if sides is None:  # A folder that is being merged gets another name.
-        remember(root, found.reads)
-    photos, prints = found.photos + found_others.photos, found.prints + found_others.prints
+    how: dict[str, Any] = {"stratify": stratify, "sides": sides, "by_folder": by_folder, "outliers": outliers}
+    return split_what_was_read(scan, found, found_others, ratios, seed, **how, advance=advance)
+
+
+def split_what_was_read(
+    scan: Scan,
+    found: Readable,
+    found_others: Readable,
+    ratios: Sequence[float],
+    seed: int,
+    *,
+    stratify: bool = False,
+    sides: Mapping[str, str] | None = None,
+    by_folder: bool = False,
+    outliers: Outliers | None = None,
+    advance: Advance = untold,
+) -> SplitResult:
+    """Split photographs and outliers by what reading them told: the second half of :func:`make_split`."""
+    photos, sha256 = found.photos + found_others.photos, found.sha256 + found_others.sha256
     _check_classes(scan, found.photos)
-    exact, near = duplicates.exact_groups(prints), duplicates.near_groups(prints, advance)
+    exact = duplicates.exact_groups(sha256)
+    near = duplicates.near_groups(found.perceptual_hash + found_others.perceptual_hash, advance)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
-    labels = [photo.class_name for photo in found.photos]
+    labels = found.photos.columns["class_name"]
     if by_folder:
         parts = [scan.part(photo) for photo in found.photos]
         drawn = sides_by_folder(scan, labels, parts, together, ratios, seed, stratify=stratify)
@@ -128,7 +154,7 @@ def make_split(
     if outliers is not None:
         drawn += outliers.assign(found_others.photos, seed)
     drawn = keep_groups_together(drawn, moving)
-    entries = _entries(photos, prints, drawn)
+    entries = _entries(photos, sha256, drawn)
     manifest = Manifest(
         seed=seed,
         ratios=tuple(ratios),
@@ -155,18 +181,21 @@ def write_split(
 ) -> tuple[SplitResult, Path]:
     """Split a dataset as :func:`make_split` does, and write the manifest to ``output`` or where later commands look."""
     result = make_split(root, ratios, seed, **how)
-    path = output or manifest_path(root)
+    path = output or manifest_path(root, len(result.manifest.photos))
     result.manifest.write(path)
+    if output is None:
+        forget_other_form(path)
     return result, path
 
 
-def _entries(photos: Sequence[Photo], prints: Sequence[Fingerprint], assigned: Sequence[str]) -> tuple[Entry, ...]:
-    rows = zip(photos, prints, assigned, strict=True)
-    return tuple(Entry(photo.path, photo.class_name, split, fp.sha256) for photo, fp, split in rows)
+def _entries(photos: Table[Photo], sha256: Column[str], assigned: Sequence[str]) -> Table[Entry]:
+    sources = Repeated()
+    sources.extend_repeated([""], np.zeros(len(assigned), dtype=np.uint8))
+    return Table(Entry, **photos.columns, split=Repeated(assigned), sha256=sha256, source=sources)
 
 
-def _check_classes(scan: Scan, photos: Sequence[Photo]) -> None:
-    lost = set(scan.class_names) - {photo.class_name for photo in photos}
+def _check_classes(scan: Scan, photos: Table[Photo]) -> None:
+    lost = set(scan.class_names) - set(photos.columns["class_name"])
     if lost:
         raise DataError(f"No photograph of {', '.join(sorted(lost))} can be read.", hint=f"Look into {scan.root}.")
 

@@ -1,7 +1,7 @@
 """The split manifest: which photograph is in which split, read by every later step.
 
-A JSON file beside the class folders, or in the user's data directory where nothing can be written there. It holds each
-photograph's path, class name, split and sha256.
+A file beside the class folders, or in the user's data directory where nothing can be written there: JSON, or Parquet
+where there are many. It holds each photograph's path, class name, split and sha256.
 """
 
 from __future__ import annotations
@@ -10,26 +10,34 @@ import hashlib
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from itertools import compress, count
 from typing import TYPE_CHECKING, Self
 
-from flowercli.atomic import write_text
+from flowercli.atomic import new_file
+from flowercli.bundle import MANIFEST, MANIFEST_PARQUET
+from flowercli.data import manifest_parquet
+from flowercli.data.columns import Repeated, Table, Texts, digests
 from flowercli.data.manifest_file import OtherFormatError, parse
+from flowercli.data.places import manifest_suffix
+from flowercli.data.scan import PARQUET
 from flowercli.data.split import SPLITS
-from flowercli.errors import DataError
+from flowercli.errors import DataError, needs_extra
 from flowercli.installation import upgrade
 from flowercli.plain_file import read_plain_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 FORMAT_VERSION = 1
 # Of five million photographs.
 MOST_BYTES = 2**30
+as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One photograph of the manifest; ``path`` is relative to the dataset, ``/``-separated.
 
@@ -45,7 +53,15 @@ class Entry:
 
     def to_json(self) -> str:
         """Return the line of the manifest file."""
-        return json.dumps({key: value for key, value in vars(self).items() if value}, ensure_ascii=False)
+        row = {"path": self.path, "class_name": self.class_name, "split": self.split, "sha256": self.sha256}
+        return as_json(row | {"source": self.source} if self.source else row)
+
+
+def entry_table(entries: Iterable[Entry] = ()) -> Table[Entry]:
+    """Return a table of photographs."""
+    table = Table(Entry, path=Texts(), class_name=Repeated(), split=Repeated(), sha256=digests(), source=Repeated())
+    table.extend(entries)
+    return table
 
 
 @dataclass(frozen=True)
@@ -61,28 +77,39 @@ class Manifest:
     stratified: bool
     near_duplicates_checked: bool
     class_names: tuple[str, ...]
-    photos: tuple[Entry, ...]
-    outliers: tuple[Entry, ...] = ()
+    photos: Table[Entry]
+    outliers: Table[Entry] = field(default_factory=entry_table)
     unreadable: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def dataset_sha256(self) -> str:
         """Hash of the paths and contents of all photographs, whatever their split."""
-        lines = "".join(f"{photo.path}\t{photo.sha256}\n" for photo in (*self.photos, *self.outliers))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for table in (self.photos, self.outliers):
+            for path, sha256 in zip(table.columns["path"], table.columns["sha256"], strict=True):
+                digest.update(f"{path}\t{sha256}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the manifest itself: of its JSON, also where its file is Parquet."""
+        digest = hashlib.sha256()
+        for piece in self._json():
+            digest.update(piece.encode())
+        return digest.hexdigest()
 
     @property
-    def sha256(self) -> str:
-        """Hash of the manifest itself."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+    def name_in_bundle(self) -> str:
+        """What its file is called in a bundle, and in the folder of a run."""
+        return MANIFEST_PARQUET if manifest_suffix(len(self.photos)) == PARQUET else MANIFEST
 
-    def of_split(self, split: str) -> list[Entry]:
+    def of_split(self, split: str) -> Table[Entry]:
         """Return the photographs of a split.
 
         Raises:
             DataError: there are none.
         """
-        photos = [photo for photo in self.photos if photo.split == split]
+        photos = _of_split(self.photos, split)
         if not photos:
             raise DataError(f"The split '{split}' has no photographs.", hint=self._ratios_that_fill_all())
         return photos
@@ -96,31 +123,36 @@ class Manifest:
         ratios = f"{1 - 2 * share:.2f},{share:.2f},{share:.2f}"
         return f"flowers split DIR --ratios {ratios}{' --stratify' * stratify}"
 
-    def outliers_of(self, split: str) -> list[Entry]:
+    def outliers_of(self, split: str) -> Table[Entry]:
         """Return the outliers of a split; there may be none."""
-        return [photo for photo in self.outliers if photo.split == split]
+        return _of_split(self.outliers, split)
 
     def counts(self, split: str) -> dict[str, int]:
         """Return the number of photographs of each class in a split."""
-        counts = dict.fromkeys(self.class_names, 0)
-        for photo in self.photos:
-            counts[photo.class_name] += photo.split == split
-        return counts
+        columns = self.photos.columns
+        found = Counter(compress(columns["class_name"], map(split.__eq__, columns["split"])))
+        return {name: found[name] for name in self.class_names}
 
     def to_json(self) -> str:
         """Return the text of the manifest file, one photograph a line so that versions can be compared."""
+        return "".join(self._json())
+
+    def _json(self) -> Iterator[str]:
+        """Yield that text in pieces."""
         lists = {
-            "photos": [photo.to_json() for photo in self.photos],
-            "outliers": [photo.to_json() for photo in self.outliers],
-            "unreadable": [json.dumps(path, ensure_ascii=False) for path in self.unreadable],
+            "photos": (photo.to_json() for photo in self.photos),
+            "outliers": (photo.to_json() for photo in self.outliers),
+            "unreadable": map(as_json, self.unreadable),
         }
-        head = {"format_version": FORMAT_VERSION} | {k: v for k, v in vars(self).items() if k not in lists}
-        text = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
+        head = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in lists}
+        yield json.dumps({"format_version": FORMAT_VERSION} | head, indent=2, ensure_ascii=False)[:-2]
         # Without what came later it is the text that it was before, and so has the hash that bundles record.
         for name, entries in lists.items():
-            lines = ",\n".join(f"    {entry}" for entry in entries)
-            text += f',\n  "{name}": [\n{lines}\n  ]' if entries or name == "photos" else ""
-        return f"{text}\n}}\n"
+            if getattr(self, name) or name == "photos":
+                yield f',\n  "{name}": [\n    {next(entries, "")}'.rstrip(" ")
+                yield from (f",\n    {entry}" for entry in entries)
+                yield "\n  ]"
+        yield "\n}\n"
 
     @classmethod
     def from_json(cls, text: str, source: Path) -> Self:
@@ -130,16 +162,16 @@ class Manifest:
             DataError: it is damaged or of another format.
         """
         try:
-            fields = parse(text, FORMAT_VERSION)
+            parsed = parse(text, FORMAT_VERSION)
             return cls(
-                seed=fields["seed"],
-                ratios=tuple(fields["ratios"]),
-                stratified=fields["stratified"],
-                near_duplicates_checked=fields["near_duplicates_checked"],
-                class_names=tuple(fields["class_names"]),
-                photos=tuple(Entry(**photo) for photo in fields["photos"]),
-                outliers=tuple(Entry(**photo) for photo in fields.get("outliers", ())),
-                unreadable=tuple(fields.get("unreadable", ())),
+                seed=parsed["seed"],
+                ratios=tuple(parsed["ratios"]),
+                stratified=parsed["stratified"],
+                near_duplicates_checked=parsed["near_duplicates_checked"],
+                class_names=tuple(parsed["class_names"]),
+                photos=entry_table(Entry(**photo) for photo in parsed["photos"]),
+                outliers=entry_table(Entry(**photo) for photo in parsed.get("outliers", ())),
+                unreadable=tuple(parsed.get("unreadable", ())),
             )
         except OtherFormatError as error:
             message = f"{source} has manifest format {error}; this version reads format {FORMAT_VERSION}."
@@ -150,29 +182,54 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a manifest file.
+        """Read a manifest file, JSON or Parquet.
 
         Raises:
             DataError: it is missing, damaged or of another format.
+            MissingExtraError: it is Parquet, and what reads that is not installed.
         """
+        photos, outliers = entry_table(), entry_table()
         try:
-            text = read_plain_file(path, MOST_BYTES)
+            if not manifest_parquet.is_parquet(path):
+                return cls.from_json(read_plain_file(path, MOST_BYTES), path)
+            with needs_extra("batch"):
+                head = manifest_parquet.read_head(path)
         except (OSError, ValueError) as error:
             raise DataError(f"The split manifest {path} cannot be read: {error}.", hint="flowers split DIR") from error
-        return cls.from_json(text, path)
+        found = cls.from_json(head, path)
+        try:
+            manifest_parquet.read_rows(path, found.class_names, photos, outliers)
+        except (OSError, ValueError) as error:
+            hint = "Split anew: flowers split DIR"
+            raise DataError(f"The split manifest {path} is damaged: {error}.", hint=hint) from error
+        return replace(found, photos=photos, outliers=outliers)
 
     def write(self, path: Path) -> None:
-        """Write the manifest atomically."""
+        """Write the manifest atomically: as Parquet where its name ends so, and as JSON otherwise."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, self.to_json())
+        with new_file(path) as temporary:
+            self.write_to(temporary)
+
+    def write_to(self, path: Path) -> None:
+        """Write the manifest into a file that nobody reads yet.
+
+        Raises:
+            MissingExtraError: it is to be Parquet, and what writes that is not installed.
+        """
+        if path.suffix == PARQUET:
+            head = replace(self, photos=entry_table(), outliers=entry_table()).to_json()
+            with needs_extra("batch"):
+                manifest_parquet.write(path, head, self.photos, self.outliers)
+            return
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(self._json())
+
+
+def _of_split(photos: Table[Entry], split: str) -> Table[Entry]:
+    return photos.take(list(compress(count(), map(split.__eq__, photos.columns["split"]))))
 
 
 def class_indices(photos: Sequence[Entry], class_names: Sequence[str]) -> list[int]:
     """Return the class index of each photograph in the order of ``class_names``."""
     index = {name: position for position, name in enumerate(class_names)}
     return [index[photo.class_name] for photo in photos]
-
-
-def missing_photos(photos: Iterable[Entry], root: Path) -> list[str]:
-    """Return the paths of the photographs that are not below ``root``."""
-    return [photo.path for photo in photos if not (root / photo.path).is_file()]

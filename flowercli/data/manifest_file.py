@@ -77,7 +77,7 @@ def _wrong_entries(list_name: str, entries: Any, names: list[str] | None) -> Ite
     known = None if names is None else frozenset(names)
     paths: dict[str, int] = {}
     for place, entry in enumerate(entries):
-        yield from (Wrong(list_name, place, why) for why in _wrong_entry(entry, known))
+        yield from (Wrong(list_name, place, why) for why in wrong_entry(entry, known))
         if (first := paths.setdefault(entry["path"], place)) != place:
             yield Wrong(list_name, place, f".path is that of {list_name}[{first}] too: {_shown(entry['path'])}")
 
@@ -109,7 +109,7 @@ def _skip(text: str, at: int) -> int:
     return at if found is None else found.end()
 
 
-def _wrong_entry(entry: Any, class_names: Container[str] | None) -> Iterator[str]:
+def wrong_entry(entry: Any, class_names: Container[str] | None) -> Iterator[str]:
     """Yield what is wrong with a photograph, or with an outlier, whose kind may be any."""
     if not isinstance(entry, dict):
         yield " is no object"

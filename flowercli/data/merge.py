@@ -18,6 +18,7 @@ from flowercli.atomic import new_folder
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.inside import MAX_NAME_BYTES
 from flowercli.data.make_split import SplitResult, make_split
+from flowercli.data.manifest import entry_table
 from flowercli.data.places import manifest_path
 from flowercli.data.scan import MIN_CLASSES
 from flowercli.data.split import shares
@@ -112,10 +113,10 @@ def merge(
         how: dict[str, Any] = {"sides": sides, "outliers": outliers, "advance": advance}
         result = make_split(folder, shares(sides.values()), first.seed, **how)
         _check_contents(result.manifest, hashes)
-        photos = tuple(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)
+        photos = entry_table(replace(photo, source=origins[photo.path]) for photo in result.manifest.photos)
         manifest = replace(result.manifest, photos=photos)
         result = replace(result, manifest=manifest, scan=replace(result.scan, root=output))
-        result.manifest.write(manifest_path(folder))
+        result.manifest.write(manifest_path(folder, len(photos)))
     return MergeResult(result, output, repeated)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flowercli.data.scan import MANIFEST_FILE
+from flowercli.data.scan import JSON, MANIFEST_FILES, PARQUET
 from flowercli.home import NoHomeError, data_home
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 # Of a folder's name, in bytes: a file system has room for 255, and something comes behind it.
 LONGEST_NAME = 200
+# Photographs. Of more, reading JSON takes minutes and gigabytes.
+MOST_IN_JSON = 100_000
 
 
-def manifest_path(root: Path) -> Path:
-    """Return where the split manifest of a dataset is written.
+def manifest_path(root: Path, photos: int = 0) -> Path:
+    """Return where the split manifest of a dataset with so many photographs is written.
 
     In the dataset's folder, unless this user may not write there, or its permissions say that nothing is to be written
     there (also to root, whom the system would let).
@@ -28,7 +31,19 @@ def manifest_path(root: Path) -> Path:
     Raises:
         NoHomeError: it is not written there, and this user has no data directory.
     """
-    return root / MANIFEST_FILE if _is_open(root) else own_place("splits", root)
+    suffix = manifest_suffix(photos)
+    return root / MANIFEST_FILES[suffix] if _is_open(root) else own_place("splits", root, suffix)
+
+
+def manifest_suffix(photos: int) -> str:
+    """Return the ending of a manifest of so many photographs: that of Parquet, if it can be written, or of JSON."""
+    return PARQUET if photos > MOST_IN_JSON and importlib.util.find_spec("pyarrow") is not None else JSON
+
+
+def forget_other_form(path: Path) -> None:
+    """Remove a manifest that another one, in the other form, has just taken the place of."""
+    other = {JSON: PARQUET, PARQUET: JSON}[path.suffix]
+    path.with_suffix(other).unlink(missing_ok=True)
 
 
 def find_manifest(root: Path) -> Path | None:
@@ -36,11 +51,14 @@ def find_manifest(root: Path) -> Path | None:
 
     Of somebody else's dataset, the split that this user made goes before the one that came with it.
     """
-    # Not is_file(), which ends where this user may not look.
-    return next((path for path in _places(root) if os.access(path, os.F_OK)), None)
+    for places in _places(root):
+        # Not is_file(), which ends where this user may not look.
+        if there := [path for path in places if os.access(path, os.F_OK)]:
+            return max(there, key=lambda path: path.stat().st_mtime_ns)  # Who writes one was to remove the other.
+    return None
 
 
-def own_place(kind: str, root: Path) -> Path:
+def own_place(kind: str, root: Path, suffix: str) -> Path:
     """Return the file of this kind about a dataset in the user's data directory.
 
     Raises:
@@ -48,18 +66,18 @@ def own_place(kind: str, root: Path) -> Path:
     """
     folder = root.resolve()
     name = os.fsencode(folder.name)[:LONGEST_NAME].decode(errors="ignore")
-    return data_home() / kind / f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}.json"
+    return data_home() / kind / f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}{suffix}"
 
 
-def _places(root: Path) -> Iterator[Path]:
+def _places(root: Path) -> Iterator[list[Path]]:
     """Yield where the split of a dataset may be, what goes before first; who has no home has none of their own."""
-    is_open = _is_open(root)
+    is_open, beside = _is_open(root), [root / name for name in MANIFEST_FILES.values()]
     if is_open:
-        yield root / MANIFEST_FILE
+        yield beside
     with suppress(NoHomeError):
-        yield own_place("splits", root)
+        yield [own_place("splits", root, suffix) for suffix in MANIFEST_FILES]
     if not is_open:
-        yield root / MANIFEST_FILE
+        yield beside
 
 
 def _is_open(root: Path) -> bool:

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from flowercli.data.class_names import class_name, composed
+from flowercli.data.columns import Repeated, Table, Texts
 from flowercli.errors import DataError
 from flowercli.inference.sources import IMAGE_SUFFIXES
 from flowercli.shown import in_shell
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 MIN_CLASSES = 2
 NO_TEXT = re.compile("[\ud800-\udfff]")
+JSON, PARQUET = ".json", ".parquet"
 # The split manifest lies beside the class folders, and is no part of the dataset.
 MANIFEST_FILE = "flowers-split.json"
+MANIFEST_FILES = {JSON: MANIFEST_FILE, PARQUET: "flowers-split.parquet"}
 # What the folders of a dataset are called that is split already, and which part each is.
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -29,12 +32,17 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One photograph: its path relative to the dataset, ``/``-separated, and its class name."""
 
     path: str
     class_name: str
+
+
+def photo_table() -> Table[Photo]:
+    """Return a table for photographs."""
+    return Table(Photo, path=Texts(), class_name=Repeated())
 
 
 @dataclass
@@ -45,7 +53,7 @@ class Scan:
     """
 
     root: Path
-    photos: list[Photo] = field(default_factory=list)
+    photos: Table[Photo] = field(default_factory=photo_table)
     class_names: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     other_files: list[str] = field(default_factory=list)
@@ -91,7 +99,7 @@ def scan_dataset(root: Path) -> Scan:
     scan = Scan(root, parts=parts_of(entry.name for entry in entries if _is(entry, Kind.FOLDER)))
     for entry in entries:
         _scan_top_entry(scan, entry)
-    scan.class_names = sorted({photo.class_name for photo in scan.photos})
+    scan.class_names = sorted(set(scan.photos.columns["class_name"]))
     if len(scan.class_names) < MIN_CLASSES:
         raise _too_few_classes(scan)
     return scan
@@ -110,10 +118,11 @@ def scan_outliers(root: Path) -> Scan:
         kind = _kind(scan, entry, entry.name)
         if kind is Kind.FOLDER:
             found = sorted(_pictures_below(scan, entry.path, entry.name))
-            scan.photos += [Photo(path, composed(entry.name)) for path in found]
+            scan.photos.extend(Photo(path, composed(entry.name)) for path in found)
         elif kind is Kind.FILE and _is_picture(scan, entry.name):
             scan.photos.append(Photo(entry.name, composed(root.resolve().name)))
-    scan.photos.sort(key=lambda photo: photo.class_name)
+    kinds = scan.photos.columns["class_name"]
+    scan.photos = scan.photos.take(sorted(range(len(kinds)), key=kinds.value))
     if not scan.photos:
         raise DataError(
             f"There are no pictures in {root}.", hint="--outliers DIR   (one subfolder a kind, or pictures)"
@@ -139,7 +148,7 @@ def _scan_top_entry(scan: Scan, entry: os.DirEntry[str]) -> None:
                 _scan_class(scan, inner, name)
             elif kind is Kind.FILE:
                 scan.other_files.append(name)
-    elif kind is not Kind.LEFT_OUT and entry.name != MANIFEST_FILE:
+    elif kind is not Kind.LEFT_OUT and entry.name not in MANIFEST_FILES.values():
         scan.other_files.append(entry.name)
 
 
@@ -147,7 +156,8 @@ def _scan_class(scan: Scan, folder: os.DirEntry[str], name: str) -> None:
     found = sorted(_pictures_below(scan, folder.path, name), key=lambda path: path.split("/"))
     if not found and name not in scan.closed_folders:
         scan.empty_classes.append(name)
-    scan.photos += [Photo(path, class_name(folder.name)) for path in found]
+    name_of_class = class_name(folder.name)
+    scan.photos.extend(Photo(path, name_of_class) for path in found)
 
 
 def _pictures_below(scan: Scan, path: str, name: str) -> Iterator[str]:

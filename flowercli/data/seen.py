@@ -1,34 +1,37 @@
 """What photographs were when they were last read, so that those that did not change since are not read again.
 
-A file in the user's data directory for each dataset. A photograph is taken for the same where its size and both its
-times are, as Git does; one that had just been written when it was read is read again. Without that file, which may be
-deleted at any time, all are.
+A table of SQLite in the user's data directory for each dataset. A photograph is taken for the same where its size and
+both its times are, as Git does; one that had just been written when it was read is read again. Without that file, which
+may be deleted at any time, all are.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing, suppress
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowercli.atomic import sweep, write_text
 from flowercli.data.places import own_place
 from flowercli.home import NoHomeError
 from flowercli.inference.cpu import available_cores
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from flowercli.progress import Advance
 
 # The coarsest times of a file system are two seconds apart: what is written within them can look like nothing was.
 SETTLED_NS = 2_000_000_000
+# Photographs that are looked for, and then kept, at once.
+TOGETHER = 10_000
+TABLE = "CREATE TABLE IF NOT EXISTS seen (path BLOB PRIMARY KEY, size, modified, changed, sha256 BLOB) WITHOUT ROWID"
 
 
 class Stamp(NamedTuple):
@@ -55,51 +58,77 @@ class Read(NamedTuple):
     sha256: str
 
 
-def sha256_of(root: Path, paths: Sequence[str], advance: Advance = untold) -> list[str | None]:
-    """Return the sha256 of files below ``root``, read where need be on all cores; ``None`` where there is none.
+def seen_file(root: Path) -> Path:
+    """Return where what is known of a dataset's files is kept.
 
-    ``advance`` is called after each that is read.
+    Raises:
+        NoHomeError: there is no data directory.
     """
-    known = _known(root)
-    found = {path: _unchanged(os.path.join(root, path), known.get(path)) for path in paths}
-    unknown = [path for path, sha256 in found.items() if sha256 is None]
-    reads = {}
+    return own_place("seen", root, ".sqlite")
+
+
+def sha256_of(root: Path, paths: Sequence[str], advance: Advance = untold) -> Iterator[str | None]:
+    """Yield the sha256 of files below ``root``, read where need be on all cores; ``None`` where there is none.
+
+    ``advance`` is called as they are looked at.
+    """
     with ThreadPoolExecutor(available_cores()) as pool:
-        for path, each in zip(unknown, pool.map(_read, (root / path for path in unknown)), strict=True):
-            reads[path] = each
-            advance(f"Checking {root.name}", len(unknown))
-    remember(root, {path: each for path, each in reads.items() if each}, known)
-    hashes = found | {path: each.sha256 if each else None for path, each in reads.items()}
-    return [hashes[path] for path in paths]
+        for start in range(0, len(paths), TOGETHER):
+            some = paths[start : start + TOGETHER]
+            found = _unchanged(root, some)
+            advance(f"Checking {root.name}", len(paths), len(found))
+            unknown = [path for path in some if path not in found]
+            reads = {}
+            for path, read in zip(unknown, pool.map(_read, (root / path for path in unknown)), strict=True):
+                if read is not None:
+                    reads[path], found[path] = read, read.sha256
+                advance(f"Checking {root.name}", len(paths))
+            remember(root, reads.items())
+            yield from map(found.get, some)
 
 
-def remember(root: Path, reads: Mapping[str, Read], known: Mapping[str, list[Any]] | None = None) -> None:
-    """Keep what was read for the next time, beside what is known, if there is a data directory that can be written to.
-
-    Args:
-        root: the dataset.
-        reads: by path below it.
-        known: what was kept, if somebody has looked already.
-    """
-    known = _known(root) if known is None else known
+def remember(root: Path, reads: Iterable[tuple[str, Read]]) -> None:
+    """Keep what was read, by path below ``root``, if there is a data directory that can be written to."""
     now = time.time_ns()
-    kept = {path: [*each.stamp, each.sha256] for path, each in reads.items() if each.stamp.is_settled(now)}
+    rows = ((_key(path), *read.stamp, bytes.fromhex(read.sha256)) for path, read in reads if read.stamp.is_settled(now))
+    if (first := next(rows, None)) is None:
+        return
     with suppress(OSError, NoHomeError):
-        place = own_place("seen", root)
-        sweep(place)  # There may be nothing to write over what a killed process left.
-        if any(known.get(path) != each for path, each in kept.items()):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_text(place, json.dumps({**known, **kept}))
+        place = seen_file(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(place)) as table, table:
+                table.execute(TABLE)
+                table.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", chain([first], rows))
+        except sqlite3.OperationalError:
+            pass  # It may not be written, or another process does.
+        except sqlite3.DatabaseError:
+            place.unlink()  # It is damaged, or something else.
 
 
-def _unchanged(path: str, row: Any) -> str | None:
-    """Return the hash that is kept of a file, if it is as it was."""
-    if not isinstance(row, list) or len(row) != len(Read._fields) + len(Stamp._fields) - 1:
-        return None
+def _unchanged(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return the hashes that are kept of files, of those that are as they were."""
+    found: dict[str, str] = {}
+    with suppress(OSError, NoHomeError, sqlite3.Error):
+        if not (place := seen_file(root)).exists():
+            return found
+        with closing(sqlite3.connect(place)) as table:
+            for path in paths:
+                row = table.execute("SELECT size, modified, changed, sha256 FROM seen WHERE path = ?", (_key(path),))
+                if (kept := row.fetchone()) and kept[:-1] == _stamp(os.path.join(root, path)):
+                    found[path] = kept[-1].hex()
+    return found
+
+
+def _stamp(path: str) -> Stamp | None:
     try:
-        return str(row[-1]) if row[:-1] == list(Stamp.of(os.stat(path))) else None
+        return Stamp.of(os.stat(path))
     except OSError:
         return None
+
+
+def _key(path: str) -> bytes:
+    return path.encode("utf-8", "surrogatepass")  # As it may be no UTF-8, it is no text to SQLite.
 
 
 def _read(path: Path) -> Read | None:
@@ -108,12 +137,3 @@ def _read(path: Path) -> Read | None:
             return Read(Stamp.of(os.fstat(file.fileno())), hashlib.file_digest(file, "sha256").hexdigest())
     except OSError:
         return None
-
-
-def _known(root: Path) -> dict[str, list[Any]]:
-    """Return what is kept of each file: the numbers of its stamp, and its hash."""
-    try:
-        rows = json.loads(own_place("seen", root).read_text(encoding="utf-8"))
-    except (OSError, ValueError, NoHomeError):
-        return {}
-    return rows if isinstance(rows, dict) else {}

@@ -9,6 +9,7 @@ generator. A test holds the result to torch's.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ DEFAULT_RATIOS = (0.9, 0.05, 0.05)
 DEFAULT_SEED = 2024
 
 
-def random_permutation(count: int, seed: int) -> list[int]:
-    """Return ``torch.randperm(count, generator=torch.Generator().manual_seed(seed))`` as a list."""
+def random_permutation(count: int, seed: int) -> array[int]:
+    """Return ``torch.randperm(count, generator=torch.Generator().manual_seed(seed))``."""
     generator = np.random.RandomState(seed & 0xFFFFFFFF)
-    words = generator.randint(0, 2**32, size=max(count - 1, 0), dtype=np.uint32).tolist()
-    order = list(range(count))
-    for position, word in enumerate(words):
+    words = generator.randint(0, 2**32, size=max(count - 1, 0), dtype=np.uint32)
+    order = array("q", range(count))
+    for position, word in enumerate(words.data):
         other = position + word % (count - position)
         order[position], order[other] = order[other], order[position]
     return order
@@ -62,7 +63,7 @@ def random_split(count: int, ratios: Sequence[float], seed: int) -> list[str]:
 
 def stratified_split(labels: Sequence[str], ratios: Sequence[float], seed: int) -> list[str]:
     """Split each class on its own with the same ratios, so that every split has the classes' proportions."""
-    members: dict[str, list[int]] = defaultdict(list)
+    members: dict[str, array[int]] = defaultdict(lambda: array("q"))
     for index, label in enumerate(labels):
         members[label].append(index)
     assigned = [""] * len(labels)

@@ -10,6 +10,7 @@ import numpy as np
 
 from flowercli.bundle import GRAPHS, WEIGHTS, Bundle
 from flowercli.data.manifest import class_indices
+from flowercli.data.shards import photographs
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
 from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, Classifier
@@ -115,7 +116,7 @@ def ask(
     told = partial(advance, f"Asking {variant}", len(photos))
     told(0)  # Torch and the weights take seconds to load.
     rows = []
-    for row in answer_rows(bundle, variant, [root / photo.path for photo in photos]):
+    for row in answer_rows(bundle, variant, photographs(root, photos)):
         rows.append(row)
         told()
     probabilities, embeddings, known = zip(*rows, strict=True)
@@ -128,31 +129,31 @@ def ask(
     )
 
 
-def answer_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
+def answer_rows(bundle: Bundle, variant: str, sources: Sequence[Any]) -> Iterator[Row]:
     """Yield probabilities ``[C]``, embedding ``[D]`` and how sure the model is to know it, for each photograph."""
-    return _torch_rows(bundle, paths) if variant == "torch" else _onnx_rows(bundle, variant, paths)
+    return _torch_rows(bundle, sources) if variant == "torch" else _onnx_rows(bundle, variant, sources)
 
 
-def _onnx_rows(bundle: Bundle, variant: str, paths: Sequence[Path]) -> Iterator[Row]:
+def _onnx_rows(bundle: Bundle, variant: str, sources: Sequence[Any]) -> Iterator[Row]:
     graph = bundle.path if bundle.is_lone_onnx else bundle.file(VARIANTS[variant])
     classifier = Classifier.open(Bundle(graph, bundle.config), "cpu")
 
-    def run(path: str) -> Row:
-        outputs = classifier.run(load_pixels(path, classifier.spec)[np.newaxis])
+    def run(source: Any) -> Row:
+        outputs = classifier.run(load_pixels(source, classifier.spec)[np.newaxis])
         return outputs.probabilities[0], outputs.embedding[0], float(outputs.known[0])
 
-    return ordered_map(run, map(str, paths), available_cores())
+    return ordered_map(run, sources, available_cores())
 
 
-def _torch_rows(bundle: Bundle, paths: Sequence[Path]) -> Iterator[Row]:
+def _torch_rows(bundle: Bundle, sources: Sequence[Any]) -> Iterator[Row]:
     import torch
 
     from flowercli.training.model import known_of, load_bundle_model
 
     model, known = load_bundle_model(bundle), known_of(bundle)
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
-    for start in range(0, len(paths), TORCH_BATCH):
-        batch = np.stack([load_pixels(path, spec) for path in paths[start : start + TORCH_BATCH]])
+    for start in range(0, len(sources), TORCH_BATCH):
+        batch = np.stack([load_pixels(source, spec) for source in sources[start : start + TORCH_BATCH]])
         with torch.inference_mode():
             answers = model(torch.from_numpy(batch).permute(0, 3, 1, 2))
         logits, embeddings = answers[0].double().numpy(), answers[1].numpy()

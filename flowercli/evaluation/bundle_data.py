@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from flowercli.bundle import MANIFEST, Bundle
-from flowercli.data.changes import changed, split_command
-from flowercli.data.manifest import Manifest, missing_photos
+from flowercli.data.changes import changed, missing_photos, split_command
+from flowercli.data.manifest import Manifest
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
 from flowercli.inference.preprocess import load_pixels
 from flowercli.progress import untold
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
+    from flowercli.data.shards import Photographs
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.progress import Advance
 
@@ -47,7 +49,7 @@ class BundleData:
             raise DataError(message, hint="Say where they are: --outliers DIR")
         return self.outliers_at
 
-    def outliers(self, split: str) -> list[Entry]:
+    def outliers(self, split: str) -> Table[Entry]:
         """Return the outliers of a split, after checking that all of them are there; there may be none.
 
         Raises:
@@ -60,7 +62,7 @@ class BundleData:
             raise DataError(f"{message} ({missing[0]}, …).", hint="Say where they are: --outliers DIR")
         return outliers
 
-    def photos(self, split: str) -> list[Entry]:
+    def photos(self, split: str) -> Table[Entry]:
         """Return the photographs of a split after checking that all of them are there.
 
         Raises:
@@ -120,11 +122,11 @@ def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None)
         BundleError: the bundle has no manifest.
         DataError: the dataset is not there.
     """
-    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
+    if (file := bundle.manifest_file) is None:
         lacking = "is a lone .onnx" if bundle.is_lone_onnx else f"has no {MANIFEST}"
         message = f"{bundle.path} {lacking}: it does not say which photographs it was trained on."
         raise BundleError(message, hint="Give the bundle folder that flowers train wrote.")
-    manifest = Manifest.read(bundle.file(MANIFEST))
+    manifest = Manifest.read(file)
     recorded = bundle.section.get("provenance", {}).get("data_path")
     if data is None and recorded is None:
         message = f"The bundle {bundle.path} does not say where its photographs are."
@@ -136,14 +138,14 @@ def bundle_data(bundle: Bundle, data: Path | None, outliers: Path | None = None)
     return BundleData(root, manifest, outliers or (None if there is None else Path(there)))
 
 
-def pixels_of(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+def pixels_of(photos: Photographs, place: int, spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
     """Decode a photograph of a dataset into pixels ``[H, W, 3]``.
 
     Raises:
         UnreadablePhotoError: it cannot be read.
     """
     try:
-        return load_pixels(path, spec)
+        return load_pixels(photos[place], spec)
     except ImageError as error:
         hint = "Put it back as it was, or point --data at a whole copy of the dataset."
-        raise UnreadablePhotoError(path, error.message, hint=hint) from error
+        raise UnreadablePhotoError(Path(photos.name(place)), error.message, hint=hint) from error

@@ -171,13 +171,16 @@ def _check_classes(a: Bundle, b: Bundle) -> None:
 
 def _check_unseen(b: Bundle, manifest: Manifest, split: str) -> bool:
     """Refuse if B was trained on photographs of the split; return whether that is known at all."""
-    if b.is_lone_onnx or MANIFEST not in b.section["files"]:
+    if (file := b.manifest_file) is None:
         # Without a list of its own, a bundle still says which manifest it was trained with.
         recorded = b.section.get("provenance", {}).get("manifest_sha256")
         return bool(recorded == manifest.sha256)
-    trained_on = {photo.sha256 for photo in Manifest.read(b.file(MANIFEST)).photos if photo.split == "train"}
     photos = manifest.of_split(split)
-    seen = sum(photo.sha256 in trained_on for photo in photos)
+    asked = set(photos.columns["sha256"])
+    trained_on = {
+        photo.sha256 for photo in Manifest.read(file).photos if photo.split == "train" and photo.sha256 in asked
+    }
+    seen = sum(map(trained_on.__contains__, photos.columns["sha256"]))
     if seen:
         message = f"B was trained on {seen} of the {len(photos)} photographs of A's split '{split}': "
         hint = f"Train both with the same split: the {MANIFEST} of one as {MANIFEST_FILE} in the dataset of the other."

@@ -22,11 +22,11 @@ from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance
@@ -58,7 +58,7 @@ class LabelErrors:
     """The suspects, the least probable label first, and how good the classifier is that suspects them."""
 
     bundle: Bundle
-    root: Path
+    data: BundleData
     photos: int
     accuracy: float
     rows: list[LabelError]
@@ -67,7 +67,7 @@ class LabelErrors:
         """Return the result as ``flowers eval --find-label-errors --json`` prints it."""
         return {
             "bundle": str(self.bundle.path),
-            "data": str(self.root),
+            "data": str(self.data.root),
             "photos": self.photos,
             "out_of_fold_accuracy": round(self.accuracy, DIGITS),
             "label_errors": [dict(vars(row)) for row in self.rows],
@@ -100,7 +100,7 @@ def find_label_errors(bundle: Bundle, data: BundleData, advance: Advance = untol
     probabilities = out_of_fold(answers.embeddings, answers.targets, fitted)
     accuracy = float((probabilities.argmax(axis=1) == answers.targets).mean())
     rows = label_error_rows(photos, answers.targets, probabilities, bundle.class_names)
-    return LabelErrors(bundle, data.root, len(photos), accuracy, rows)
+    return LabelErrors(bundle, data, len(photos), accuracy, rows)
 
 
 def out_of_fold(
@@ -146,8 +146,8 @@ def label_error_rows(
     return rows
 
 
-def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> list[Entry]:
-    photos = list(data.manifest.photos)
+def _checked_photos(bundle: Bundle, data: BundleData, advance: Advance) -> Table[Entry]:
+    photos = data.manifest.photos
     data.check_classes(bundle.class_names)
     counts = Counter(photo.class_name for photo in photos)
     for name in bundle.class_names:

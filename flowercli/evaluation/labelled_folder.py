@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import MANIFEST, describe
+from flowercli.bundle import describe
 from flowercli.data.class_names import class_name
 from flowercli.data.duplicates import read_all
-from flowercli.data.manifest import Entry, Manifest
+from flowercli.data.manifest import Entry, Manifest, entry_table
 from flowercli.data.scan import scan_outliers
 from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.bundle import Bundle
+    from flowercli.data.columns import Table
     from flowercli.progress import Advance
 
 WHOLE = "test"
@@ -35,7 +36,7 @@ class LabelledFolder(BundleData):
 
     is_its_own = False
 
-    def photos(self, split: str) -> list[Entry]:
+    def photos(self, split: str) -> Table[Entry]:
         """Return all photographs of classes that the model knows.
 
         Raises:
@@ -44,7 +45,7 @@ class LabelledFolder(BundleData):
         if split != WHOLE:
             message = f"{self.root} is no dataset of this model and has no split '{split}': all of it is asked about."
             raise UsageError(message, hint=f"Leave --split out, or give --split {WHOLE}.")
-        return list(self.manifest.photos)
+        return self.manifest.photos
 
     def check_unchanged(self, _split: str, _advance: Advance = untold) -> None:
         """There is nothing that they could differ from."""
@@ -71,11 +72,11 @@ def data_to_evaluate(
         return labelled_folder(bundle, data, outliers, say, advance)
     found = bundle_data(bundle, data, outliers)
     if outliers is None and found.outliers_at is None and not can_record(bundle):
-        return replace(found, manifest=replace(found.manifest, outliers=()))
+        return replace(found, manifest=replace(found.manifest, outliers=entry_table()))
     if outliers is None or found.manifest.outliers:
         return found
     others = _entries(outliers, say, advance)
-    everywhere = tuple(replace(entry, split=split) for split in SPLITS for entry in others)
+    everywhere = entry_table(replace(entry, split=split) for split in SPLITS for entry in others)
     return BundleData(found.root, replace(found.manifest, outliers=everywhere), outliers)
 
 
@@ -109,8 +110,8 @@ def labelled_folder(
         stratified=False,
         near_duplicates_checked=False,
         class_names=tuple(bundle.class_names),
-        photos=tuple(photos),
-        outliers=tuple(outside),
+        photos=entry_table(photos),
+        outliers=entry_table(outside),
     )
     return LabelledFolder(root, manifest, root)
 
@@ -121,7 +122,8 @@ def _unseen(bundle: Bundle, root: Path, entries: list[Entry], say: Say) -> list[
     if manifest is None:
         say(f"It is not known whether {bundle.name} was trained on photographs in {root}: it has no split manifest.")
         return entries
-    seen = {photo.sha256 for photo in manifest.photos if photo.split != "test"}
+    asked = {entry.sha256 for entry in entries}
+    seen = {photo.sha256 for photo in manifest.photos if photo.split != "test" and photo.sha256 in asked}
     unseen = [entry for entry in entries if entry.sha256 not in seen]
     if left := len(entries) - len(unseen):
         say(f"{left} of the {len(entries)} photographs in {root} are left out: the model was trained on them.")
@@ -141,9 +143,8 @@ def _is_dataset_of(bundle: Bundle, folder: Path) -> bool:
 
 
 def _manifest_of(bundle: Bundle) -> Manifest | None:
-    if bundle.is_lone_onnx or MANIFEST not in bundle.section["files"]:
-        return None
-    return Manifest.read(bundle.file(MANIFEST))
+    file = bundle.manifest_file
+    return None if file is None else Manifest.read(file)
 
 
 def _entries(root: Path, say: Say, advance: Advance) -> list[Entry]:
@@ -153,8 +154,8 @@ def _entries(root: Path, say: Say, advance: Advance) -> list[Entry]:
     if found.unreadable:
         path, why = found.unreadable[0]
         say(f"{len(found.unreadable)} pictures in {root} cannot be read and are left out ({path}: {why}).")
-    pairs = zip(found.photos, found.prints, strict=True)
-    return [Entry(photo.path, class_name(photo.class_name), WHOLE, each.sha256) for photo, each in pairs]
+    pairs = zip(found.photos, found.sha256, strict=True)
+    return [Entry(photo.path, class_name(photo.class_name), WHOLE, sha256) for photo, sha256 in pairs]
 
 
 def _absolute(root: Path, entries: Iterable[Entry]) -> Iterator[Entry]:

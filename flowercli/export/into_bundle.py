@@ -12,6 +12,7 @@ import numpy as np
 from flowercli.atomic import new_folder, scratch_folder
 from flowercli.bundle import CONFIG, FORMATS, ONNX, PORTABLE, Bundle, add_files
 from flowercli.data.manifest import class_indices
+from flowercli.data.shards import photographs
 from flowercli.evaluation.answers import VARIANTS
 from flowercli.evaluation.bundle_data import BundleData, bundle_data, pixels_of
 from flowercli.evaluation.intervals import share
@@ -145,5 +146,6 @@ def _still_true(bundle: Bundle, replaced: set[str]) -> dict[str, Any]:
 def _ask_torch(bundle: Bundle, data: BundleData, answer: parity.Answer, advance: Advance) -> TorchAnswers:
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
     photos = data.photos("val")
-    pixels = np.stack([pixels_of(data.root / photo.path, spec) for photo in photos])
+    sources = photographs(data.root, photos)
+    pixels = np.stack([pixels_of(sources, place, spec) for place in range(len(photos))])
     return parity.ask_torch(pixels, np.array(class_indices(photos, bundle.class_names)), answer, advance)

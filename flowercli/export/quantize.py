@@ -19,6 +19,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from flowercli.bundle import ONNX, ONNX_INT8
+from flowercli.data.shards import photographs
 from flowercli.evaluation.bundle_data import pixels_of
 from flowercli.export.fold_normalisation import bypass_quantization, fold_normalisation
 from flowercli.export.graph import float_nodes, write_model
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
+    from flowercli.data.shards import Photographs
     from flowercli.export.check import Check
     from flowercli.export.parity import Job
     from flowercli.progress import Advance
@@ -57,8 +59,8 @@ HISTOGRAM_BATCHES = 2
 def write(job: Job) -> Made:
     """Quantize with one calibration after the other until one keeps the accuracy."""
     spec = PreprocessSpec.from_pretrained_cfg(job.bundle.pretrained_cfg)
-    paths = [job.data.root / photo.path for photo in job.data.photos("train")]
-    batches = calibration_batches(paths, spec, job.advance)
+    photos = photographs(job.data.root, job.data.photos("train"))
+    batches = calibration_batches(photos, spec, job.advance)
     quantizer = Quantizer(job.bundle, job.folder / ONNX, batches, job.advance)
     attempts: list[Check] = []
     for method in CALIBRATIONS:
@@ -86,19 +88,19 @@ class PhotoReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime h
 
 
 def calibration_batches(
-    paths: Sequence[Path], spec: PreprocessSpec, advance: Advance = untold
+    photos: Photographs, spec: PreprocessSpec, advance: Advance = untold
 ) -> list[npt.NDArray[np.uint8]]:
     """Load photographs spread evenly over the list, in batches ``[N, H, W, 3]``."""
     import numpy as np
 
-    step = max(1, len(paths) // CALIBRATION_PHOTOS)
-    chosen = paths[::step][:CALIBRATION_PHOTOS]
+    step = max(1, len(photos) // CALIBRATION_PHOTOS)
+    chosen = range(len(photos))[::step][:CALIBRATION_PHOTOS]
     size = min(CALIBRATION_BATCH, len(chosen))
     # Full batches only: the histogram calibrations cannot stack a shorter last one.
     whole = len(chosen) - len(chosen) % size
     pixels = []
-    for path in chosen[:whole]:
-        pixels.append(pixels_of(path, spec))
+    for place in chosen[:whole]:
+        pixels.append(pixels_of(photos, place, spec))
         advance("Reading photographs", whole)
     return [np.stack(pixels[start : start + size]) for start in range(0, whole, size)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
 from flowercli.atomic import write_text
-from flowercli.bundle import CARD, CONFIG, MANIFEST, PORTABLE, REFERENCE, Bundle, to_json
+from flowercli.bundle import CARD, CONFIG, MANIFEST, MANIFEST_PARQUET, PORTABLE, REFERENCE, Bundle, to_json
 from flowercli.errors import BundleError, HubError
 from flowercli.hub.client import is_offline
 from flowercli.hub.files import HubFile
@@ -158,4 +158,4 @@ def _listed(bundle: Bundle) -> dict[str, HubFile]:
 def _for_answers(listed: dict[str, HubFile]) -> set[str]:
     """Return the files that ``classify`` needs, with card, split and reference; all of them if there is no ONNX."""
     graph = next((name for name in PORTABLE if name in listed), None)
-    return set(listed) if graph is None else {graph, CARD, MANIFEST, REFERENCE} & set(listed)
+    return set(listed) if graph is None else {graph, CARD, MANIFEST, MANIFEST_PARQUET, REFERENCE} & set(listed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import REFERENCE, add_files
+from flowercli.data.shards import photographs
 from flowercli.errors import ImageError
 from flowercli.inference.classifier import DEFAULT_TOP_K
 from flowercli.inference.cpu import available_cores
@@ -49,7 +50,7 @@ class LoggedClassifier:
         return [observed.answer for observed in observations]
 
 
-def choose(manifest: Manifest, photos: int = PHOTOS) -> list[Entry]:
+def choose(manifest: Manifest, photos: int = PHOTOS) -> Sequence[Entry]:
     """Return the photographs for a reference: those of validation, or as many of them, spread evenly."""
     unseen = manifest.of_split("val")
     return unseen[:: -(-len(unseen) // photos)]
@@ -67,15 +68,16 @@ def make_reference(classifier: Classifier, root: Path, photos: Sequence[Entry], 
     Raises:
         ImageError: a photograph cannot be read.
     """
+    sources = photographs(root, photos)
 
-    def ask(path: str) -> Observation:
+    def ask(place: Any) -> Observation:
         try:
-            return observe(classifier, [classifier.load(path)])[0]
+            return observe(classifier, [classifier.load(sources[place])])[0]
         except ImageError as error:
-            raise ImageError(error.code, f"{path}: {error.message}") from error
+            raise ImageError(error.code, f"{sources.name(place)}: {error.message}") from error
 
-    observed = []
-    for one in ordered_map(ask, [str(root / photo.path) for photo in photos], available_cores()):
+    observed, places = [], cast("Any", range(len(photos)))  # It is typed for what is typed.
+    for one in ordered_map(ask, places, available_cores()):
         observed.append(one)
         advance("Asking about validation photographs", len(photos))
     return Reference(describe(observed), classifier.runtime.graph)

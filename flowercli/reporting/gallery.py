@@ -13,9 +13,9 @@ from flowercli.inference.preprocess import load_upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from flowercli.evaluation.answers import Answers
+    from flowercli.inference.decode import File
 
 MOST = 24
 SIDE = 160
@@ -44,13 +44,13 @@ def confident_mistakes(answers: Answers, class_names: Sequence[str], most: int =
     ]
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(source: File) -> str:
     """Return a photograph as the ``data:`` address of a JPEG, 160 pixels high and at most twice as wide.
 
     Raises:
         ImageError: the photograph cannot be read.
     """
-    image = load_upright(path, SIDE)
+    image = load_upright(source, SIDE)
     image.thumbnail((2 * SIDE, SIDE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=QUALITY, optimize=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import write_text
+from flowercli.data.shards import photographs_at
 from flowercli.reporting import page
 from flowercli.reporting.gallery import thumbnail
 from flowercli.shown import percent, probability
@@ -48,9 +49,9 @@ def _suspects(errors: LabelErrors) -> str:
     shown = errors.rows[:MOST_SHOWN]
     if not shown:
         return page.section("Photographs", page.paragraph("No label is doubtful."))
-    parts = [
-        page.gallery((thumbnail(errors.root / row.path), _said(row), f"{row.path} ({row.split})") for row in shown)
-    ]
+    sources = photographs_at(errors.data.root, errors.data.manifest, [row.path for row in shown])
+    cards = zip(shown, sources, strict=True)
+    parts = [page.gallery((thumbnail(source), _said(row), f"{row.path} ({row.split})") for row, source in cards)]
     if len(shown) < len(errors.rows):
         parts.insert(0, page.paragraph(f"The first {len(shown)}; all of them: --find-label-errors --json."))
     return page.section("Photographs, the least probable label first", *parts)

@@ -10,6 +10,7 @@ import numpy as np
 from flowercli import json_text
 from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
+from flowercli.data.shards import photographs_at
 from flowercli.evaluation.card import SPLIT_WORDS
 from flowercli.evaluation.confusion import confused_pairs
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
@@ -184,9 +185,10 @@ def _mistakes(evaluation: Evaluation, data: BundleData) -> str:
     if not mistakes:
         return page.section("Most confident mistakes", page.paragraph("None of the photographs was named wrongly."))
     which = f"The {MOST} surest of {wrong:,} wrong answers" if wrong > MOST else "All wrong answers"
+    sources = photographs_at(data.root, data.manifest, [one.path for one in mistakes])
     cards = [
-        (thumbnail(data.root / one.path), f"{one.is_}, named {one.named} ({probability(one.confidence)})", one.path)
-        for one in mistakes
+        (thumbnail(source), f"{one.is_}, named {one.named} ({probability(one.confidence)})", one.path)
+        for one, source in zip(mistakes, sources, strict=True)
     ]
     words = f"{which} of the {variant} model, the surest first. A label may be wrong, too."
     return page.section("Most confident mistakes", page.paragraph(words), page.gallery(cards))

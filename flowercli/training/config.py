@@ -5,6 +5,7 @@ Unknown keys, wrong types and values out of range are refused before anything is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from flowercli.data.shards import is_packed
 from flowercli.errors import ConfigError
 from flowercli.training.overrides import explain, written_out
 from flowercli.training.schema import TrainConfig, out_of_range
@@ -47,7 +49,21 @@ def compose_config(overrides: Sequence[str]) -> TrainConfig:
         raise _combined([*_mistakes_one_by_one(overrides)] or [explain(error)]) from error
     if problems := list(_wrong_values(config)):
         raise _combined(problems)
-    return config
+    return _from_shards(config)
+
+
+def _from_shards(config: TrainConfig) -> TrainConfig:
+    """Read photographs from the shards, if it says so: they are a dataset like another.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    shards = config.data.shards
+    if shards is None:
+        return config
+    if not is_packed(Path(shards)):
+        raise ConfigError(f"data.shards={shards}: there are no shards.", hint="flowers pack DATA --output DIR")
+    return replace(config, data=replace(config.data, path=shards))
 
 
 def _compose(overrides: Sequence[str]) -> TrainConfig:

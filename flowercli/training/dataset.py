@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from flowercli.data.manifest import class_indices
+from flowercli.data.shards import photographs
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
 from flowercli.training.disguise import Disguise
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from flowercli.data.manifest import Entry
+    from flowercli.data.shards import Photographs
+    from flowercli.inference.decode import File
     from flowercli.training.sampler import Draw
     from flowercli.training.schema import AugmentConfig
 
@@ -42,34 +45,34 @@ class Unreadable:
 class PhotoDataset(Dataset[Pair | Unreadable]):
     """Pairs of ``uint8`` pixels ``[3, H, W]`` and class index, by the preprocess spec."""
 
-    def __init__(self, paths: Sequence[str], targets: Sequence[int], spec: PreprocessSpec) -> None:
-        self.paths, self.targets, self.spec = paths, targets, spec
+    def __init__(self, sources: Photographs, targets: Sequence[int], spec: PreprocessSpec) -> None:
+        self.sources, self.targets, self.spec = sources, targets, spec
 
     @classmethod
     def of(cls, root: Path, photos: Sequence[Entry], class_names: Sequence[str], spec: PreprocessSpec) -> Self:
         """Make one of photographs below ``root`` that a manifest lists."""
-        return cls([str(root / photo.path) for photo in photos], class_indices(photos, class_names), spec)
+        return cls(photographs(root, photos), class_indices(photos, class_names), spec)
 
     def and_outliers(self, root: Path, outliers: Sequence[Entry], index: int) -> PhotoDataset:
         """Return the same with outliers below ``root`` behind it, whose class index is one behind all classes."""
-        paths = [*self.paths, *(str(root / photo.path) for photo in outliers)]
-        return PhotoDataset(paths, [*self.targets, *[index] * len(outliers)], self.spec)
+        sources = self.sources + photographs(root, outliers)
+        return PhotoDataset(sources, [*self.targets, *[index] * len(outliers)], self.spec)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.sources)
 
     def __getitem__(self, position: int) -> Pair | Unreadable:
-        def decode(path: str) -> Tensor:
-            return torch.from_numpy(np.array(load_pixels(path, self.spec))).permute(2, 0, 1)
+        def decode(source: File) -> Tensor:
+            return torch.from_numpy(np.array(load_pixels(source, self.spec))).permute(2, 0, 1)
 
         return self.pair(position, decode)
 
-    def pair(self, position: int, decode: Callable[[str], Tensor]) -> Pair | Unreadable:
-        """Return the pixels that ``decode`` makes of a photograph's file, and its class index."""
+    def pair(self, position: int, decode: Callable[[File], Tensor]) -> Pair | Unreadable:
+        """Return the pixels that ``decode`` makes of a photograph's file, or of its bytes, and its class index."""
         try:
-            return decode(self.paths[position]), torch.tensor(self.targets[position])
+            return decode(self.sources[position]), torch.tensor(self.targets[position])
         except ImageError as error:
-            return Unreadable(self.paths[position], error.message)
+            return Unreadable(self.sources.name(position), error.message)
 
 
 class AugmentedPhotos(Dataset[Pair | Unreadable]):
@@ -85,9 +88,9 @@ class AugmentedPhotos(Dataset[Pair | Unreadable]):
         return len(self.photos)
 
     def __getitem__(self, draw: Draw) -> Pair | Unreadable:
-        def decode(path: str) -> Tensor:
+        def decode(source: File) -> Tensor:
             with seeded(draw.seed):
-                return self.augment(load_upright(path, self.decode_side))
+                return self.augment(load_upright(source, self.decode_side))
 
         return self.photos.pair(draw.photo, decode)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowercli.data.shards import photographs
 from flowercli.inference.calibration import softmax
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
@@ -16,6 +17,7 @@ from flowercli.monitoring.sampling import choose, put_into
 from flowercli.training.model import known_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -46,17 +48,17 @@ def add_validation(bundle: Bundle, root: Path, manifest: Manifest, val: Outputs)
         "confidence": probabilities.max(axis=1),
         "known": known_of(bundle)(logits, val.embeddings[chosen]),
     }
-    pictures = _pictures([str(root / photo.path) for photo in photos], bundle)
+    pictures = _pictures(photographs(root, photos), bundle)
     return put_into(bundle, Reference(Sample.of({**columns, **pictures}), TORCH))
 
 
-def _pictures(paths: list[str], bundle: Bundle) -> dict[str, npt.NDArray[np.float64]]:
+def _pictures(sources: Sequence[Any], bundle: Bundle) -> dict[str, npt.NDArray[np.float64]]:
     """Return brightness, width and height of each photograph."""
     spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
 
-    def look(path: str) -> tuple[float, int, int]:
-        picture = load_picture(path, spec)
+    def look(source: Any) -> tuple[float, int, int]:
+        picture = load_picture(source, spec)
         return picture.brightness, picture.width, picture.height
 
-    rows = np.array(list(ordered_map(look, paths, available_cores())))
+    rows = np.array(list(ordered_map(look, sources, available_cores())))
     return dict(zip(("brightness", "width", "height"), rows.T, strict=True))

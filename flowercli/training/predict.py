@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from flowercli.data.shards import photographs
 from flowercli.inference.calibration import softmax
 from flowercli.progress import untold
 from flowercli.training.dataset import PhotoDataset
@@ -72,8 +73,8 @@ def predict_outliers(
     model: PixelClassifier, root: Path, outliers: Sequence[Entry], advance: Advance = untold
 ) -> Outputs:
     """Return the outputs for outliers below ``root``; their targets are one class behind all classes."""
-    nothing = PhotoDataset([], [], model.spec)
-    loader = PhotoLoader(nothing.and_outliers(root, outliers, model.num_classes), BATCH)
+    photos = PhotoDataset(photographs(root, outliers), [model.num_classes] * len(outliers), model.spec)
+    loader = PhotoLoader(photos, BATCH)
     told = _told(loader, partial(advance, f"Asking about {root.name}", len(outliers)))
     return predict(model, told, next(model.parameters()).device)
 

@@ -56,7 +56,8 @@ def outliers_root(config: TrainConfig) -> Path:
 
 def _is_used(changes: Changes, entries: Sequence[Entry]) -> bool:
     """Whether any of what is no longer as it was is for training or validation."""
-    return not {entry.path for entry in entries if entry.split != "test"}.isdisjoint(changes.removed + changes.edited)
+    gone = {*changes.removed, *changes.edited}
+    return any(entry.path in gone and entry.split != "test" for entry in entries) if gone else False
 
 
 def _untaught(class_names: Sequence[str], split_again: str | None) -> DataError:

@@ -23,7 +23,7 @@ import torch
 
 from flowercli import json_text
 from flowercli.atomic import write_bytes, write_text
-from flowercli.bundle import MANIFEST, to_json
+from flowercli.bundle import MANIFEST, MANIFEST_PARQUET, to_json
 from flowercli.data.manifest import Manifest
 from flowercli.errors import BundleError, DataError, TrainingError, UsageError
 from flowercli.evaluation.bundle_data import BundleData
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 LAST, BEST = "last.pt", "best.pt"
 IDENTITY = re.compile("[0-9a-f]{32}")
-# About a million photographs.
-MOST_OF_MANIFEST = 512 * 2**20
 # Another version of these may compute other numbers.
 PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
 
@@ -70,7 +68,7 @@ class RunFolder:
         run = cls(_make_folder(config), uuid.uuid4().hex, config, manifest, pretrained_cfg, versions())
         recorded = {"identity": run.identity, "config": as_dict(config)}
         recorded |= {"pretrained_cfg": pretrained_cfg, "versions": run.versions}
-        write_text(run.path / MANIFEST, manifest.to_json())
+        manifest.write(run.path / manifest.name_in_bundle)
         write_text(run.path / RUN_FILE, to_json(recorded))
         return run
 
@@ -98,7 +96,7 @@ class RunFolder:
             raise TrainingError(f"{folder / RUN_FILE} is damaged. {error.message}") from error
         # Where the run is now: it may have been moved, and it may be somebody else's, who says where to write.
         config = replace(config, output=str(folder.parent))
-        return cls(folder, identity, config, _read_manifest(folder / MANIFEST), cfg, then)
+        return cls(folder, identity, config, _read_manifest(folder), cfg, then)
 
     @property
     def how_to_go_on(self) -> str:
@@ -215,12 +213,12 @@ def _loaded(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(folder: Path) -> Manifest:
+    parquet = folder / MANIFEST_PARQUET
     try:
-        text = read_plain_file(path, MOST_OF_MANIFEST)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}.", hint="Start the run anew: flowers train …") from error
-    return Manifest.from_json(text, path)
+        return Manifest.read(parquet if parquet.exists() else folder / MANIFEST)
+    except DataError as error:
+        raise TrainingError(error.message, hint="Start the run anew: flowers train …") from error
 
 
 def _make_folder(config: TrainConfig) -> Path:

@@ -13,7 +13,7 @@ from torch import contiguous_format
 
 from flowercli import __version__, bundle
 from flowercli.atomic import write_text
-from flowercli.bundle import CARD, MANIFEST, WEIGHTS, Bundle
+from flowercli.bundle import CARD, WEIGHTS, Bundle
 from flowercli.data.class_names import scientific_name
 from flowercli.data.split import SPLITS
 from flowercli.evaluation.card import model_card
@@ -53,9 +53,9 @@ def save_bundle(folder: Path, run: RunFolder, fitted: Fitted, known: Known) -> B
 
 def write_bundle(folder: Path, description: dict[str, Any], state: Mapping[str, Tensor], manifest: Manifest) -> Bundle:
     """Write weights, manifest and model card with their description into ``folder``."""
-    staged = {name: folder / f".{name}" for name in (WEIGHTS, MANIFEST, CARD)}
+    staged = {name: folder / f".{name}" for name in (WEIGHTS, manifest.name_in_bundle, CARD)}
     save_file(without_ties(state), staged[WEIGHTS], metadata={"format": "pt"})
-    staged[MANIFEST].write_text(manifest.to_json(), encoding="utf-8")
+    manifest.write_to(staged[manifest.name_in_bundle])
     staged[CARD].write_text(model_card(description), encoding="utf-8")
     return bundle.create(folder, description, staged)
 

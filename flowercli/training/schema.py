@@ -35,7 +35,10 @@ class ModelConfig:
 
 @dataclass
 class DataConfig:
-    """The dataset folder, its manifest or how to split it where none is found, and how to draw from it."""
+    """The dataset folder, its manifest or how to split it where none is found, and how to draw from it.
+
+    ``shards`` is what ``flowers pack`` wrote: the dataset itself, in place of ``path``.
+    """
 
     path: Annotated[str, not_empty]
     ratios: Annotated[list[float], Numbers(3, SHARE, shares=True)]
@@ -44,6 +47,7 @@ class DataConfig:
     sampler: Annotated[str, Choice(("shuffle", "balanced", "square_root", "three_quarters"))]
     manifest: Annotated[str | None, not_empty] = None
     outliers: Annotated[str | None, not_empty] = None
+    shards: Annotated[str | None, not_empty] = None
 
 
 @dataclass

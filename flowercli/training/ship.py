@@ -14,7 +14,7 @@ from typing import Any
 
 from flowercli import bundle as bundles
 from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
-from flowercli.data.manifest import Manifest
+from flowercli.data.manifest import Manifest, entry_table
 from flowercli.evaluation.card import model_card
 from flowercli.models import FOLDER
 
@@ -66,7 +66,9 @@ def manifest_to_ask_about(photos: Path, outliers: Path | None) -> Manifest:
     manifest = Manifest.read(photos)
     if outliers is None:
         return manifest
-    return replace(manifest, outliers=tuple(one for one in Manifest.read(outliers).outliers if one.split != "train"))
+    return replace(
+        manifest, outliers=entry_table(one for one in Manifest.read(outliers).outliers if one.split != "train")
+    )
 
 
 def terms(manifest: Manifest) -> dict[str, str]:

@@ -97,10 +97,15 @@ class Typical:
 
 def representative(photos: Sequence[Entry]) -> list[Entry]:
     """Choose the photographs to fit it on, as many of each class as are of use, the same ones each time."""
-    by_class: dict[str, list[Entry]] = defaultdict(list)
-    for photo in sorted(photos, key=lambda photo: photo.sha256):
-        by_class[photo.class_name].append(photo)
-    return [photo for members in by_class.values() for photo in members[:PHOTOS_A_CLASS]]
+    by_class: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for place, photo in enumerate(photos):
+        members = by_class[photo.class_name]
+        members.append((photo.sha256, place))
+        if len(members) == 2 * PHOTOS_A_CLASS:  # Of millions, as many are held as it takes.
+            members.sort()
+            del members[PHOTOS_A_CLASS:]
+    chosen = sorted(sorted(members)[:PHOTOS_A_CLASS] for members in by_class.values())
+    return [photos[place] for members in chosen for _, place in members]
 
 
 def _scatter(rows: Floats) -> npt.NDArray[np.float64]:

@@ -35,6 +35,7 @@ COMMANDS = (
     "eval",
     "export",
     "merge",
+    "pack",
     "models",
     "publish",
     "reference",

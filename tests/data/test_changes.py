@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from conftest import COLOURS, write_dataset, write_picture
@@ -14,8 +16,8 @@ from flowercli.cli.main import main
 from flowercli.data import seen
 from flowercli.data.changes import split_command
 from flowercli.data.manifest import Manifest
-from flowercli.data.places import manifest_path, own_place
-from flowercli.data.seen import sha256_of
+from flowercli.data.places import manifest_path
+from flowercli.data.seen import seen_file, sha256_of
 
 pytest.importorskip("torch", reason="needs the extra 'train'")
 # Enough to get past the check of the photographs, and no further.
@@ -153,21 +155,26 @@ def test_edited_photographs_are_told_alike(own_bundle, own_dataset, tmp_path, ru
 
 def test_untouched_photographs_are_not_read_again(own_dataset, monkeypatch):
     paths = ["blue/000.jpg", "blue/001.jpg", "blue/none.jpg"]
-    true = sha256_of(own_dataset, paths)
+    true = list(sha256_of(own_dataset, paths))
     assert true[2] is None
-    assert not own_place("seen", own_dataset).exists()  # They were written a moment ago.
+    place = seen_file(own_dataset)
+    assert not place.exists()  # They were written a moment ago.
     monkeypatch.setattr(seen, "SETTLED_NS", -(10**18))
-    assert sha256_of(own_dataset, paths) == true
-    place = own_place("seen", own_dataset)
-    place.write_text(place.read_text().replace(true[0], "0" * 64).replace(true[1], "1" * 64))
+    monkeypatch.setattr(seen, "TOGETHER", 2)
+    assert list(sha256_of(own_dataset, paths)) == true
+    with closing(sqlite3.connect(place)) as table, table:
+        table.execute("UPDATE seen SET sha256 = zeroblob(32)")
     os.utime(own_dataset / "blue" / "001.jpg")
-    assert sha256_of(own_dataset, paths) == ["0" * 64, true[1], None]
-    for damaged in ("[", "{}", "[1]", '{"blue/000.jpg": 1, "blue/001.jpg": [1, 2, 3, 4]}'):
-        place.write_text(damaged)
-        assert sha256_of(own_dataset, paths) == true
+    assert list(sha256_of(own_dataset, paths)) == ["0" * 64, true[1], None]
+    whole = place.read_bytes()
+    for damaged in (b"[" * 1000, whole[:700], whole[:100] + b"x" * 8000, b""):
+        place.write_bytes(damaged)
+        assert list(sha256_of(own_dataset, paths)) == true
+    assert list(sha256_of(own_dataset, paths)) == true
+    assert place.read_bytes().startswith(b"SQLite")
     shutil.rmtree(place.parent)
     place.parent.write_text("a file where the folder should be")
-    assert sha256_of(own_dataset, paths) == true
+    assert list(sha256_of(own_dataset, paths)) == true
     place.parent.unlink()
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 from scipy.stats import binomtest
 
 from flowercli.bundle import MANIFEST, ONNX, Bundle, add_files, to_json
-from flowercli.data.manifest import Manifest
+from flowercli.data.manifest import Manifest, entry_table
 from flowercli.description import ONNX_METADATA_KEY
 from flowercli.evaluation.comparison import Comparison, Side, difference_interval, mcnemar
 from flowercli.evaluation.intervals import interval
@@ -81,7 +81,7 @@ def lone_onnx(bundle, target, **changes):
 def with_splits(bundle, change):
     """Give a bundle a manifest whose splits are those of ``change``."""
     manifest = Manifest.read(bundle / MANIFEST)
-    photos = tuple(dataclasses.replace(photo, split=change[photo.split]) for photo in manifest.photos)
+    photos = entry_table(dataclasses.replace(photo, split=change[photo.split]) for photo in manifest.photos)
     path = bundle.parent / "changed.json"
     path.write_text(dataclasses.replace(manifest, photos=photos).to_json(), encoding="utf-8")
     add_files(Bundle.load(bundle), {MANIFEST: path})

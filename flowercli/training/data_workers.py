@@ -52,6 +52,8 @@ def busy_seconds() -> float:
     """Return the processor time that the data workers have taken so far."""
     total = 0.0
     for process in multiprocessing.active_children():
+        if not process.daemon:  # Not a worker of torch's loader, but one that trains.
+            continue
         with suppress(psutil.Error):
             total += sum(psutil.Process(process.pid).cpu_times()[:2])
     return total

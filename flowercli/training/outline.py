@@ -23,9 +23,13 @@ def outline(run: RunFolder, learner: Learner) -> list[str]:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     resumed = (run.path / LAST).is_file()
     weights = f"those of the checkpoint {run.path / LAST}" if resumed else weights_from(config.model)
+    group, sizes = learner.group, learner.share.sizes
+    together = f"Processes: {group.size}, {group.local_size} of them on this machine; a batch is "
+    together += f"{len(sizes)} parts, of at most {max(sizes)} photographs"
     return [
         f"Model: {config.model.name}, {parameters / 1e6:.1f} million parameters; weights: {weights}",
         f"Device: {device(learner)}; {learner.steps_per_epoch} steps an epoch, of {config.batch_size} photographs",
+        *([together] if group.size > 1 else []),
         f"Run: {run.path} until it is done",
     ]
 

@@ -182,7 +182,7 @@ def _go_on(folder: RunFolder, launch: Launch) -> None:
     from flowercli.cli.train_outline import print_outline
     from flowercli.training.parts import require_parts
 
-    require_parts(folder.config, launch.size)
+    require_parts(folder.config, launch.size, begun=True)
     print_outline(folder.config, folder.manifest)
     _watch(folder.config, folder.manifest, launch, partial(whole_run.resume, folder))
 

@@ -122,7 +122,7 @@ def why_without(error: Exception) -> str:
     )
 
 
-def _end_data_workers() -> None:
+def end_data_workers() -> None:
     """Kill those that an error left behind: multiprocessing would send them a signal that they ignore, and wait."""
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a dead worker for a failure.
@@ -131,4 +131,4 @@ def _end_data_workers() -> None:
 
 
 # After multiprocessing's own, so it runs before that.
-atexit.register(_end_data_workers)
+atexit.register(end_data_workers)

@@ -16,7 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from flowercli.atomic import scratch_folder
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
-from flowercli.training.data_workers import stop_signals_held
+from flowercli.training.data_workers import end_data_workers, stop_signals_held
 from flowercli.training.interrupt import SIGNALS, stop_request
 from flowercli.training.launch import Launch
 from flowercli.training.listeners import Listeners
@@ -94,7 +94,10 @@ def _assist(group: ProcessGroup, stop: StopRequest) -> None:
     run: RunFolder | None = group.from_first(None)
     if run is not None:
         setup = group.together(lambda: Setup.of_run(run, Listeners(), group))
-        fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, Listeners())
+        try:
+            fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, Listeners())
+        finally:
+            end_data_workers()  # Left alone, torch waits five seconds for them, and multiprocessing without a limit.
 
 
 def _connected(launch: Launch, store: str, others: Sequence[SpawnProcess]) -> ProcessGroup:
@@ -130,7 +133,7 @@ def _why_lost(others: Sequence[SpawnProcess]) -> str | None:
         process.join(POLL_SECONDS)
         if process.exitcode is not None and process.exitcode < 0:
             name = signal.Signals(-process.exitcode).name
-            return f"Process {rank} of 0 to {len(others)} was killed by {name}, and the others ended."
+            return f"Process {rank} of this run, from 0 on, was killed by {name}, and the others ended."
     return None
 
 

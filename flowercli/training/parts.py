@@ -69,8 +69,13 @@ class Share:
         return [0, *itertools.accumulate(self.sizes)]
 
 
-def require_parts(config: TrainConfig, processes: int) -> None:
+def require_parts(config: TrainConfig, processes: int, *, begun: bool = False) -> None:
     """Refuse more processes than a batch has parts.
+
+    Args:
+        config: the run's.
+        processes: how many there are to be.
+        begun: the run has begun, and keeps its parts.
 
     Raises:
         UsageError: some would have nothing to do.
@@ -81,11 +86,14 @@ def require_parts(config: TrainConfig, processes: int) -> None:
     size = config.batch_size
     parts = "one part" if count == 1 else f"{count} parts"
     message = f"{processes} processes compute parts of a batch, and a batch of {size} is {parts} here."
+    if begun:
+        raise UsageError(message, hint=f"A run keeps its parts: go on with it in {count} processes, or fewer.")
     if size < 2 * processes:
         raise UsageError(message, hint=f"No part has fewer than 2 photographs: --batch-size {2 * processes}, or more.")
-    most = next(most for most in range(size // processes + 1, 1, -1) if len(part_sizes(size, most)) >= processes)
+    tried = (part_sizes(size, most) for most in range(size // processes + 1, 1, -1))
+    most = next(max(sizes) for sizes in tried if len(sizes) >= processes)
     hint = (
-        f"Say how many photographs a part has: micro_batch={most}, or fewer. What is learnt depends on that (each part "
-        "has batch statistics and pairs of its own), not on the number of processes."
+        f"Say how many photographs a part has at most: micro_batch={most}. Each part has batch statistics and pairs of "
+        "its own, so what is learnt depends on that; on the number of processes it does not."
     )
     raise UsageError(message, hint=hint)

@@ -10,6 +10,7 @@ from flowercli.errors import UsageError
 
 # What torchrun tells each process that it starts.
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
+MACHINES, RESTARTS = "GROUP_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ class Launch:
         if self.torchrun:
             return f"torchrun … -m flowercli {command.removeprefix('flowers ')}"
         return command if self.size == 1 else f"{command} --processes {self.size}"
+
+
+def attempt() -> str:
+    """Return a name for what torchrun has started now, which is another after a restart.
+
+    On one machine it gives all attempts one store, with the addresses of processes that are no more; on several, which
+    may have restarted at different times, each its own.
+    """
+    return os.environ.get(RESTARTS, "0") if os.environ.get(MACHINES) == "1" else "0"
 
 
 def forget_environment() -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psutil
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from flowercli.errors import DeviceError, TrainingError
-from flowercli.training.launch import Launch, forget_environment
+from flowercli.training.launch import Launch, attempt, forget_environment
 from flowercli.training.threads import share_cores
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class ProcessGroup(Launch):
         """Return the group of processes that torchrun started, once all of them are there."""
         group = cls(**asdict(launch))
         if group.size > 1:
-            group.connect(next(rendezvous("env://", group.rank, group.size, timeout=PATIENCE))[0])
+            store = next(rendezvous("env://", group.rank, group.size, timeout=PATIENCE))[0]
+            group.connect(PrefixStore(attempt(), store))
         forget_environment()
         return group
 

@@ -74,6 +74,7 @@ def train(
         int,
         typer.Option(
             min=1,
+            metavar="N",
             help="Processes of this machine that train together, each with its parts of every batch; how large a part "
             "is, micro_batch says. On several machines: torchrun.",
         ),

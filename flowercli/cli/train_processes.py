@@ -52,7 +52,9 @@ def all_processes(launch: Launch) -> Iterator[ProcessGroup]:
     from flowercli.training.process_group import ProcessGroup
 
     if launch.torchrun:
-        yield ProcessGroup.of(launch)
+        group = ProcessGroup.of(launch)
+        yield group
+        group.leave()
         return
     if launch.size > 1:
         note(f"Starting {launch.size - 1} more process{'es' * (launch.size > 2)} …")  # noqa: PLR2004  (more than two)

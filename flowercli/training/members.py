@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from torch.distributed.rendezvous import rendezvous
+from torch import distributed
 
 from flowercli.atomic import scratch_folder
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
@@ -56,7 +56,9 @@ def members(processes: int) -> Iterator[ProcessGroup]:
             for process in others:
                 process.start()
         try:
-            yield _connected(launches[0], store, others)
+            group = _connected(launches[0], store, others)
+            yield group
+            group.leave()
         except LostProcess as error:
             raise LostProcess(_why_lost(others) or error.message, hint=error.hint) from error
         finally:
@@ -103,7 +105,7 @@ def _assist(group: ProcessGroup, stop: StopRequest) -> None:
 def _connected(launch: Launch, store: str, others: Sequence[SpawnProcess]) -> ProcessGroup:
     """Return the group, seen from a process of it, once all are there; whoever waits for what is gone waits long."""
     group = ProcessGroup(**asdict(launch))
-    file = next(rendezvous(f"file://{store}", launch.rank, launch.size))[0]
+    file = distributed.FileStore(store, launch.size)  # type: ignore[attr-defined]  # Documented, and not in its list.
     file.set(f"here/{launch.rank}", "")
     everybody = [f"here/{rank}" for rank in range(launch.size)]
     while not file.check(everybody):

@@ -17,6 +17,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from flowercli.errors import DeviceError, TrainingError
+from flowercli.shown import first_line
 from flowercli.training.launch import Launch, attempt, forget_environment
 from flowercli.training.threads import share_cores
 
@@ -40,10 +41,15 @@ class ProcessGroup(Launch):
 
     @classmethod
     def of(cls, launch: Launch) -> Self:
-        """Return the group of processes that torchrun started, once all of them are there."""
+        """Return the group of processes that torchrun started, once all of them are there.
+
+        Raises:
+            LostProcess: they cannot reach each other, or one of them ended.
+        """
         group = cls(**asdict(launch))
         if group.size > 1:
-            store = next(rendezvous("env://", group.rank, group.size, timeout=PATIENCE))[0]
+            with _telling_how_they_miss_each_other():
+                store = next(rendezvous("env://", group.rank, group.size, timeout=PATIENCE))[0]
             group.connect(PrefixStore(attempt(), store))
         forget_environment()
         return group
@@ -55,15 +61,20 @@ class ProcessGroup(Launch):
             store: torch's, where each says how it can be reached.
 
         Raises:
-            LostProcess: one of them ended.
+            LostProcess: they cannot reach each other, or one of them ended.
         """
         share_cores(self.local_size)
         backend = "gloo"
         if torch.cuda.is_available():
             backend = "cpu:gloo,cuda:nccl"
             torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
-        with _telling_loss():
+        with _telling_how_they_miss_each_other():
             distributed.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+
+    def leave(self) -> None:
+        """End the connections, after which another group may be made in this process."""
+        if self.size > 1:
+            distributed.destroy_process_group()
 
     def require_device(self, kind: str) -> None:
         """See that each process has a device of its own.
@@ -167,6 +178,15 @@ def _telling_loss() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostProcess("Another process of this run ended before its time.") from error
+
+
+@contextmanager
+def _telling_how_they_miss_each_other() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        message = f"The processes of this run cannot reach each other: {first_line(error).rstrip('.')}."
+        raise LostProcess(message, hint="One may have ended, or torchrun's address, or a network, be wrong.") from error
 
 
 def loopback() -> str:

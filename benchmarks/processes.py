@@ -107,18 +107,16 @@ def bundle_of(command: list[str]) -> Path:
 
 
 def differences(one: Path, other: Path) -> str:
-    """Return the largest difference of the epochs' losses, of the weights, and of statistics relative to their size."""
+    """Return the largest difference of the epochs' losses, of the weights, and of the batch statistics."""
     losses = [[(each["loss"], each["val_loss"]) for each in history(bundle)] for bundle in (one, other)]
-    pairs = zip(torch.tensor(losses[0]).double(), torch.tensor(losses[1]).double(), strict=True)
-    loss = max((first - second).abs().max().item() for first, second in pairs)
-    found = {"weights": 0.0, "statistics": 0.0}
+    first, second = (torch.tensor(each, dtype=torch.float64) for each in losses)
+    found = {"losses": (first - second).abs().max().item(), "weights": 0.0, "statistics": 0.0}
     there = load_file(other / "model.safetensors")
     for name, values in load_file(one / "model.safetensors").items():
         kind = "statistics" if "running" in name else "weights"
         distance = (values.double() - there[name].double()).abs().max().item()
-        size = values.double().abs().max().item() if kind == "statistics" else 1.0
-        found[kind] = max(found[kind], distance / max(size, 1e-12))
-    return "".join(f"{value:<10.1e}" for value in (loss, *found.values()))
+        found[kind] = max(found[kind], distance)
+    return "".join(f"{value:<10.1e}" for value in found.values())
 
 
 def history(bundle: Path) -> list[dict[str, float]]:

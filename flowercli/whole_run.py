@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
@@ -11,6 +11,7 @@ from flowercli.errors import FlowersError
 from flowercli.evaluation.bundle_data import bundle_data
 from flowercli.evaluation.evaluate import evaluate_bundle, record
 from flowercli.training import run
+from flowercli.training.listeners import Listeners
 from flowercli.training.loop import Listener
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
-    from flowercli.training.loop import EpochReport
+    from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run import TrainResult
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.schema import TrainConfig
@@ -36,39 +37,9 @@ class Watcher(Listener, Protocol):
         """Something could not be done; the bundle is there without it."""
 
 
-class Listeners:
-    """A listener that passes on what it hears."""
-
-    def __init__(self, *listeners: Listener) -> None:
-        self.listeners = listeners
-
-    def started(self, name: str, identity: str) -> None:
-        """Pass on that the run begins or goes on."""
-        for listener in self.listeners:
-            listener.started(name, identity)
-
-    def step(self, *what: Any, **more: Any) -> None:
-        """Pass on that an optimizer update is done."""
-        for listener in self.listeners:
-            listener.step(*what, **more)
-
-    def epoch_done(self, report: EpochReport) -> None:
-        """Pass on that an epoch is done."""
-        for listener in self.listeners:
-            listener.epoch_done(report)
-
-    def say(self, message: str) -> None:
-        """Pass on what the user should know."""
-        for listener in self.listeners:
-            listener.say(message)
-
-    def phase(self, what: str) -> None:
-        """Pass on that something begins."""
-        for listener in self.listeners:
-            listener.phase(what)
-
-
-def train(config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+def train(
+    config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Watcher, group: ProcessGroup
+) -> TrainResult:
     """Train a model, measure it on the test photographs, draw its figures, and record all of it.
 
     Args:
@@ -76,20 +47,21 @@ def train(config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher
         manifest: the split, as :func:`flowercli.training.split_found.find_or_make_manifest` returns it.
         tracking: what :func:`flowercli.tracking.listener.open_tracking` returned, entered.
         watcher: told of everything.
+        group: the processes that train, of which this is the first; the rest it does alone.
 
     Raises:
         As :func:`flowercli.training.run.train`. What is not the bundle costs no run: the watcher is told.
     """
-    return _finish(config, run.train(config, manifest, Listeners(watcher, tracking)), tracking, watcher)
+    return _finish(config, run.train(config, manifest, Listeners(watcher, tracking), group), tracking, watcher)
 
 
-def resume(folder: RunFolder, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+def resume(folder: RunFolder, tracking: NoTracking, watcher: Watcher, group: ProcessGroup) -> TrainResult:
     """Go on with an unfinished run, and finish it as :func:`train` does.
 
     Raises:
         As :func:`flowercli.training.run.resume`.
     """
-    return _finish(folder.config, run.resume(folder, Listeners(watcher, tracking)), tracking, watcher)
+    return _finish(folder.config, run.resume(folder, Listeners(watcher, tracking), group), tracking, watcher)
 
 
 def _finish(config: TrainConfig, result: TrainResult, tracking: NoTracking, watcher: Watcher) -> TrainResult:

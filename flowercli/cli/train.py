@@ -19,6 +19,7 @@ from flowercli.cli.train_arguments import (
     refuse_words,
     require_photographs,
 )
+from flowercli.cli.train_processes import all_processes, launched, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
+    from flowercli.training.launch import Launch
+    from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run import TrainResult
+    from flowercli.training.run_folder import RunFolder
     from flowercli.training.schema import TrainConfig
 
 # What may be given with --resume.
@@ -66,6 +70,15 @@ def train(
             "Of its configuration, num_workers alone may be another; --data says where its photographs are now.",
         ),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes of this machine that train together, each with its parts of every batch; how large a part "
+            "is, micro_batch says. On several machines: torchrun.",
+        ),
+    ] = 1,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the configuration and exit.")] = False,
 ) -> None:
     """Train a model on a folder of photographs and write a bundle into runs/TIME-MODEL/.
@@ -79,6 +92,8 @@ def train(
     with needs_extra("train"):
         from flowercli.training.config import compose_config
         from flowercli.training.overrides import written_out
+        from flowercli.training.parts import require_parts
+    launch = launched(processes)
     options = {
         "data.path": dataset_folder(data) if data else None,
         "data.outliers": outliers,
@@ -94,7 +109,7 @@ def train(
         free = {"output", "data.path", "data.outliers"}
         fixed = {key: value for key, value in options.items() if key not in free} | {"model": model}
         places = (dataset_folder(data) if data else None, outliers)
-        _resume(overrides or [], output, places, [key for key, value in fixed.items() if value is not None])
+        _resume(overrides or [], output, places, [key for key, value in fixed.items() if value is not None], launch)
         return
     refuse_words(overrides or [], data)
     typed = written_out(overrides or [])
@@ -104,6 +119,10 @@ def train(
         return
     from flowercli.cli.train_outline import print_outline
 
+    require_parts(config, launch.size)
+    if launch.torchrun and (folder := unfinished(config)) is not None:
+        _go_on(folder, launch)
+        return
     require_photographs(config.data.path, data)
     note(f"{config.model.name}, {config.epochs} epoch{'s' * (config.epochs > 1)} at most")
     manifest = _manifest(config, typed)
@@ -111,7 +130,7 @@ def train(
     # Only now torch: a typo is told in a second.
     with waiting("Loading torch"), needs_extra("train"):
         from flowercli import whole_run
-    _watch(config, manifest, partial(whole_run.train, config, manifest))
+    _watch(config, manifest, launch, partial(whole_run.train, config, manifest))
 
 
 def _manifest(config: TrainConfig, typed: Sequence[str]) -> Manifest:
@@ -127,13 +146,15 @@ def _manifest(config: TrainConfig, typed: Sequence[str]) -> Manifest:
 
 
 def _resume(
-    arguments: list[str], output: Path | None, places: tuple[Path | None, Path | None], options: list[str]
+    arguments: list[str],
+    output: Path | None,
+    places: tuple[Path | None, Path | None],
+    options: list[str],
+    launch: Launch,
 ) -> None:
-    from flowercli.cli.train_outline import print_outline
     from flowercli.errors import UsageError, needs_extra
 
     with waiting("Loading torch"), needs_extra("train"):
-        from flowercli import whole_run
         from flowercli.training.config import compose_config
         from flowercli.training.overrides import written_out
         from flowercli.training.run_folder import RunFolder, newest_unfinished
@@ -154,20 +175,35 @@ def _resume(
         if given.distill.teacher:
             config = replace(config, distill=replace(config.distill, teacher=given.distill.teacher))
         folder = replace(folder, config=config)
-    folder = folder.moved(*places)
+    _go_on(folder.moved(*places), launch)
+
+
+def _go_on(folder: RunFolder, launch: Launch) -> None:
+    from flowercli import whole_run
+    from flowercli.cli.train_outline import print_outline
+    from flowercli.training.parts import require_parts
+
+    require_parts(folder.config, launch.size, begun=True)
     print_outline(folder.config, folder.manifest)
-    _watch(folder.config, folder.manifest, partial(whole_run.resume, folder))
+    _watch(folder.config, folder.manifest, launch, partial(whole_run.resume, folder))
 
 
 def _watch(
-    config: TrainConfig, manifest: Manifest, training: Callable[[NoTracking, TrainingProgress], TrainResult]
+    config: TrainConfig,
+    manifest: Manifest,
+    launch: Launch,
+    training: Callable[[NoTracking, TrainingProgress, ProcessGroup], TrainResult],
 ) -> None:
     """Show and record a run, and print the path of its bundle."""
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.cli.train_tracking import tracked
 
-    with tracked(config, manifest) as tracking, TrainingProgress(config) as progress:
-        result = training(tracking, progress)
+    with (
+        all_processes(launch) as group,
+        tracked(config, manifest) as tracking,
+        TrainingProgress(config) as progress,
+    ):
+        result = training(tracking, progress, group)
     progress.summarise(result)
     # The one line of data: where the bundle is.
     print_text(result.bundle.path)

@@ -131,11 +131,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _wrong_values(config: TrainConfig) -> Iterator[str]:
-    return out_of_range(_by_dotted_key(as_dict(config)))
+    return out_of_range(by_dotted_key(as_dict(config)))
 
 
-def _by_dotted_key(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def by_dotted_key(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested containers by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= by_dotted_key(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

@@ -52,6 +52,8 @@ def busy_seconds() -> float:
     """Return the processor time that the data workers have taken so far."""
     total = 0.0
     for process in multiprocessing.active_children():
+        if not process.daemon:  # Not a worker of torch's loader, but one that trains.
+            continue
         with suppress(psutil.Error):
             total += sum(psutil.Process(process.pid).cpu_times()[:2])
     return total
@@ -120,7 +122,7 @@ def why_without(error: Exception) -> str:
     )
 
 
-def _end_data_workers() -> None:
+def end_data_workers() -> None:
     """Kill those that an error left behind: multiprocessing would send them a signal that they ignore, and wait."""
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a dead worker for a failure.
@@ -129,4 +131,4 @@ def _end_data_workers() -> None:
 
 
 # After multiprocessing's own, so it runs before that.
-atexit.register(_end_data_workers)
+atexit.register(end_data_workers)

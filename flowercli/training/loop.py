@@ -12,7 +12,7 @@ import torch
 from flowercli.atomic import write_text
 from flowercli.training.epochs import EPOCHS, epochs_table
 from flowercli.training.predict import Outputs, predict
-from flowercli.training.run_folder import BEST, LAST
+from flowercli.training.run_folder import BEST, LAST, loaded
 
 if TYPE_CHECKING:
     from flowercli.training.interrupt import StopRequest
@@ -88,9 +88,9 @@ class Progress:
             raise ValueError("history is not that of the epochs before")
         return progress
 
-    def is_better(self, outputs: Outputs) -> bool:
+    def is_better(self, accuracy: float, log_loss: float) -> bool:
         """Compare on accuracy, and on log loss where that is equal, as it often is on a small split."""
-        return not self.best_epoch or (outputs.accuracy, -outputs.log_loss) > (self.best_accuracy, -self.best_loss)
+        return not self.best_epoch or (accuracy, -log_loss) > (self.best_accuracy, -self.best_loss)
 
 
 def fit(
@@ -104,7 +104,8 @@ def fit(
 ) -> Progress:
     """Train, validate every few epochs, and leave the weights that were best on validation in the run's ``best.pt``.
 
-    Goes on from the run's last checkpoint if there is one.
+    Goes on from the run's last checkpoint if there is one. Of several processes each computes its share of each update
+    and validation, and the first alone writes.
 
     Raises:
         UnreadablePhotoError: a photograph cannot be read.
@@ -121,13 +122,13 @@ def fit(
         sampler.set_position(progress.epoch, progress.steps_done)
         started, resumed_at = time.perf_counter(), progress.steps_done
 
-        for pixels, class_indices in train:
+        for pixels, class_indices in learner.exchange.each(train):
             step = progress.steps_done + 1
             learning_rate = learner.learning_rate
-            loss = learner.update(pixels, class_indices, progress.epoch, step)
+            loss = learner.update(pixels, class_indices, progress.epoch, step, stop)
             progress.steps_done, progress.loss_sum = step, progress.loss_sum + loss
             listener.step(progress.epoch, step, sampler.steps, loss, learning_rate)
-            if stop.made:
+            if learner.stops:
                 _save(learner, progress, run)
                 raise KeyboardInterrupt
             if time.monotonic() - saved_at >= 60 * config.checkpoint_minutes:
@@ -136,13 +137,10 @@ def fit(
 
         seconds = time.perf_counter() - started
         images_per_second = (sampler.steps - resumed_at) * config.batch_size / seconds
-        outputs = None
+        validation = None
         if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-            outputs = predict(learner.candidate, val, learner.device)
-            progress.stale += 1
-            if progress.is_better(outputs):
-                _keep_best(learner, progress, outputs, run)
-        report = _report(learner, progress, outputs, images_per_second, sampler.steps)
+            validation = _validate(learner, val, progress, run)
+        report = _report(learner, progress, validation, images_per_second, sampler.steps)
         progress.history.append(asdict(report))
         progress.epoch, progress.steps_done, progress.loss_sum = progress.epoch + 1, 0, 0.0
         _save_if_possible(learner, progress, run, listener)
@@ -155,23 +153,48 @@ def fit(
     return progress
 
 
-def _resume(learner: Learner, run: RunFolder) -> Progress:
-    state = run.load(LAST)
-    if state is None:
-        # From here on the run can be resumed without the pretrained weights it started from.
+def save_start(learner: Learner, run: RunFolder) -> None:
+    """Write the first checkpoint, so that a new run can be resumed without the weights it started from."""
+    if not (run.path / LAST).is_file():
         _save(learner, Progress(), run)
+
+
+def _resume(learner: Learner, run: RunFolder) -> Progress:
+    # All processes start from what the first one has.
+    saved = learner.group.from_first(run.read(LAST) if learner.group.leads else None)
+    if saved is None:
+        save_start(learner, run)
         return Progress()
     with run.telling_damage(LAST):
+        state = loaded(saved)
         learner.load_state_dict(state["learner"])
         return Progress.of_state(state["progress"])
 
 
 def _save(learner: Learner, progress: Progress, run: RunFolder) -> None:
-    run.save(LAST, {"learner": learner.state_dict(), "progress": asdict(progress)})
+    if learner.group.leads:
+        run.save(LAST, {"learner": learner.state_dict(), "progress": asdict(progress)})
+
+
+def _validate(learner: Learner, val: PhotoLoader, progress: Progress, run: RunFolder) -> tuple[float, float]:
+    """Return accuracy and log loss on validation, each process asking about its share; keep the weights if best."""
+    group = learner.group
+    shares = group.gathered(group.together(lambda: predict(learner.candidate, val, learner.device)))
+    outputs = Outputs.dealt(shares) if group.leads else None
+    accuracy, log_loss = group.from_first((outputs.accuracy, outputs.log_loss) if outputs is not None else (0.0, 0.0))
+    progress.stale += 1
+    if progress.is_better(accuracy, log_loss):
+        progress.best_epoch, progress.stale = progress.epoch, 0
+        progress.best_accuracy, progress.best_loss = accuracy, log_loss
+        if outputs is not None:
+            _keep_best(learner, progress.epoch, outputs, run)
+    return accuracy, log_loss
 
 
 def _save_if_possible(learner: Learner, progress: Progress, run: RunFolder, listener: Listener) -> None:
     """Save; where the disk is full, say so and go on: the checkpoint before is still there."""
+    if not learner.group.leads:
+        return
     try:
         _save(learner, progress, run)
         write_text(run.path / EPOCHS, epochs_table(progress.history))
@@ -179,22 +202,21 @@ def _save_if_possible(learner: Learner, progress: Progress, run: RunFolder, list
         listener.say(f"The checkpoint could not be written ({error.strerror}); the one before is kept.")
 
 
-def _keep_best(learner: Learner, progress: Progress, outputs: Outputs, run: RunFolder) -> None:
-    progress.best_epoch, progress.stale = progress.epoch, 0
-    progress.best_accuracy, progress.best_loss = outputs.accuracy, outputs.log_loss
+def _keep_best(learner: Learner, epoch: int, outputs: Outputs, run: RunFolder) -> None:
     val = {name: torch.from_numpy(values) for name, values in vars(outputs).items()}
-    run.save(BEST, {"epoch": progress.epoch, "model": learner.candidate.state_dict(), "val": val})
+    run.save(BEST, {"epoch": epoch, "model": learner.candidate.state_dict(), "val": val})
 
 
 def _report(
-    learner: Learner, progress: Progress, outputs: Outputs | None, images_per_second: float, steps: int
+    learner: Learner, progress: Progress, validation: tuple[float, float] | None, images_per_second: float, steps: int
 ) -> EpochReport:
+    val_accuracy, val_loss = validation or (None, None)
     return EpochReport(
         epoch=progress.epoch,
         loss=progress.loss_sum / steps,
         learning_rate=learner.learning_rate,
         images_per_second=images_per_second,
         memory=psutil.Process().memory_info().rss / 2**20,
-        val_accuracy=None if outputs is None else outputs.accuracy,
-        val_loss=None if outputs is None else outputs.log_loss,
+        val_accuracy=val_accuracy,
+        val_loss=val_loss,
     )

@@ -23,9 +23,13 @@ def outline(run: RunFolder, learner: Learner) -> list[str]:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     resumed = (run.path / LAST).is_file()
     weights = f"those of the checkpoint {run.path / LAST}" if resumed else weights_from(config.model)
+    group, sizes = learner.group, learner.share.sizes
+    here = "" if group.local_size == group.size else f", {group.local_size} of them on this machine"
+    together = f"Processes: {group.size}{here}; a batch is {len(sizes)} parts of at most {max(sizes)} photographs"
     return [
         f"Model: {config.model.name}, {parameters / 1e6:.1f} million parameters; weights: {weights}",
         f"Device: {device(learner)}; {learner.steps_per_epoch} steps an epoch, of {config.batch_size} photographs",
+        *([together] if group.size > 1 else []),
         f"Run: {run.path} until it is done",
     ]
 
@@ -43,5 +47,7 @@ def weights_from(config: ModelConfig) -> str:
 def device(learner: Learner) -> str:
     """Say what computes, and in which precision."""
     kind, precision = learner.device.type, learner.accelerator.mixed_precision
-    what = torch.cuda.get_device_name(learner.device) if kind == "cuda" else f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    computes = f"{threads} thread{'s' * (threads > 1)}"
+    what = torch.cuda.get_device_name(learner.device) if kind == "cuda" else computes
     return f"{kind} ({what}), {'fp32' if precision == 'no' else precision}"

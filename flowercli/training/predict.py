@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -59,6 +59,15 @@ class Outputs:
         right = softmax(self.logits)[np.arange(len(self.targets)), self.targets]
         return float(-np.log(right.clip(1e-12)).mean())
 
+    @classmethod
+    def dealt(cls, shares: Sequence[Outputs]) -> Self:
+        """Return the outputs for all photographs, which were dealt out one by one, of the outputs for each share."""
+        whole = [np.concatenate([getattr(share, each.name) for share in shares]) for each in fields(cls)]
+        for values, each in zip(whole, fields(cls), strict=True):
+            for rank, share in enumerate(shares):
+                values[rank :: len(shares)] = getattr(share, each.name)
+        return cls(*whole)
+
 
 def predict_photos(
     model: PixelClassifier, root: Path, photos: Sequence[Entry], class_names: Sequence[str], advance: Advance = untold
@@ -90,7 +99,10 @@ def _told(batches: Iterable[tuple[Tensor, Tensor]], asked: Callable[[int], None]
 def predict(model: PixelClassifier, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Outputs:
     """Return the outputs for every batch, computed in fp32."""
     model.eval()
-    logits, embeddings, targets = [], [], []
+    # A process may have nothing to ask about.
+    logits: list[npt.NDArray[np.float64]] = [np.zeros((0, model.num_classes))]
+    embeddings: list[npt.NDArray[np.float32]] = [np.zeros((0, model.embedding_size), np.float32)]
+    targets: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for pixels, target in batches:
         batch_logits, batch_embeddings = model(pixels.to(device))
         logits.append(batch_logits.double().cpu().numpy())

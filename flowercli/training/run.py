@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from flowercli.allocator import keep_freed_memory
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.changes import split_command
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
-from flowercli.models import load_model
 from flowercli.training.architecture import try_out
-from flowercli.training.data_workers import (
-    MORE_OF_IT,
-    SHARED_MEMORY,
-    is_lost_worker,
-    shared_memory_left,
-    workers_to_start,
-    workers_with_room,
-)
-from flowercli.training.dataset import AugmentedPhotos, PhotoDataset, training_transform
-from flowercli.training.device import make_repeatable
+from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.drift_reference import add_validation
 from flowercli.training.interrupt import stop_request
 from flowercli.training.known import Known
-from flowercli.training.learner import Learner
-from flowercli.training.loading import PhotoLoader
-from flowercli.training.loop import fit
+from flowercli.training.loop import fit, save_start
 from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg, trained_before
 from flowercli.training.outline import outline
 from flowercli.training.predict import Outputs, predict_outliers, predict_photos
+from flowercli.training.process_group import ALONE, LostProcess, ProcessGroup
 from flowercli.training.randomness import seed_all
 from flowercli.training.run_data import check_photos, outliers_root
 from flowercli.training.run_folder import BEST, RunFolder
-from flowercli.training.sampler import EpochSampler
 from flowercli.training.save import Fitted, save_bundle
+from flowercli.training.setup import Setup
 from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:
@@ -59,11 +47,11 @@ class TrainResult:
     history: list[dict[str, Any]]
 
 
-def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainResult:
+def train(config: TrainConfig, manifest: Manifest, listener: Listener, group: ProcessGroup = ALONE) -> TrainResult:
     """Train a model on the photographs of a manifest and write its bundle.
 
     Everything that can be wrong is found before the first epoch; the bundle appears under its name only
-    when it is whole.
+    when it is whole. Of several processes the first calls this, the others :func:`flowercli.training.members.join`.
 
     Raises:
         DataError: photographs of the manifest are missing or cannot be read, or a split is too small.
@@ -76,11 +64,11 @@ def train(config: TrainConfig, manifest: Manifest, listener: Listener) -> TrainR
     check_photos(config, manifest, listener.say)
     listener.phase(f"Loading {config.model.name}")
     model, cfg = _new_model(config, manifest)
-    setup = Setup.make(config, manifest, model, listener)
+    setup = Setup.make(config, manifest, model, listener, group)
     return _finish(RunFolder.create(config, manifest, cfg), setup, listener)
 
 
-def resume(run: RunFolder, listener: Listener) -> TrainResult:
+def resume(run: RunFolder, listener: Listener, group: ProcessGroup = ALONE) -> TrainResult:
     """Go on with an unfinished run from its last checkpoint, as if it had never stopped.
 
     Raises:
@@ -89,58 +77,13 @@ def resume(run: RunFolder, listener: Listener) -> TrainResult:
     if changed := run.changed_versions():
         listener.say(f"Other versions than at the start, so the result may differ: {', '.join(changed)}.")
     if run.target.exists():  # Killed after the last moment that mattered.
+        group.from_first(None)
         run.discard()
         return _result(Bundle.load(run.target))
     run.check_places()
     listener.phase("Checking the photographs")
     check_photos(run.config, run.manifest, listener.say, resumed=True)
-    # The checkpoint holds the weights; the pretrained ones are not needed again.
-    blank = replace(run.config, model=replace(run.config.model, pretrained=False, weights=None))
-    backbone = create_backbone(blank.model, len(run.manifest.class_names))
-    model = PixelClassifier(backbone, run.pretrained_cfg, refuses=bool(run.manifest.outliers))
-    return _finish(run, Setup.make(run.config, run.manifest, model, listener), listener)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run needs in memory."""
-
-    learner: Learner
-    train: PhotoLoader
-    sampler: EpochSampler
-    val: PhotoLoader
-
-    @classmethod
-    def make(cls, config: TrainConfig, manifest: Manifest, model: PixelClassifier, listener: Listener) -> Setup:
-        """Build the data loaders and the learner."""
-        keep_freed_memory()
-        make_repeatable()
-        teachers = [_load_teacher(path, manifest) for path in config.distill.teacher]
-        photos = _photos(config, manifest, "train", model)
-        counts = list(manifest.counts("train").values())
-        if manifest.outliers:
-            outliers = manifest.outliers_of("train")
-            photos = photos.and_outliers(outliers_root(config), outliers, len(counts))
-            counts.append(len(outliers))
-        sampler = EpochSampler(photos.targets, config.batch_size, config.seed, config.data.sampler)
-        augmented = AugmentedPhotos(photos, training_transform(config.augment, model.spec))
-        workers = _workers(config, model, listener)
-        train = PhotoLoader(
-            augmented, config.batch_size, workers=workers, sampler=sampler, keep_workers=True, say=listener.say
-        )
-        learner = Learner(config, model, teachers, counts, sampler.steps, listener.say)
-        return cls(learner, train, sampler, PhotoLoader(_photos(config, manifest, "val", model), config.batch_size))
-
-
-def _workers(config: TrainConfig, model: PixelClassifier, listener: Listener) -> int:
-    """Return how many processes decode, as many as the shared memory holds batches of."""
-    wanted = workers_to_start(config.num_workers)
-    height, width = model.input_size if config.augment.image_size is None else (config.augment.image_size,) * 2
-    workers = workers_with_room(wanted, config.batch_size * 3 * height * width)
-    if workers < wanted:
-        left = f"{SHARED_MEMORY} has {shared_memory_left() // 2**20} MiB left"
-        listener.say(f"{left}: {workers} processes decode, not {wanted}. {MORE_OF_IT}")
-    return workers
+    return _finish(run, Setup.of_run(run, listener, group), listener)
 
 
 def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier, dict[str, Any]]:
@@ -155,11 +98,16 @@ def _new_model(config: TrainConfig, manifest: Manifest) -> tuple[PixelClassifier
 
 
 def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
+    group = setup.learner.group
     listener.started(run.target.name, run.identity)
     for line in outline(run, setup.learner):
         listener.say(line)
     listener.phase("First step")
-    with _telling_how_to_go_on(run), stop_request() as stop:
+    with _telling_how_to_go_on(run, group), stop_request() as stop:
+        if group.size > 1:
+            save_start(setup.learner, run)
+            group.from_first(run)
+            group.together(lambda: None)  # What the others need may be missing there.
         progress = fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, listener)
         stop.stop_at_once_from_here()
         fitted = _best(run, setup, progress)
@@ -174,12 +122,14 @@ def _finish(run: RunFolder, setup: Setup, listener: Listener) -> TrainResult:
 
 
 @contextmanager
-def _telling_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    resume = run.how_to_go_on
+def _telling_how_to_go_on(run: RunFolder, group: ProcessGroup) -> Iterator[None]:
+    resume = group.typed(run.how_to_go_on)
     try:
         yield
     except KeyboardInterrupt as error:
         raise TrainingInterrupted("Interrupted. Everything is saved.", hint=f"Go on with: {resume}") from error
+    except LostProcess as error:
+        raise LostProcess(error.message, hint=f"Go on with: {resume}") from error
     except UnreadablePhotoError as error:
         data = run.config.data
         others = None if data.outliers is None else Path(data.outliers)
@@ -221,26 +171,3 @@ def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:
     photos = representative(manifest.of_split("train"))
     seen = predict_photos(model, Path(config.data.path), photos, manifest.class_names)
     return Known.fit(model.none_logit, fitted.val.answers, others, Typical.fit(seen.logits, seen.targets))
-
-
-def _photos(config: TrainConfig, manifest: Manifest, split: str, model: PixelClassifier) -> PhotoDataset:
-    photos = manifest.of_split(split)
-    if split == "train" and len(photos) < config.batch_size:
-        message = f"The train split has {len(photos)} photographs, fewer than one batch of {config.batch_size}."
-        raise DataError(message, hint=f"flowers train --batch-size {max(2, len(photos) // 2)} …")
-    return PhotoDataset.of(Path(config.data.path), photos, manifest.class_names, model.spec)
-
-
-def _load_teacher(name: str, manifest: Manifest) -> PixelClassifier:
-    bundle, class_names = load_model(name), manifest.class_names
-    if unknown := [each for each in class_names if each not in bundle.class_names]:
-        message = f"The teacher {name} does not know {', '.join(unknown)}; it knows {', '.join(bundle.class_names)}."
-        raise DataError(message, hint="A teacher must be trained on the dataset's classes; it may know others too.")
-    teacher = load_bundle_model(bundle)
-    if manifest.outliers and teacher.none is None:
-        message = f"The teacher {name} was trained without outliers: it has no answer for them."
-        raise DataError(message, hint="Train it with the same: flowers train --outliers DIR …")
-    if not manifest.outliers:
-        teacher.none = None
-    teacher.keep_classes([bundle.class_names.index(each) for each in class_names])
-    return teacher

@@ -31,7 +31,7 @@ from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
 from flowercli.shown import first_line, in_shell
-from flowercli.training.config import as_dict, config_from_dict
+from flowercli.training.config import as_dict, by_dotted_key, config_from_dict
 from flowercli.training.schema import SUFFIX
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 LAST, BEST = "last.pt", "best.pt"
+# Keys that say nothing of the result, only of the machine.
+HERE = ("num_workers", "output")
 IDENTITY = re.compile("[0-9a-f]{32}")
 # Another version of these may compute other numbers.
 PACKAGES = ("torch", "timm", "accelerate", "pytorch-metric-learning", "numpy", "pillow")
@@ -125,6 +127,11 @@ class RunFolder:
             photos.check_unchanged(split)
         return run
 
+    def differs_from(self, config: TrainConfig) -> list[str]:
+        """Return the keys in which another configuration would give another result, or be read or written elsewhere."""
+        ours, theirs = (by_dotted_key(as_dict(each)) for each in (self.config, config))
+        return [key for key, value in ours.items() if theirs[key] != value and key not in HERE]
+
     def check_places(self) -> None:
         """See that what the run reads is where it was, or where the user says that it is.
 
@@ -150,17 +157,29 @@ class RunFolder:
         torch.save(dict(state), buffer)
         write_bytes(self.path / name, buffer.getbuffer())
 
+    def read(self, name: str) -> bytes | None:
+        """Read the file of a checkpoint; ``None`` if there is none.
+
+        Raises:
+            TrainingError: it cannot be read.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        with self.telling_damage(name):
+            return path.read_bytes()
+
     def load(self, name: str) -> dict[str, Any] | None:
         """Read a checkpoint; ``None`` if there is none.
 
         Raises:
             TrainingError: it is damaged.
         """
-        path = self.path / name
-        if not path.is_file():
+        content = self.read(name)
+        if content is None:
             return None
         with self.telling_damage(name):
-            return _loaded(path)
+            return loaded(content)
 
     @contextmanager
     def telling_damage(self, name: str) -> Iterator[None]:
@@ -203,9 +222,14 @@ def _check(identity: Any, cfg: Any, then: Any) -> None:
     PreprocessSpec.from_pretrained_cfg(cfg)
 
 
-def _loaded(path: Path) -> dict[str, Any]:
+def loaded(content: bytes) -> dict[str, Any]:
+    """Return the state that the file of a checkpoint holds.
+
+    Raises:
+        ValueError, TypeError: it is damaged, or none.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch recommends to load with code what it does not load without.
         raise ValueError("it is not whole, or no checkpoint") from error
     if not isinstance(state, dict):

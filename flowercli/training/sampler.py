@@ -34,13 +34,17 @@ class EpochSampler(Sampler[Draw]):
         order: ``shuffle``: each photograph once an epoch. ``balanced``: the classes take turns, so that small ones
             have pairs in each batch. ``square_root``: a class's share is that of the square root of its
             photographs (Mahajan et al., 2018), between the two; ``three_quarters``: of their power of 3/4.
+        positions: which photographs of each batch this process has; by default all.
     """
 
-    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, order: str) -> None:
+    def __init__(
+        self, targets: Sequence[int], batch_size: int, seed: int, order: str, positions: range | None = None
+    ) -> None:
         self.targets = np.asarray(targets)
         self.batch_size = batch_size
         self.seed = seed
         self.order = order
+        self.positions = range(batch_size) if positions is None else positions
         self.epoch, self.steps_done = 1, 0
 
     @property
@@ -53,13 +57,14 @@ class EpochSampler(Sampler[Draw]):
         self.epoch, self.steps_done = epoch, steps_done
 
     def __len__(self) -> int:
-        return self.steps * self.batch_size
+        return self.steps * len(self.positions)
 
     def __iter__(self) -> Iterator[Draw]:
         generator = np.random.default_rng(derive_seed(self.seed, ORDER, self.epoch))
         order = ORDERS[self.order](self.targets, generator)
-        for position in range(self.steps_done * self.batch_size, len(self)):
-            yield Draw(int(order[position]), derive_seed(self.seed, PICTURE, self.epoch, position))
+        for step in range(self.steps_done, self.steps):
+            for position in (step * self.batch_size + each for each in self.positions):
+                yield Draw(int(order[position]), derive_seed(self.seed, PICTURE, self.epoch, position))
 
 
 def shuffled(targets: npt.NDArray[np.int64], generator: np.random.Generator) -> list[int]:

@@ -83,6 +83,21 @@ def test_linters_find_nothing(linter):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_pods_of_the_training_job_are_valid(tmp_path):
+    """The job is of a kind that a cluster is taught; what is in it is of Kubernetes' own."""
+    validate = shutil.which("kubernetes-validate", path=str(Path(sys.executable).parent))
+    if validate is None:
+        pytest.skip("kubernetes-validate is not installed")
+    (job,) = documents("pytorchjob.yaml")
+    replicas = job["spec"]["pytorchReplicaSpecs"]
+    assert replicas["Master"]["replicas"] == 1
+    for name, replica in replicas.items():
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **replica["template"]}
+        (tmp_path / name).write_text(yaml.safe_dump(pod))
+        done = subprocess.run([validate, "--strict", tmp_path / name], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_file_names_the_port_and_the_paths_of_the_dockerfile():
     assert start_command() == ["flowers", "serve", "--host", "0.0.0.0", "--port", str(port())]  # noqa: S104
     assert f"127.0.0.1:{port()}/v2/health/ready" in health_check()[-1]

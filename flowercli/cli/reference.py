@@ -29,11 +29,15 @@ def reference(
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
     from flowercli.monitoring.sampling import add_reference, choose
-    from flowercli.shown import counted
+    from flowercli.shown import counted, in_shell
 
     source = load_model(bundle)
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:
-        raise UsageError(f"{source.path} is not to be changed: a lone .onnx, or a model of the package.")
+        message = f"{source.path} is not to be changed: a lone .onnx, or a model of the package."
+        copied = (
+            None if source.is_lone_onnx else f"Of a copy: cp -r {in_shell(source.path)} mine; flowers reference mine"
+        )
+        raise UsageError(message, hint=copied)
     found = bundle_data(source, data)
     photos = choose(found.manifest)
     with advancing() as advance:

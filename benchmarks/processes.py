@@ -49,11 +49,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=120)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--stops", type=int, default=5)
-    parser.add_argument("--only", choices=OPTIMIZERS, help="This optimizer alone.")
+    parser.add_argument("--only", choices=[*OPTIMIZERS, "stops"], help="One optimizer alone, or runs that are stopped.")
     arguments = parser.parse_args()
     # The number of threads decides in which order numbers are added up; that of the processes is to be compared.
     os.environ["FLOWERS_THREADS"] = "1"
-    optimizers = [arguments.only] if arguments.only else list(OPTIMIZERS)
+    optimizers = [name for name in OPTIMIZERS if arguments.only in {None, name}]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy_photos(arguments.photos.resolve(), folder, arguments.count)
@@ -81,7 +81,7 @@ def stopped(train: list[object], folder: Path, stops: int) -> None:
     for number in range(stops):
         output = folder / f"stopped-{number}"
         processes, others = random.sample((1, 2, PARTS), 2)
-        how = random.choice((signal.SIGKILL, signal.SIGTERM))
+        how = (signal.SIGTERM, signal.SIGKILL)[number % 2]
         run = flowers(*train, "--output", output, "--processes", processes)
         code = stop(run, output, how)
         told = f"{how.name} in {processes} (exit code {code}), on in {others}"

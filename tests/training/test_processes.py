@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import command, flowers, start_training
 
@@ -20,6 +19,7 @@ from flowercli.data.places import manifest_path
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 
+import psutil
 from safetensors.torch import load_file
 
 from flowercli.training.config import compose_config

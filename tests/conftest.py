@@ -136,8 +136,11 @@ def default_interrupt() -> None:
 
 def start_training(*arguments: object) -> subprocess.Popen[str]:
     """Start ``flowers train`` as the leader of a group of processes, as a terminal or a job scheduler does."""
+    line = command("train", *arguments)
+    # An interrupt may come between a library's opening of a file and its ``with``.
+    line[line.index("-m") : line.index("-m")] = ["-W", "ignore::ResourceWarning"]
     return subprocess.Popen(
-        command("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=default_interrupt,  # noqa: PLW1509
     )  # fmt: skip
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
+import time
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ import pyarrow.parquet as pq
 
 from flowercli import json_text
 from flowercli.errors import BatchError
-from flowercli.inference.sources import FILE_URL
+from flowercli.inference.sources import FILE_URL, STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +40,8 @@ VERSION = 1
 PATHS = pa.schema([("path", pa.string())])
 # So many bytes tell two of 10¹⁰ paths apart, but for one chance in 10¹⁸.
 DIGEST = 16
+# How long after the end of a list on stdin an interrupt may have been what ended it.
+CUT_OFF_SECONDS = 2.0
 
 
 class Plan:
@@ -48,11 +52,18 @@ class Plan:
         self.folder = place.below(FOLDER)
         self._writing = Lock()
         self._stopped = False
+        self._listed_at = -math.inf
 
     def stop(self) -> None:
-        """Let nothing more be planned: a list on stdin that ends with the program that writes it is not whole."""
+        """Let nothing more be planned: a list on stdin that ends with the program that writes it is not whole.
+
+        Ctrl-C in a pipeline ends that program first, so a list that ended just now is not held to be whole either.
+        """
         with self._writing:
             self._stopped = True
+            settings = self.settings() if time.monotonic() - self._listed_at < CUT_OFF_SECONDS else None
+            if settings is not None and STDIN in settings["sources"]:
+                self._write_settings({**settings, "listed": False})
 
     def settings(self) -> dict[str, Any] | None:
         """Return what ``run.json`` holds, ``None`` if there is none.
@@ -95,8 +106,13 @@ class Plan:
         return read_table(content, f"{self.folder.address}/{name_of(number)}", ["path"]).column(0)
 
     def write(self, settings: dict[str, Any]) -> None:
-        """Write ``run.json``."""
-        self._write(RUN, memoryview((json_text.dumps(settings, indent=2) + "\n").encode()))
+        """Write ``run.json``, unless it was stopped."""
+        with self._writing:
+            if not self._stopped:
+                self._write_settings(settings)
+
+    def _write_settings(self, settings: dict[str, Any]) -> None:
+        self.folder.write(RUN, memoryview((json_text.dumps(settings, indent=2) + "\n").encode()))
 
     def extend(self, paths: Iterator[str], settings: dict[str, Any]) -> Iterator[int]:
         """Plan what is not planned yet, and yield the number of each part once it is there.
@@ -113,6 +129,7 @@ class Plan:
             yield number
             number += 1
         if number:  # Else there is nothing to hold to: the next run lists anew.
+            self._listed_at = time.monotonic()
             self.write({**settings, "listed": True})
 
     def _write(self, name: str, content: memoryview) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"
 # With these first arguments, or none where a shell completes, all that was started has ended. Other commands have
 # libraries that may have something to do when Python ends.
-ENDED_AT_ONCE = frozenset({None, "classify", *ABOUT})
+ENDED_AT_ONCE = frozenset({None, "classify", "serve", *ABOUT})
 DEBUG_VARIABLE = "FLOWERS_DEBUG"
 OS_ERROR_HINTS = {
     errno.ENOSPC: "Free some space and run the command again.",

@@ -103,6 +103,27 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz", *session.posargs)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure `flowers classify` against what people use today: nox -s bench -- PHOTOS [TIMM_CHECKOUT].
+
+    Four tables (a folder, one photograph from cold, 20,000 photographs, photographs of 12 megapixels), the cost of the
+    parts, and a plot in the session's temporary folder. An hour on two cores that do nothing else.
+    """
+    photographs, *checkout = (str(Path(path).resolve()) for path in session.posargs)
+    session.install(".[train]", *group("bench"))
+    folder = Path(session.create_tmp()).absolute()
+    session.run("python", "-m", "venv", str(folder / "peers"))
+    session.run(str(folder / "peers/bin/python"), "-m", "pip", "install", "--quiet", "ultralytics", external=True)
+    peers = ["--yolo", str(folder / "peers/bin/yolo"), *(f"--timm={path}/inference.py" for path in checkout)]
+    throughput = ("python", "benchmarks/throughput.py", photographs)
+    session.run(*throughput, *peers, "--count", "611", "--plot", str(folder / "throughput.svg"))
+    session.run(*throughput, *peers, "--count", "1")
+    session.run(*throughput, "--links", "20000", "--runs", "2")
+    session.run(*throughput, *peers, "--enlarge", "4000", "--count", "100", "--runs", "3")
+    session.run("python", "benchmarks/parts.py", photographs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, after checking that the CLI reference is what the program says."""

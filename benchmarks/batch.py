@@ -1,6 +1,7 @@
 """What `flowers classify --out` costs beside plain `flowers classify`, whether its memory is flat, and what kills do.
 
-python benchmarks/batch.py PHOTOS [--work DIR] [--links 10000] [--engine ray] [--kills 20] [--node-kills 5]
+python benchmarks/batch.py PHOTOS [--work DIR] [--links 10000] [--engine ray] [--model garden]
+                                  [--kills 20] [--node-kills 5]
 
 Of a hundred links one leads nowhere, and one is to half a photograph.
 Efficiency is the CPU a photograph of `flowers classify --json` over that of the engine, user and system time of all its
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 
 from measured import flowers
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--links", type=int, default=10_000)
     parser.add_argument("--engine", action="append", choices=ENGINES)
+    parser.add_argument("--model", default="garden", help="a small network shows more of what is not the network")
     parser.add_argument("--work", type=Path, help="a folder on the photographs' file system")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--node-kills", type=int, default=0)
@@ -55,9 +58,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.work) as folder:
         base = Path(folder)
         if arguments.links:
-            efficiency(
-                hard_links(arguments.photos, base / "photos", arguments.links), base, arguments.engine or ["local"]
-            )
+            photos = hard_links(arguments.photos, base / "photos", arguments.links)
+            efficiency(photos, base, arguments.engine or ["local"], arguments.model)
         few = hard_links(arguments.photos, base / "few", 150)
         drivers(few, base, arguments.kills)
         nodes(few, base, arguments.node_kills)
@@ -78,9 +80,9 @@ def hard_links(photos: Path, target: Path, count: int) -> Path:
     return target
 
 
-def engine_cost(photos: Path, base: Path, engine: str) -> tuple[float, float]:
+def engine_cost(photos: Path, base: Path, engine: str, model: str) -> tuple[float, float]:
     """Answer all photographs; return CPU seconds and peak memory of a process in MiB."""
-    command = flowers("classify", photos, "--out", base / engine)
+    command = flowers("classify", photos, "--model", model, "--out", base / engine)
     if engine == "ray":
         return with_ray_counted([*command, "--engine", "ray"], base)
     runs = [[*command, "--shard", f"{number}/{SHARDS}"] for number in range(1, SHARDS + 1)]
@@ -98,21 +100,21 @@ def cost(command: list[str], output: Path) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def efficiency(photos: Path, base: Path, engines: list[str]) -> None:
+def efficiency(photos: Path, base: Path, engines: list[str], model: str) -> None:
     """Compare engines with plain `classify`, by CPU a photograph, and answers with answers."""
     count = len(list(photos.iterdir()))
-    plain, peak = cost(flowers("classify", photos, "--json"), base / "plain.jsonl")
+    plain, peak = cost(flowers("classify", photos, "--model", model, "--json"), base / "plain.jsonl")
     print(f"flowers classify --json: {1000 * plain / count:.2f} ms of CPU a photograph, {count}, {peak:.0f} MiB")
     for engine in engines:
         place = base / engine
-        seconds, peak = engine_cost(photos, base, engine)
+        seconds, peak = engine_cost(photos, base, engine, model)
         print(f"--out, {engine}: {1000 * seconds / count:.2f} ms, efficiency {plain / seconds:.3f}, {peak:.0f} MiB")
         cost(flowers("answers", place, "--format", "json"), base / "answers.jsonl")
         print(f"  the same answers: {(base / 'answers.jsonl').read_bytes() == (base / 'plain.jsonl').read_bytes()}")
-        again, _ = cost(flowers("classify", photos, "--out", place), base / "said")
+        again, _ = cost(flowers("classify", photos, "--model", model, "--out", place), base / "said")
         print(f"  run again: {again:.2f} s of CPU")
     tenth = hard_links(photos, base / "tenth", count // 10)
-    _, less = cost(flowers("classify", tenth, "--out", base / "tenth-answers"), base / "said")
+    _, less = cost(flowers("classify", tenth, "--model", model, "--out", base / "tenth-answers"), base / "said")
     print(f"peak memory of --out, local, for a tenth of them: {less:.0f} MiB")
 
 
@@ -126,7 +128,7 @@ def with_ray_counted(command: list[str], base: Path) -> tuple[float, float]:
     name, _, value = mark.partition("=")
     # Ray makes its workers nicer than the rest, which is no question here.
     environment = {**os.environ, name: value, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[str, float]] = {}
     ended = threading.Event()
 
     def look() -> None:
@@ -142,17 +144,22 @@ def with_ray_counted(command: list[str], base: Path) -> tuple[float, float]:
     ended.set()
     looking.join()
     assert process.returncode in {0, 3}, command
-    return sum(seconds.values()), usage.ru_maxrss / 1024
+    by_program: Counter[str] = Counter()
+    for program, spent in seconds.values():
+        by_program[program] += spent
+    print("  of which " + ", ".join(f"{program} {spent:.1f} s" for program, spent in by_program.most_common(6)))
+    return by_program.total(), usage.ru_maxrss / 1024
 
 
-def cpu_of(mark: bytes) -> dict[str, float]:
-    """Return the CPU seconds of each process that has a mark in its environment."""
+def cpu_of(mark: bytes) -> dict[str, tuple[str, float]]:
+    """Return the name and the CPU seconds of each process that has a mark in its environment."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (folder / "environ").read_bytes():
+                program = " ".join((folder / "cmdline").read_text().replace("\0", " ").split()[:3])
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                found[folder.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                found[folder.name] = program, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return found
 
 

@@ -49,12 +49,12 @@ def measure(command: list[str]) -> Measured:
     return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def in_turn(first: list[str], second: list[str], runs: int) -> tuple[list[Measured], list[Measured]]:
-    """Measure two commands in turn, after one run of each that does not count."""
-    for command in (first, second):
+def in_turn(commands: dict[str, list[str]], runs: int) -> dict[str, list[Measured]]:
+    """Measure commands in turn, after one run of each that does not count."""
+    for command in commands.values():
         measure(command)
-    pairs = [(measure(first), measure(second)) for _ in range(runs)]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    rounds = [[measure(command) for command in commands.values()] for _ in range(runs)]
+    return {name: [measured[number] for measured in rounds] for number, name in enumerate(commands)}
 
 
 def spread(values: list[float], unit: str = "") -> str:

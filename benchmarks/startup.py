@@ -20,9 +20,9 @@ def main() -> None:
     parser.add_argument("picture", type=Path, nargs="?", default=SAMPLE)
     picture = parser.parse_args().picture
     for title, command in (("flowers --help", ("--help",)), ("flowers classify PICTURE", ("classify", picture))):
-        ours, bare = in_turn(flowers(*command), [sys.executable, "-c", "pass"], runs=9)
-        print(f"{title:26} {spread([run.wall for run in ours], ' s')}")
-        print(f"{'  python -c pass':26} {spread([run.wall for run in bare], ' s')}")
+        found = in_turn({title: flowers(*command), "  python -c pass": [sys.executable, "-c", "pass"]}, runs=9)
+        for name, measured in found.items():
+            print(f"{name:26} {spread([run.wall for run in measured], ' s')}")
 
 
 if __name__ == "__main__":

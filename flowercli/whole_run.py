@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from flowercli.atomic import scratch_folder
 from flowercli.bundle import ONNX
@@ -11,8 +11,7 @@ from flowercli.errors import FlowersError
 from flowercli.evaluation.bundle_data import bundle_data
 from flowercli.evaluation.evaluate import evaluate_bundle, record
 from flowercli.training import run
-from flowercli.training.listeners import Listeners
-from flowercli.training.loop import Listener
+from flowercli.training.listeners import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,24 +20,15 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
+    from flowercli.training.listeners import Listener
     from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run import TrainResult
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.schema import TrainConfig
 
 
-class Watcher(Listener, Protocol):
-    """Whoever shows a whole run: what is counted after the training as well, and what a finished run lacks."""
-
-    def advance(self, step: str, parts: int, done: int = 1, /) -> None:
-        """Take note of progress, as a :class:`flowercli.progress.Advance`."""
-
-    def warn(self, message: str) -> None:
-        """Something could not be done; the bundle is there without it."""
-
-
 def train(
-    config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Watcher, group: ProcessGroup
+    config: TrainConfig, manifest: Manifest, tracking: NoTracking, watcher: Listener, group: ProcessGroup
 ) -> TrainResult:
     """Train a model, measure it on the test photographs, draw its figures, and record all of it.
 
@@ -52,19 +42,19 @@ def train(
     Raises:
         As :func:`flowercli.training.run.train`. What is not the bundle costs no run: the watcher is told.
     """
-    return _finish(config, run.train(config, manifest, Listeners(watcher, tracking), group), tracking, watcher)
+    return _finish(config, run.train(config, manifest, together(watcher, tracking), group), tracking, watcher)
 
 
-def resume(folder: RunFolder, tracking: NoTracking, watcher: Watcher, group: ProcessGroup) -> TrainResult:
+def resume(folder: RunFolder, tracking: NoTracking, watcher: Listener, group: ProcessGroup) -> TrainResult:
     """Go on with an unfinished run, and finish it as :func:`train` does.
 
     Raises:
         As :func:`flowercli.training.run.resume`.
     """
-    return _finish(folder.config, run.resume(folder, Listeners(watcher, tracking), group), tracking, watcher)
+    return _finish(folder.config, run.resume(folder, together(watcher, tracking), group), tracking, watcher)
 
 
-def _finish(config: TrainConfig, result: TrainResult, tracking: NoTracking, watcher: Watcher) -> TrainResult:
+def _finish(config: TrainConfig, result: TrainResult, tracking: NoTracking, watcher: Listener) -> TrainResult:
     result = replace(result, bundle=_ask_test(result.bundle, watcher))
     if config.plots:
         _draw(result, watcher)
@@ -73,7 +63,7 @@ def _finish(config: TrainConfig, result: TrainResult, tracking: NoTracking, watc
     return result
 
 
-def _ask_test(bundle: Bundle, watcher: Watcher) -> Bundle:
+def _ask_test(bundle: Bundle, watcher: Listener) -> Bundle:
     """Measure a finished model on the test photographs, once and when nothing is left to decide."""
     data = bundle_data(bundle, None)
     if not any(data.manifest.counts("test").values()):
@@ -88,7 +78,7 @@ def _ask_test(bundle: Bundle, watcher: Watcher) -> Bundle:
         return bundle
 
 
-def _draw(result: TrainResult, watcher: Watcher) -> None:
+def _draw(result: TrainResult, watcher: Listener) -> None:
     """Write the figures of a run beside its bundle's files; a run is not lost for a figure."""
     watcher.phase("Drawing the figures")
     try:
@@ -100,7 +90,7 @@ def _draw(result: TrainResult, watcher: Watcher) -> None:
         watcher.warn(f"The figures could not be drawn: {error}")
 
 
-def _record(result: TrainResult, tracking: NoTracking, watcher: Watcher) -> None:
+def _record(result: TrainResult, tracking: NoTracking, watcher: Listener) -> None:
     """Record the bundle and a model that MLflow can serve."""
     watcher.phase("Recording the metrics, the bundle and a model that MLflow can serve")
     tracking.log_result(result)

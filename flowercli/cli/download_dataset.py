@@ -13,7 +13,7 @@ from flowercli.shown import in_shell, percent
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.get_dataset import Dataset
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import Patience
 
 SOURCE_HELP = (
     "tensorflow, kaggle, oxford17, oxford102; dvc with --repo and --path; or an archive: its path, or an https, http, "
@@ -50,7 +50,7 @@ def dataset(
     """
     from flowercli.data.datasets import IN_REPOSITORY, InRepository, find_source
     from flowercli.errors import UsageError
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import Patience
 
     place = InRepository(repo, path, rev) if repo and path else None
     if place is None and (repo or path or rev):

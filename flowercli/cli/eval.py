@@ -149,7 +149,7 @@ def _evaluate(
 
 
 def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
-    from flowercli.cli.comparison_report import print_comparison
+    from flowercli.cli.eval_report import print_comparison
     from flowercli.cli.output import print_json
     from flowercli.cli.progress import advancing
     from flowercli.evaluation.bundle_data import bundle_data
@@ -164,7 +164,7 @@ def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, js
 
 
 def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *, json_output: bool) -> None:
-    from flowercli.cli.label_errors_report import print_label_errors, tell_limits
+    from flowercli.cli.eval_report import print_label_errors, tell_limits
     from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
     from flowercli.evaluation.bundle_data import bundle_data
@@ -178,7 +178,7 @@ def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *
     else:
         print_label_errors(errors)
     if report is not None:
-        from flowercli.reporting.label_report import write_label_report
+        from flowercli.reporting.report import write_label_report
 
         write_label_report(report, errors)
         note(f"The page: {report}")

@@ -1,19 +1,22 @@
-"""How ``flowers eval`` shows its metrics."""
+"""How ``flowers eval`` shows its metrics, two bundles side by side, and the labels that it suspects."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowercli.cli.output import print_table, stdout_console
+from flowercli.cli.output import note, print_table, stdout_console
 from flowercli.cli.tables import GAP, LEAST
-from flowercli.evaluation.confusion import confused_pairs
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
-from flowercli.shown import counted
+from flowercli.evaluation.metrics import confused_pairs
+from flowercli.shown import counted, percent, probability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowercli.evaluation.comparison import Comparison
     from flowercli.evaluation.evaluate import Evaluation
+    from flowercli.evaluation.label_errors import LabelErrors
+
 
 PERCENTAGES = (
     ("Accuracy", "accuracy"),
@@ -27,6 +30,9 @@ MOST_IN_MATRIX = 20
 PAIRS_SHOWN = 20
 # Less is better.
 LOSSES = (("Log loss", "log_loss"), ("Brier score (0…2)", "brier"), ("Calibration error (ECE)", "ece"))
+
+# With more suspects than this share, it is the classifier that is wrong.
+TOO_MANY = 0.2
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -101,3 +107,47 @@ def _print_confused(metrics: Mapping[str, Any], variant: str) -> None:
     rows = [(pair.target, pair.named, str(pair.times), str(pair.photos)) for pair in pairs[:PAIRS_SHOWN]]
     title = f"Most often confused, {variant} ({len(pairs)} pairs in all: --json)"
     print_table(("Is", "Named", "Times", "of"), rows, title=title, left=("Named",))
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print both accuracies, where they disagree, and what that means."""
+    sides = (("A", comparison.a), ("B", comparison.b))
+    rows = [
+        (f"{letter}  {side.bundle.path.name}", side.variant, str(side.right), share_text(side.accuracy))
+        for letter, side in sides
+    ]
+    title = f"{comparison.split}: {counted(comparison.photos, 'photograph')}, 95 % intervals"
+    print_table(("", "Weights", "Right", "Accuracy"), rows, title=title, left=("Weights",))
+    counts = (
+        ("Both are right", comparison.both),
+        ("Only A is right", comparison.only_a),
+        ("Only B is right", comparison.only_b),
+        ("Both are wrong", comparison.neither),
+    )
+    print_table(("", "Photos"), [(words, str(count)) for words, count in counts])
+    value, low, high = (100 * comparison.difference[key] for key in ("value", "low", "high"))
+    console = stdout_console()
+    console.print(f"Accuracy of A minus B: {value:+.1f} points ({low:+.1f} to {high:+.1f})", markup=False)
+    console.print(comparison.conclusion, markup=False)
+    if not comparison.training_known:
+        note("B does not say which photographs it was trained on: if these were among them, the comparison flatters B.")
+
+
+def print_label_errors(errors: LabelErrors) -> None:
+    """Print a row for each suspect, the least probable label first."""
+    rows = [(row.path, row.labelled, row.looks_like, probability(row.probability), row.split) for row in errors.rows]
+    accuracy = percent(errors.accuracy)
+    title = f"{len(rows)} of {errors.photos} labels are doubtful (accuracy out of fold {accuracy})"
+    columns = ("Photo", "Labelled", "Looks like", "Probability", "Split")
+    print_table(columns, rows, title=title, left=("Labelled", "Looks like", "Split"), paths=("Photo",))
+    tell_limits(errors)
+
+
+def tell_limits(errors: LabelErrors) -> None:
+    """Say on stderr what the list is worth."""
+    if len(errors.rows) > TOO_MANY * errors.photos:
+        note("So many suspects mean that the model is too weak to judge the labels: train a better one first.")
+    note(
+        "The embeddings are of a model that was trained on the labels of the training split: there it finds fewer "
+        "errors than there are. Look at each photograph before changing its label."
+    )

@@ -90,8 +90,7 @@ def train(
     from flowercli.installed import dataset_folder
 
     with needs_extra("train"):
-        from flowercli.training.config import compose_config
-        from flowercli.training.overrides import written_out
+        from flowercli.training.config import compose_config, written_out
         from flowercli.training.parts import require_parts
     launch = launched(processes)
     options = {
@@ -117,7 +116,7 @@ def train(
     if print_config:
         _print_config(config)
         return
-    from flowercli.cli.train_outline import print_outline
+    from flowercli.cli.train_progress import print_outline
 
     require_parts(config, launch.size)
     if launch.torchrun and (folder := unfinished(config)) is not None:
@@ -155,8 +154,7 @@ def _resume(
     from flowercli.errors import UsageError, needs_extra
 
     with waiting("Loading torch"), needs_extra("train"):
-        from flowercli.training.config import compose_config
-        from flowercli.training.overrides import written_out
+        from flowercli.training.config import compose_config, written_out
         from flowercli.training.run_folder import RunFolder, newest_unfinished
     arguments = [each if Path(each).exists() else written_out([each])[0] for each in arguments]
     # Settings that say nothing of the result, only of the machine.
@@ -180,7 +178,7 @@ def _resume(
 
 def _go_on(folder: RunFolder, launch: Launch) -> None:
     from flowercli import whole_run
-    from flowercli.cli.train_outline import print_outline
+    from flowercli.cli.train_progress import print_outline
     from flowercli.training.parts import require_parts
 
     require_parts(folder.config, launch.size, begun=True)

@@ -1,24 +1,32 @@
-"""What ``flowers train`` shows while it runs: a bar on a terminal; a line an epoch and a phase everywhere."""
+"""What ``flowers train`` shows: its photographs, a bar on a terminal, and a line an epoch and a phase everywhere."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import WEIGHTS
-from flowercli.cli.output import note, stderr_console, warn
+from flowercli.cli.output import note, print_table, stderr_console, warn
 from flowercli.cli.progress import Parts, Steps
-from flowercli.shown import in_shell, percent
+from flowercli.data.changes import stratified_command
+from flowercli.data.split import SPLITS
+from flowercli.shown import counted, in_shell, percent
+from flowercli.training.listeners import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowercli.training.loop import EpochReport
+    from flowercli.data.manifest import Manifest
+    from flowercli.training.listeners import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
 
-class TrainingProgress(Steps):
+SHOWN = 3
+
+
+class TrainingProgress(Steps, Listener):
     """The watcher of a run on the command line."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -26,9 +34,6 @@ class TrainingProgress(Steps):
         self.started_at = time.monotonic()
         self._stepped = False
         super().__init__(Parts(), seconds=0)
-
-    def started(self, name: str, identity: str) -> None:
-        """Nothing is to be shown yet."""
 
     def phase(self, what: str) -> None:
         """Say what begins, and start the bar anew."""
@@ -104,3 +109,35 @@ def duration(seconds: float) -> str:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def print_outline(config: TrainConfig, manifest: Manifest) -> None:
+    """Print on stderr what the run learns from: a line a split, whatever the number of classes; and warn of gaps."""
+    note(f"{config.data.path}: {len(manifest.class_names)} classes, {counted(len(manifest.photos), 'photograph')}")
+    rows = [_row(manifest, split) for split in SPLITS]
+    columns = ("Split", "Photographs", "Smallest class", "Largest class", *(["Outliers"] if manifest.outliers else []))
+    print_table(columns, rows, left=("Smallest class", "Largest class"), console=stderr_console())
+    _warn_of_gaps(config, manifest)
+
+
+def _row(manifest: Manifest, split: str) -> tuple[str, ...]:
+    counts = manifest.counts(split)
+    names = sorted(counts, key=counts.__getitem__)
+    ends = [f"{counts[name]} {name}" for name in (names[0], names[-1])]
+    outliers = [str(len(manifest.outliers_of(split)))] if manifest.outliers else []
+    return (split, str(sum(counts.values())), *ends, *outliers)
+
+
+def _warn_of_gaps(config: TrainConfig, manifest: Manifest) -> None:
+    gaps = {split: [name for name, count in manifest.counts(split).items() if not count] for split in SPLITS[1:]}
+    # A split without photographs is wanted, or told by what needs it.
+    told = {split: names for split, names in gaps.items() if 0 < len(names) < len(manifest.class_names)}
+    for split, names in told.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        warn(f"no photograph in {split} of {len(names)} of the classes: {', '.join(names[:SHOWN])}{more}.")
+    if told:
+        data = config.data
+        outliers = None if data.outliers is None else Path(data.outliers)
+        again = stratified_command(Path(data.path), manifest, outliers, data.manifest)
+        without = f"Add photographs and split again{'' if manifest.stratified else ', with --stratify'}."
+        note(without if again is None else f"To give each class its share: {again}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowercli.data.bounded import BoundedDirectory, BoundedStream, too_many
-from flowercli.data.member_names import SHOWN, Taken, checked, refused
+from flowercli.data.inside import SHOWN, Taken, checked, refused
 from flowercli.errors import ArchiveError
 from flowercli.shown import one_line
 

@@ -18,16 +18,15 @@ from flowercli.installed import Installed
 from flowercli.locks import alone
 from flowercli.shown import in_shell
 from flowercli.transfer.contract import FilesListener, Wanted, shown
+from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.fetch import fetch
-from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.scan import Scan
-    from flowercli.transfer.contract import Fetched
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import Fetched, Patience
 
 UNPACKED = ".unpacked"
 

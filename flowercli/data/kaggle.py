@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.errors import DownloadError, needs_extra
 from flowercli.transfer import web
-from flowercli.transfer.patience import TemporaryFault
+from flowercli.transfer.contract import TemporaryFault
 
 if TYPE_CHECKING:
     import requests

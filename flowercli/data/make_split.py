@@ -13,11 +13,18 @@ from flowercli.data import duplicates
 from flowercli.data.class_names import composed
 from flowercli.data.columns import Repeated, Table
 from flowercli.data.manifest import Entry, Manifest
-from flowercli.data.parts import check_parts, sides_by_folder
 from flowercli.data.places import forget_other_form, manifest_path
 from flowercli.data.scan import Scan, scan_dataset, scan_outliers
 from flowercli.data.shards import is_packed
-from flowercli.data.split import assign, keep_groups_together, random_split, shares, split_lengths
+from flowercli.data.split import (
+    assign,
+    check_parts,
+    keep_groups_together,
+    random_split,
+    shares,
+    sides_by_folder,
+    split_lengths,
+)
 from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
 from flowercli.shown import in_shell

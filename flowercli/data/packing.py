@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.data.archive import JUNK, Limits, extract
-from flowercli.data.member_names import Taken, checked
+from flowercli.data.inside import Taken, checked
 from flowercli.errors import ArchiveError, DataError
 from flowercli.shown import in_shell
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowercli.doctor.checks import Section, Status, examine
-from flowercli.doctor.gpu import gpu
-from flowercli.doctor.machine import cpu
+from flowercli.doctor.processors import cpu, gpu
 from flowercli.doctor.software import extras, providers, versions
 from flowercli.doctor.storage import data_directory, hub
 from flowercli.doctor.trial import benchmark, classify_once, runtimes

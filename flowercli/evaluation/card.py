@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
-from flowercli.evaluation import card_tables
 from flowercli.evaluation.intervals import NONE, class_texts, number_text, share_text
+from flowercli.evaluation.metrics import confused_pairs
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flowercli.bundle import Bundle
+
 
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 LOSSES = {"log_loss": "log loss", "ece": "calibration error"}
@@ -26,6 +27,8 @@ USAGE = "```\nflowers classify PICTURE --model PATH\n```\n\nThe weights load wit
 HEAD = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 LICENSE_LINE = re.compile(r"^license: (.+)$", re.MULTILINE)
 PLAIN_LICENSE = re.compile(r"[A-Za-z][A-Za-z0-9.+-]*")
+
+PAIRS_SHOWN = 25
 
 
 def model_card(description: Mapping[str, Any], usage: str = USAGE, license_id: str | None = None) -> str:
@@ -112,12 +115,12 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if "test" in metrics:
         variant, last = list(metrics["test"].items())[-1]
-        yield from card_tables.sources(last)
-        yield from card_tables.refusal(last)
+        yield from _sources(last)
+        yield from _refusal(last)
         # What ships keeps these tables in its card alone.
         if "per_class" in last:
             yield from _per_class(variant, last)
-            yield from card_tables.confused(last)
+            yield from _confused(last)
 
 
 def _per_class(variant: str, metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -204,3 +207,43 @@ def _loss(value: Mapping[str, float] | float | None) -> str:
     if isinstance(value, float | int):
         return f"{value:.3f}"
     return number_text(value)
+
+
+def _sources(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how each dataset of a merged one fares."""
+    if not (rows := metrics.get("by_source")):
+        return
+    yield "| source | photographs | accuracy | kept, not refused |"
+    yield "|---|---|---|---|"
+    for source, row in rows.items():
+        yield f"| {source} | {row['photos']} | {share_text(row['accuracy'], 1)} | {share_text(row['kept'], 1)} |"
+    yield ""
+
+
+def _refusal(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what becomes of pictures that show none of the classes, by kind."""
+    if not (found := metrics.get("refusal")):
+        return
+    yield (
+        f"Of photographs of its classes it keeps {share_text(found['kept'], 1)}; of {found['pictures']} pictures that "
+        f"show none of them it refuses {share_text(found['refused'], 1)} (AUROC {found['auroc']:.4f}):\n"
+    )
+    by_kind = found.get("by_kind", {})  # What ships has it in its card only.
+    if by_kind:
+        yield "| kind | pictures | refused |"
+        yield "|---|---|---|"
+    for kind, row in by_kind.items():
+        yield f"| {kind} | {row['photos']} | {share_text(row['refused'], 1)} |"
+    yield ""
+
+
+def _confused(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the pairs of classes that are taken for each other most often."""
+    if not (pairs := confused_pairs(metrics)):
+        return
+    yield "Most often confused:\n"
+    yield "| is | named | times | of |"
+    yield "|---|---|---|---|"
+    for pair in pairs[:PAIRS_SHOWN]:
+        yield f"| {pair.target} | {pair.named} | {pair.times} | {pair.photos} |"
+    yield ""

@@ -13,8 +13,8 @@ from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import DataError, UsageError
 from flowercli.evaluation.answers import ask, variants_of
-from flowercli.evaluation.bootstrap import percentile_interval, resampled_sums
 from flowercli.evaluation.intervals import interval, share
+from flowercli.evaluation.scores import percentile_interval, resampled_sums
 from flowercli.progress import untold
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.errors import UsageError
 from flowercli.evaluation.answers import Answers, ask, variants_of
 from flowercli.evaluation.card import model_card, stated_license
-from flowercli.evaluation.metrics import evaluate
-from flowercli.evaluation.refusal import by_source, refusal
+from flowercli.evaluation.metrics import by_source, evaluate, refusal
 from flowercli.models import FOLDER as SHIPPED
 from flowercli.progress import untold
 

@@ -13,8 +13,7 @@ from flowercli.hub.snapshot import look_up, require_small
 from flowercli.installed import Installed, find
 
 if TYPE_CHECKING:
-    from flowercli.transfer.contract import FilesListener
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import FilesListener, Patience
 
 OWNER = "timm"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import HubError
-from flowercli.transfer.patience import Patience
+from flowercli.transfer.contract import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

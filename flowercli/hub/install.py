@@ -11,18 +11,16 @@ from flowercli.atomic import PARTIAL_PREFIX, replace_folder
 from flowercli.bundle import describe
 from flowercli.installed import Installed, folder_of, in_progress, record, size_of
 from flowercli.locks import alone
+from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.fetch import fetch
-from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from flowercli.hub.files import HubFile
     from flowercli.hub.repo_id import RepoId
-    from flowercli.hub.snapshot import Snapshot
-    from flowercli.transfer.contract import FilesListener
-    from flowercli.transfer.patience import Patience
+    from flowercli.hub.snapshot import HubFile, Snapshot
+    from flowercli.transfer.contract import FilesListener, Patience
 
 
 @contextmanager

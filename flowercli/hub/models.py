@@ -11,9 +11,8 @@ from flowercli.atomic import write_text
 from flowercli.bundle import CARD, CONFIG, MANIFEST, MANIFEST_PARQUET, PORTABLE, REFERENCE, Bundle, to_json
 from flowercli.errors import BundleError, HubError
 from flowercli.hub.client import is_offline
-from flowercli.hub.files import HubFile
 from flowercli.hub.install import exclusive, install, partial_folder
-from flowercli.hub.snapshot import look_up, require_small
+from flowercli.hub.snapshot import HubFile, look_up, require_small
 from flowercli.installed import Installed, find
 from flowercli.plain_file import read_plain_file
 from flowercli.transfer.fetch import fetch
@@ -21,8 +20,7 @@ from flowercli.transfer.fetch import fetch
 if TYPE_CHECKING:
     from flowercli.hub.repo_id import RepoId
     from flowercli.hub.snapshot import Snapshot
-    from flowercli.transfer.contract import FilesListener
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import FilesListener, Patience
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     from flowercli.hub.snapshot import Snapshot
-    from flowercli.transfer.contract import FilesListener
-    from flowercli.transfer.patience import Patience
+    from flowercli.transfer.contract import FilesListener, Patience
 
 MADE_BY_THE_HUB = ".gitattributes"
 

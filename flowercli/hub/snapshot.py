@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowercli.errors import HubError
 from flowercli.hub.client import bounded, client, endpoint, is_offline, patience, transport_error
-from flowercli.hub.faults import explained, from_network, from_status, may_pass
-from flowercli.hub.files import HubFile
+from flowercli.hub.faults import explained, from_network, from_refusal, from_status, may_pass
 from flowercli.hub.repo_id import RepoId
 from flowercli.plain_file import MOST_BYTES
 from flowercli.transfer.clock import TooSlowError, within
+from flowercli.transfer.contract import Patience, TemporaryFault, Wanted
 from flowercli.transfer.faults import AGAIN, retry_after
-from flowercli.transfer.patience import Patience, TemporaryFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,12 +23,47 @@ if TYPE_CHECKING:
 
     from flowercli.transfer.contract import Listener
 
+
 Result = TypeVar("Result")
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # What no file system holds.
 MOST_OF_FILE = 2**63
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository, and what it has to be; ``sha256`` is ``None`` where nobody says.
+
+    The Hub's own client forgets what had arrived when its process ends, so the bytes come through
+    ``flowercli.transfer``; addresses, headers and token are the client's.
+    """
+
+    name: str
+    size: int
+    sha256: str | None
+
+    def at(self, source: RepoId) -> Wanted:
+        """Return what to fetch for it.
+
+        Args:
+            source: the repository and its commit. The Hub says of each file which commit it is of, and of large ones
+                their sha256, before it leads to the host that has the bytes: what differs is not fetched.
+        """
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        stated = {"X-Repo-Commit": source.revision, "X-Linked-ETag": self.sha256}
+        return Wanted(
+            hf_hub_url(source.repo_id, self.name, revision=source.revision),
+            self.size,
+            self.sha256,
+            called=f"{self.name} of {source}",
+            headers=build_hf_headers(),
+            stated={name: value for name, value in stated.items() if value},
+            explain=partial(from_refusal, source),
+        )
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 
 from flowercli.errors import DownloadError, ImageError
 from flowercli.transfer.clock import Clock
-from flowercli.transfer.contract import Request
-from flowercli.transfer.patience import Patience
+from flowercli.transfer.contract import Patience, Request
 from flowercli.transfer.redirects import Redirects
 
 MAX_BYTES = 64 * 2**20

@@ -15,8 +15,7 @@ import numpy as np
 
 from flowercli.errors import LogError
 from flowercli.monitoring.features import FEATURES, Sample
-from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel
-from flowercli.monitoring.log_schema import check, create
+from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel, check, create
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:

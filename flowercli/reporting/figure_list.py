@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from flowercli.evaluation.answers import Answers
-    from flowercli.evaluation.confusion import ConfusedPair
+    from flowercli.evaluation.metrics import ConfusedPair
     from flowercli.reporting.drawing import History
 
 # Classes of which the counts can be read in half the width of a page.

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import io
 import re
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from flowercli import __version__, shown
+from flowercli.inference.preprocess import load_upright
 from flowercli.reporting.plot_files import svg
 from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from flowercli.evaluation.answers import Answers
+    from flowercli.inference.decode import File
     from flowercli.reporting.figure_list import Plot
+
 
 TEMPLATE = "report.html"
 # What a page may set, and what the drawing falls back on.
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", COLOURS[0]: "--blue"}
+
+MOST = 24
+SIDE = 160
+QUALITY = 80
 
 
 def text(value: object) -> str:
@@ -132,3 +145,38 @@ def folded(summary: str, content: str) -> str:
 def scrolling(label: str, content: str) -> str:
     """Return HTML in a box that the keyboard reaches and scrolls."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{text(label)}">\n{content}\n</div>'
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrongly named photograph: its path in the dataset, what it is, what was said, and how surely (0…1)."""
+
+    path: str
+    is_: str
+    named: str
+    confidence: float
+
+
+def confident_mistakes(answers: Answers, class_names: Sequence[str], most: int = MOST) -> list[Mistake]:
+    """Return the wrong answers, the surest first, at most ``most``."""
+    confidence = answers.probabilities.max(axis=1)
+    wrong = np.flatnonzero(~answers.right)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    targets, predictions = answers.targets, answers.predictions
+    return [
+        Mistake(answers.paths[i], class_names[targets[i]], class_names[predictions[i]], float(confidence[i]))
+        for i in surest
+    ]
+
+
+def thumbnail(source: File) -> str:
+    """Return a photograph as the ``data:`` address of a JPEG, 160 pixels high and at most twice as wide.
+
+    Raises:
+        ImageError: the photograph cannot be read.
+    """
+    image = load_upright(source, SIDE)
+    image.thumbnail((2 * SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

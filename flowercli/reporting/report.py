@@ -1,4 +1,4 @@
-"""``flowers eval --report FILE``: one page that holds everything there is to say about an evaluation."""
+"""``flowers eval --report FILE``: one page that holds all there is to say about an evaluation, or about labels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flowercli.atomic import write_text
 from flowercli.bundle import without_local_paths
 from flowercli.data.shards import photographs_at
 from flowercli.evaluation.card import SPLIT_WORDS
-from flowercli.evaluation.confusion import confused_pairs
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
+from flowercli.evaluation.metrics import confused_pairs
 from flowercli.reporting import page
 from flowercli.reporting.drawing import MOST_WRITTEN_CLASSES
 from flowercli.reporting.figure_list import answer_plots, history_plots, most_confused_plot
-from flowercli.reporting.gallery import MOST, confident_mistakes, thumbnail
-from flowercli.shown import probability
+from flowercli.reporting.page import MOST, confident_mistakes, thumbnail
+from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.evaluation.evaluate import Evaluation
+    from flowercli.evaluation.label_errors import LabelError, LabelErrors
+
 
 # Key, name, whether it is a share, what it means.
 METRICS = (
@@ -57,6 +59,9 @@ HEADINGS = {
 }
 PAIRS_SHOWN = 12
 NUMBERS = ("epoch", "loss", "learning_rate", "val_accuracy", "val_loss")
+
+# Some eight kilobytes each.
+MOST_SHOWN = 200
 
 
 def write_report(path: Path, evaluation: Evaluation, data: BundleData) -> None:
@@ -210,3 +215,44 @@ def _provenance(bundle: Bundle) -> str:
     config = json_text.dumps(known.get("config", {}), indent=2)
     parts = [page.facts(pairs), page.folded("The configuration of the training run", f"<pre>{page.text(config)}</pre>")]
     return page.section("Provenance", *parts) if known else ""
+
+
+def write_label_report(path: Path, errors: LabelErrors) -> None:
+    """Write the page of the suspects, the least probable label first.
+
+    Args:
+        path: the file, which is replaced if it is there.
+        errors: with the folder of the photographs.
+
+    Raises:
+        ImageError: a photograph cannot be read.
+    """
+    title = f"Doubtful labels, seen by {errors.bundle.path.name}"
+    write_text(path, page.page(title, _about(errors), [_suspects(errors)]))
+
+
+def _about(errors: LabelErrors) -> Iterator[str]:
+    yield page.paragraph(f"{len(errors.rows):,} of {errors.photos:,} labels are doubtful.", "lead")
+    yield page.paragraph(
+        "A classifier that has not seen a photograph's label finds another one more probable. It reads the embeddings "
+        "of a model that was trained on the labels of the training split: there it finds fewer errors than there are. "
+        "Look at each photograph before changing its label."
+    )
+    accuracy = percent(errors.accuracy)
+    yield page.facts([("Bundle", errors.bundle.name), ("Accuracy out of fold", accuracy), page.written()])
+
+
+def _suspects(errors: LabelErrors) -> str:
+    shown = errors.rows[:MOST_SHOWN]
+    if not shown:
+        return page.section("Photographs", page.paragraph("No label is doubtful."))
+    sources = photographs_at(errors.data.root, errors.data.manifest, [row.path for row in shown])
+    cards = zip(shown, sources, strict=True)
+    parts = [page.gallery((thumbnail(source), _said(row), f"{row.path} ({row.split})") for row, source in cards)]
+    if len(shown) < len(errors.rows):
+        parts.insert(0, page.paragraph(f"The first {len(shown)}; all of them: --find-label-errors --json."))
+    return page.section("Photographs, the least probable label first", *parts)
+
+
+def _said(row: LabelError) -> str:
+    return f"{row.labelled}? Looks like {row.looks_like} ({probability(row.probability)})"

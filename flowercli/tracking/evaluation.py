@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flowercli.tracking.metrics import final_metrics, in_parts
+from flowercli.tracking.records import final_metrics, in_parts
 from flowercli.tracking.replay import METRICS_A_REQUEST, find_run
 from flowercli.tracking.store import URI_VARIABLE, Store
 from flowercli.training.run_folder import IDENTITY

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any, Self
 from flowercli.errors import TrainingInterrupted
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking import records
-from flowercli.tracking.metrics import in_parts, recorded
+from flowercli.tracking.records import in_parts, recorded
 from flowercli.tracking.replay import METRICS_A_REQUEST, Replay
 from flowercli.tracking.sender import Sender
 from flowercli.tracking.spool import MODEL, Spool
 from flowercli.tracking.store import Store, reason
-from flowercli.training.epochs import epoch_values
+from flowercli.training.listeners import Listener, epoch_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.system import SystemMetrics
-    from flowercli.training.loop import EpochReport
+    from flowercli.training.listeners import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 
@@ -39,7 +39,7 @@ PATIENCE = 10.0
 PATIENCE_AFTER_FAILURE = 2.0
 
 
-class NoTracking:
+class NoTracking(Listener):
     """What ``tracking=none`` gives: a listener that keeps nothing."""
 
     records = False
@@ -56,21 +56,6 @@ class NoTracking:
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         """Nothing is open."""
-
-    def started(self, name: str, identity: str) -> None:
-        """Hear that the run begins or goes on."""
-
-    def step(self, *_what: Any, **_more: Any) -> None:
-        """Hear that an optimizer update is done."""
-
-    def epoch_done(self, report: EpochReport) -> None:
-        """Hear that an epoch is done."""
-
-    def say(self, message: str) -> None:
-        """Hear what the user is told; only numbers are recorded."""
-
-    def phase(self, what: str) -> None:
-        """Hear that something begins."""
 
     def log_result(self, result: TrainResult) -> None:
         """Record the bundle and the plots."""

@@ -14,11 +14,10 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
 from flowercli.progress import untold
-from flowercli.training.drift_reference import add_validation
 from flowercli.training.known import Known
 from flowercli.training.model import load_bundle_model
 from flowercli.training.predict import predict_outliers, predict_photos
-from flowercli.training.save import calibrated, write_bundle
+from flowercli.training.save import add_validation, calibrated, write_bundle
 from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from PIL import Image, ImageFilter
 from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -15,14 +18,11 @@ from flowercli.data.manifest import class_indices
 from flowercli.data.shards import photographs
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
-from flowercli.training.disguise import Disguise
 from flowercli.training.randomness import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from PIL import Image
 
     from flowercli.data.manifest import Entry
     from flowercli.data.shards import Photographs
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 
 Pair = tuple[Tensor, Tensor]
+
+QUALITY = (25, 95)
+BLUR_RADIUS = (0.3, 1.5)  # pixels
+SMALLEST = 0.4  # of the side, when detail is taken away
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,44 @@ def training_transform(config: AugmentConfig, spec: PreprocessSpec) -> Callable[
         transform.transforms.insert(1, Disguise(config.disguise))  # After the crop, which comes first: fewer pixels.
     result: Callable[[Image.Image], Tensor] = transform
     return result
+
+
+class Disguise:
+    """Hide where a photograph comes from: each of three changes happens to it with the given probability.
+
+    Datasets are compressed and scaled each in its own way. Where one of them holds all pictures of a class, or all that
+    show no flower, a network may learn the traces of its encoder instead.
+    """
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Return the image, of the same size, changed by what is drawn from Python's ``random``."""
+        for change in CHANGES:
+            if random.random() < self.probability:  # noqa: S311
+                image = change(image)
+        return image
+
+
+def _coarser(image: Image.Image) -> Image.Image:
+    scale = random.uniform(SMALLEST, 1)  # noqa: S311
+    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), _any_filter())
+    return small.resize(image.size, _any_filter())
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(random.uniform(*BLUR_RADIUS)))  # noqa: S311
+
+
+def _encoded(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, random.choice(("JPEG", "WEBP")), quality=random.randint(*QUALITY), method=0)  # noqa: S311
+    return Image.open(buffer).convert("RGB")
+
+
+def _any_filter() -> Image.Resampling:
+    return random.choice((Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS))  # noqa: S311
+
+
+CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (_coarser, _blurred, _encoded)

@@ -11,16 +11,14 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from flowercli.errors import TrainingError
-from flowercli.training.batch_statistics import BatchStatistics
-from flowercli.training.depthwise import speed_up_depthwise
+from flowercli.training.convolutions import avoid_strided_pointwise, speed_up_depthwise
 from flowercli.training.device import make_accelerator
-from flowercli.training.exchange import Exchange
+from flowercli.training.exchange import BatchStatistics, Exchange
 from flowercli.training.learner_state import check_state
 from flowercli.training.losses import TrainingLoss, ask_teachers
 from flowercli.training.mixing import Batch, Mixer
 from flowercli.training.optim import make_optimizer, make_schedule
 from flowercli.training.parts import Share
-from flowercli.training.pointwise import avoid_strided_pointwise
 from flowercli.training.process_group import ALONE, ProcessGroup
 from flowercli.training.randomness import STEP, derive_seed, seed_all
 

@@ -4,57 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 import torch
 
 from flowercli.atomic import write_text
-from flowercli.training.epochs import EPOCHS, epochs_table
+from flowercli.training.listeners import EPOCHS, EpochReport, epochs_table
 from flowercli.training.predict import Outputs, predict
 from flowercli.training.run_folder import BEST, LAST, loaded
 
 if TYPE_CHECKING:
     from flowercli.training.interrupt import StopRequest
     from flowercli.training.learner import Learner
+    from flowercli.training.listeners import Listener
     from flowercli.training.loading import PhotoLoader
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.sampler import EpochSampler
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What one epoch gave. ``val_accuracy`` is ``None`` where the epoch was not followed by a validation.
-
-    ``memory`` is what the process holds at the end of the epoch, in MiB, without its data workers.
-    """
-
-    epoch: int
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    memory: float
-    val_accuracy: float | None
-    val_loss: float | None
-
-
-class Listener(Protocol):
-    """Whoever shows or records the progress of a run."""
-
-    def started(self, name: str, identity: str) -> None:
-        """The run begins, or goes on: its bundle will be called ``name``, and ``identity`` is its alone."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, learning_rate: float) -> None:
-        """One optimizer update is done; the learning rate is the one that it used."""
-
-    def epoch_done(self, report: EpochReport) -> None:
-        """One epoch, with its validation if it had one, is done."""
-
-    def say(self, message: str) -> None:
-        """Something happened that the user should know."""
-
-    def phase(self, what: str) -> None:
-        """Something begins that takes a while, other than the steps of an epoch; ``what`` is said until the next."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersErro
 from flowercli.training.data_workers import end_data_workers, stop_signals_held
 from flowercli.training.interrupt import SIGNALS, stop_request
 from flowercli.training.launch import Launch
-from flowercli.training.listeners import Listeners
+from flowercli.training.listeners import together
 from flowercli.training.loop import fit
 from flowercli.training.process_group import ALONE, LostProcess, ProcessGroup, loopback
 from flowercli.training.setup import Setup
@@ -95,9 +95,9 @@ def _assist(group: ProcessGroup, stop: StopRequest) -> None:
     """Compute a share of each step and validation of the run that the first process leads; the rest is done by that."""
     run: RunFolder | None = group.from_first(None)
     if run is not None:
-        setup = group.together(lambda: Setup.of_run(run, Listeners(), group))
+        setup = group.together(lambda: Setup.of_run(run, together(), group))
         try:
-            fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, Listeners())
+            fit(setup.learner, setup.train, setup.sampler, setup.val, run, stop, together())
         finally:
             end_data_workers()  # Left alone, torch waits five seconds for them, and multiprocessing without a limit.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 
 from flowercli.atomic import new_folder
@@ -15,27 +16,35 @@ from flowercli.data.changes import split_command
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
 from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import is_lost_worker
-from flowercli.training.drift_reference import add_validation
 from flowercli.training.interrupt import stop_request
 from flowercli.training.known import Known
 from flowercli.training.loop import fit, save_start
-from flowercli.training.model import PixelClassifier, create_backbone, load_bundle_model, resolved_cfg, trained_before
-from flowercli.training.outline import outline
+from flowercli.training.model import (
+    PixelClassifier,
+    create_backbone,
+    downloaded_weights,
+    load_bundle_model,
+    resolved_cfg,
+    trained_before,
+)
 from flowercli.training.predict import Outputs, predict_outliers, predict_photos
 from flowercli.training.process_group import ALONE, LostProcess, ProcessGroup
 from flowercli.training.randomness import seed_all
 from flowercli.training.run_data import check_photos, outliers_root
-from flowercli.training.run_folder import BEST, RunFolder
-from flowercli.training.save import Fitted, save_bundle
+from flowercli.training.run_folder import BEST, LAST, RunFolder
+from flowercli.training.save import Fitted, add_validation, save_bundle
 from flowercli.training.setup import Setup
 from flowercli.training.typical import Typical, representative
+from flowercli.training.weights import repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowercli.data.manifest import Manifest
-    from flowercli.training.loop import Listener, Progress
-    from flowercli.training.schema import TrainConfig
+    from flowercli.training.learner import Learner
+    from flowercli.training.listeners import Listener
+    from flowercli.training.loop import Progress
+    from flowercli.training.schema import ModelConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -171,3 +180,39 @@ def fit_known(config: TrainConfig, manifest: Manifest, fitted: Fitted) -> Known:
     photos = representative(manifest.of_split("train"))
     seen = predict_photos(model, Path(config.data.path), photos, manifest.class_names)
     return Known.fit(model.none_logit, fitted.val.answers, others, Typical.fit(seen.logits, seen.targets))
+
+
+def outline(run: RunFolder, learner: Learner) -> list[str]:
+    """Return a line each about the network, the device, and the folder."""
+    config, model = run.config, learner.model
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    resumed = (run.path / LAST).is_file()
+    weights = f"those of the checkpoint {run.path / LAST}" if resumed else weights_from(config.model)
+    group, sizes = learner.group, learner.share.sizes
+    here = "" if group.local_size == group.size else f", {group.local_size} of them on this machine"
+    together = f"Processes: {group.size}{here}; a batch is {len(sizes)} parts of at most {max(sizes)} photographs"
+    return [
+        f"Model: {config.model.name}, {parameters / 1e6:.1f} million parameters; weights: {weights}",
+        f"Device: {device(learner)}; {learner.steps_per_epoch} steps an epoch, of {config.batch_size} photographs",
+        *([together] if group.size > 1 else []),
+        f"Run: {run.path} until it is done",
+    ]
+
+
+def weights_from(config: ModelConfig) -> str:
+    """Say where the weights that a new run starts from come from."""
+    if config.weights is not None:
+        return str(Path(config.weights).expanduser())
+    if config.pretrained and (there := downloaded_weights(config.name)) is not None:
+        return str(there.parent)
+    repo_id = repository(config.name) if config.pretrained else None
+    return "random" if repo_id is None else f"{repo_id} from the Hugging Face Hub"
+
+
+def device(learner: Learner) -> str:
+    """Say what computes, and in which precision."""
+    kind, precision = learner.device.type, learner.accelerator.mixed_precision
+    threads = torch.get_num_threads()
+    computes = f"{threads} thread{'s' * (threads > 1)}"
+    what = torch.cuda.get_device_name(learner.device) if kind == "cuda" else computes
+    return f"{kind} ({what}), {'fp32' if precision == 'no' else precision}"

@@ -27,7 +27,7 @@ from flowercli.training.sampler import EpochSampler
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
-    from flowercli.training.loop import Listener
+    from flowercli.training.listeners import Listener
     from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run_folder import RunFolder
     from flowercli.training.schema import TrainConfig

@@ -1,7 +1,9 @@
-"""What the parts of a transfer agree on: what is wanted, how a source is asked, what it gives, who is told."""
+"""What the parts of a transfer agree on: what is wanted, how it is asked and how often, what it gives, who is told."""
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -11,10 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowercli.errors import DownloadError
-    from flowercli.transfer.patience import Patience
+
 
 # Given the status, the headers and the path of an answer that is a refusal: what it means, or ``None`` for the usual.
 Explain = Callable[[int, "Headers", str], "DownloadError | None"]
+
+FIRST_DELAY_SECONDS = 0.25
 
 
 class Headers(Protocol):
@@ -151,3 +155,49 @@ def shown(url: str) -> str:
     """Return a URL for messages and for the index: without its query, which may hold a signature."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query="", fragment=""))
+
+
+class TemporaryFault(Exception):  # noqa: N818  (carries the error that is raised in the end)
+    """Something that may be gone at the next try; ``after`` is the wait in seconds that the source asked for."""
+
+    def __init__(self, error: DownloadError, after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a source that does not answer or fails.
+
+    ``retries`` counts failures in a row that brought less than ``least`` bytes. ``timeout`` is for connecting and for
+    each silence, ``longest_wait`` the longest a source may ask us to wait, ``slow`` what is given, besides a silence,
+    for the head of an answer with all redirections, and then for each ``least`` bytes; in seconds.
+    """
+
+    retries: int = 5
+    timeout: float = 20
+    longest_wait: float = 120
+    slow: float = 60
+    least: int = 2**12
+
+    @property
+    def span(self) -> float:
+        """The seconds within which something must have come."""
+        return self.timeout + self.slow
+
+    def delay(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row: twice as long each time, with jitter."""
+        return random.uniform(0.5, 1) * min(FIRST_DELAY_SECONDS * 2.0**failures, self.longest_wait)  # noqa: S311
+
+    def wait(self, fault: TemporaryFault, failures: int, listener: Listener) -> None:
+        """Wait before the next try, after so many failures in a row.
+
+        Raises:
+            DownloadError: they were too many, or the source asks to wait too long.
+        """
+        if failures > self.retries or (fault.after or 0) > self.longest_wait:
+            raise fault.error from fault
+        seconds = fault.after if fault.after is not None else self.delay(failures)
+        listener.retry(fault.error, seconds)
+        time.sleep(seconds)

@@ -6,23 +6,27 @@ import email.utils
 import errno
 import http.client
 import re
+import shutil
 import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.errors import DownloadError
 from flowercli.transfer.clock import TooSlowError
-from flowercli.transfer.patience import TemporaryFault
+from flowercli.transfer.contract import TemporaryFault
 from flowercli.transfer.s3_answers import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from flowercli.transfer.contract import Request
+
 
 AGAIN = "The same command goes on from where this one stopped."
 MIRROR = "Tell whoever offers the file, or name a mirror: --url URL"
@@ -196,3 +200,30 @@ def _proxy(scheme: str, host: str) -> str | None:
         return None
     parts = urlsplit(address if "//" in address else f"//{address}")
     return f"{parts.scheme or 'http'}://{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+
+
+@contextmanager
+def disk_faults() -> Iterator[None]:
+    """Turn the errors of a disk that is full or read-only into messages.
+
+    Raises:
+        DownloadError: in their place.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_fault(error):
+            raise
+        raise from_disk(error) from error
+
+
+def check_space(folder: Path, needed: float) -> None:
+    """Compare the bytes that are needed with those that are free.
+
+    Raises:
+        DownloadError: there are too few.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        message = f"The disk has {free / 1e6:.1f} MB free, and {needed / 1e6:.1f} MB are needed: {folder}"
+        raise DownloadError(message, hint=DISK[errno.ENOSPC][1])

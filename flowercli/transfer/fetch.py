@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 from flowercli.errors import UsageError, WrongContentError
 from flowercli.locks import alone
 from flowercli.transfer import faults, local, s3, web
-from flowercli.transfer.contract import Fetched
+from flowercli.transfer.contract import Fetched, Patience, TemporaryFault
+from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.partial import Partial
-from flowercli.transfer.patience import Patience, TemporaryFault
-from flowercli.transfer.place import check_space, disk_faults
 
 if TYPE_CHECKING:
     from pathlib import Path

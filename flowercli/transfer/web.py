@@ -18,8 +18,7 @@ from flowercli.transfer.clock import Clock
 from flowercli.transfer.redirects import Redirects, check_stated
 
 if TYPE_CHECKING:
-    from flowercli.transfer.contract import Headers, Request
-    from flowercli.transfer.patience import TemporaryFault
+    from flowercli.transfer.contract import Headers, Request, TemporaryFault
 
 # Large, as each one costs a call of the system and a turn of Python's lock; what arrives is smaller anyway.
 CHUNK = 2**20

@@ -22,7 +22,7 @@ from flowercli.data.scan import scan_dataset
 from flowercli.errors import FlowersError
 from flowercli.models import FOLDER
 from flowercli.monitoring.log_file import models_in
-from flowercli.monitoring.log_schema import check, create
+from flowercli.monitoring.log_rows import check, create
 from flowercli.shown import in_markdown, in_shell
 
 # A program or an option right before something that is put in.

@@ -28,11 +28,10 @@ from sklearn.metrics import (
 
 from flowercli.bundle import Bundle, describe
 from flowercli.errors import BundleError
-from flowercli.evaluation.bootstrap import resampled_sums
 from flowercli.evaluation.card import model_card
 from flowercli.evaluation.intervals import class_texts, wilson
 from flowercli.evaluation.metrics import evaluate
-from flowercli.evaluation.scores import f1_from_counts
+from flowercli.evaluation.scores import f1_from_counts, resampled_sums
 from flowercli.models import load_model
 from flowercli.training.model import load_bundle_model
 
@@ -121,7 +120,7 @@ def test_bootstrap_of_a_mean_is_its_standard_error():
 def test_resamples_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
     columns = np.random.default_rng(0).normal(0, 1, (30, 2))
     whole = resampled_sums(columns)
-    monkeypatch.setattr("flowercli.evaluation.bootstrap.CELLS_AT_ONCE", 700)
+    monkeypatch.setattr("flowercli.evaluation.scores.CELLS_AT_ONCE", 700)
     assert np.allclose(resampled_sums(columns), whole)
 
 

@@ -16,7 +16,7 @@ from support.transfers import Listener, raw
 from flowercli.errors import HubError
 from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import look_up
-from flowercli.transfer.patience import Patience
+from flowercli.transfer.contract import Patience
 
 pytestmark = pytest.mark.network
 

@@ -20,7 +20,7 @@ from flowercli.bundle import Bundle
 from flowercli.evaluation.answers import Answers
 from flowercli.evaluation.evaluate import Evaluation
 from flowercli.evaluation.metrics import evaluate
-from flowercli.reporting.gallery import confident_mistakes, thumbnail
+from flowercli.reporting.page import confident_mistakes, thumbnail
 from flowercli.reporting.report import read_history, write_report
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}

@@ -16,7 +16,7 @@ import pytest
 from conftest import write_dataset
 from support.archive_server import Answer, archive_server
 
-from flowercli.transfer.patience import Patience
+from flowercli.transfer.contract import Patience
 
 PATH = "/colours.tar.gz"
 CLASSES = ["blue", "green", "reds"]

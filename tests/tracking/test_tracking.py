@@ -32,7 +32,7 @@ from flowercli.tracking.replay import Replay
 from flowercli.tracking.spool import Spool
 from flowercli.tracking.store import Store
 from flowercli.training.config import compose_config
-from flowercli.training.loop import EpochReport
+from flowercli.training.listeners import EpochReport
 
 EPOCHS = 6
 STEPS = 6 * EPOCHS  # 108 photographs of 120 are trained on, 16 a batch.

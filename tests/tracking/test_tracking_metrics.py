@@ -16,7 +16,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from flowercli.evaluation.metrics import evaluate
 from flowercli.mlflow_quietly import import_mlflow
 from flowercli.tracking.evaluation import record_evaluation, store_of
-from flowercli.tracking.metrics import final_metrics, in_parts, recorded
+from flowercli.tracking.records import final_metrics, in_parts, recorded
 from flowercli.tracking.replay import METRICS_A_REQUEST, RUN_TAG
 from flowercli.tracking.store import Store
 

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="needs the extra 'train'")
 from PIL import Image
 
 from flowercli.errors import BundleError
-from flowercli.evaluation.refusal import refusal
+from flowercli.evaluation.metrics import refusal
 from flowercli.training.known import Known, Line, NoneLogit
 from flowercli.training.typical import Typical
 
@@ -122,7 +122,7 @@ def test_refusal_counts_kinds_at_the_threshold():
 
 def test_disguise_keeps_the_size_and_follows_the_seed():
     pytest.importorskip("torch", reason="needs the extra 'train'")
-    from flowercli.training.disguise import Disguise
+    from flowercli.training.dataset import Disguise
     from flowercli.training.randomness import seeded
 
     image = Image.fromarray(GENERATOR.integers(0, 256, (50, 70, 3), dtype=np.uint8))

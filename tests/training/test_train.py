@@ -14,7 +14,7 @@ from flowercli.data.places import manifest_path
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 timm = pytest.importorskip("timm", reason="needs the extra 'train'")
 
-from flowercli.training.depthwise import InFp32, speed_up_depthwise
+from flowercli.training.convolutions import InFp32, speed_up_depthwise
 from flowercli.training.model import load_bundle_model
 
 

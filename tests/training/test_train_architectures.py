@@ -19,9 +19,9 @@ from flowercli.export.graph import OPSET
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.training.architecture import try_out
 from flowercli.training.config import compose_config
+from flowercli.training.convolutions import Skipping, avoid_strided_pointwise
 from flowercli.training.learner import Learner
 from flowercli.training.model import PixelClassifier, create_backbone, resolved_cfg
-from flowercli.training.pointwise import Skipping, avoid_strided_pointwise
 from flowercli.training.save import without_ties
 
 CLASSES = 3
@@ -147,7 +147,7 @@ def test_layers_that_are_used_under_two_names_are_written(tmp_path):
 
 STRIDED = """
 import torch
-from flowercli.training.pointwise import avoid_strided_pointwise
+from flowercli.training.convolutions import avoid_strided_pointwise
 convolution = torch.nn.Conv2d(13, 48, 1, 2).to(memory_format=torch.channels_last)
 avoid_strided_pointwise(convolution)
 for _ in range(3):

@@ -14,8 +14,7 @@ from flowercli.data.places import manifest_path
 pytest.importorskip("torch", reason="needs the extra 'train'")
 
 from flowercli.cli.train_progress import duration
-from flowercli.training.config import compose_config
-from flowercli.training.overrides import written_out
+from flowercli.training.config import compose_config, written_out
 
 OPTIONS = ("model=tiny", "loss=ce", "batch_size=16", "num_workers=0", "augment=none")
 

@@ -16,9 +16,8 @@ from support.transfers import PATH, Listener, raw, visible
 
 from flowercli.errors import DownloadError, ImageError
 from flowercli.inference import picture_url
-from flowercli.transfer.contract import Wanted
+from flowercli.transfer.contract import Patience, Wanted
 from flowercli.transfer.fetch import fetch
-from flowercli.transfer.patience import Patience
 
 pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.network]
 

@@ -34,7 +34,7 @@ from flowercli.data.packing import pack, size_below, unpack_over
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import DataError, UsageError, WrongContentError
 from flowercli.shown import in_shell
-from flowercli.transfer.place import check_space
+from flowercli.transfer.faults import check_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flowercli.cli.output import warn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -43,7 +45,6 @@ def open_log(classifier: Classifier, path: Path, max_rows: int) -> RequestLog:
     Raises:
         LogError: the file is something else, or its folder does not exist.
     """
-    from flowercli.cli.output import warn
     from flowercli.monitoring.request_log import RequestLog
 
     return RequestLog(path, classifier.bundle, classifier.runtime.graph, max_rows=max_rows, say=warn)

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import Format
+from flowercli.cli.output import print_json
+from flowercli.errors import EXIT_FAILED, BatchError, UsageError, needs_extra
+from flowercli.shown import in_shell
 
 
 def answers(
@@ -33,10 +36,7 @@ def answers(
     Plan and answers are compared path by path. If some are missing or double, the exit code is 1.
     """
     from flowercli.cli.classify_output import Output
-    from flowercli.cli.output import print_json
     from flowercli.cli.progress import advancing
-    from flowercli.errors import EXIT_FAILED, BatchError, UsageError, needs_extra
-    from flowercli.shown import in_shell
 
     with needs_extra("batch"):
         from flowercli.batch.places import Place

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.cli.output import note, print_text
+from flowercli.errors import needs_extra
 from flowercli.shown import in_shell, percent
 
 
@@ -34,9 +36,7 @@ def average(
     together; the mean of their weights keeps most of that, in one model. It is calibrated anew on
     validation, and has no ONNX files yet.
     """
-    from flowercli.cli.output import note, print_text
     from flowercli.cli.progress import advancing
-    from flowercli.errors import needs_extra
     from flowercli.models import load_model
 
     loaded = [load_model(name) for name in bundles]

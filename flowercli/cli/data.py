@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.output import note, print_json, print_table, print_text
+from flowercli.errors import needs_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
@@ -36,9 +38,6 @@ def init(
     Running it again changes nothing, or the address of the remote. Nothing is committed. Credentials come from the
     usual places of AWS (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws, roles) and are never written.
     """
-    from flowercli.cli.output import note
-    from flowercli.errors import needs_extra
-
     with needs_extra(EXTRA):
         from flowercli.data.dvc.remote import checked
         from flowercli.data.dvc.repository import init as make_ready
@@ -61,9 +60,7 @@ def push(
     What is there already is not sent again; a push that was killed goes on where it was. Prints the .dvc file.
     """
     from flowercli.cli.download_progress import resumable
-    from flowercli.cli.output import note, print_json, print_text
     from flowercli.cli.progress import advancing_bytes
-    from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
         from flowercli.data.dvc import push_pull
@@ -96,8 +93,6 @@ def pull(
     What is there already is not fetched again; a pull that was killed goes on where it was. Prints the folders.
     """
     from flowercli.cli.download_progress import downloading
-    from flowercli.cli.output import note, print_json, print_text
-    from flowercli.errors import needs_extra
 
     with needs_extra(EXTRA):
         from flowercli.data.dvc import push_pull
@@ -128,9 +123,6 @@ def status(
     """
     from dataclasses import asdict
 
-    from flowercli.cli.output import print_json
-    from flowercli.errors import needs_extra
-
     with needs_extra(EXTRA):
         from flowercli.data.dvc import push_pull
 
@@ -152,7 +144,6 @@ def pipeline(
 
     Existing files are never replaced.
     """
-    from flowercli.cli.output import note, print_text
     from flowercli.data.dvc.pipeline import write_pipeline
 
     for path in write_pipeline(Path.cwd(), dataset, model):
@@ -161,8 +152,6 @@ def pipeline(
 
 
 def _print_status(found: Sequence[Status]) -> None:
-    from flowercli.cli.output import note, print_table
-
     if not found:
         note("Nothing is tracked yet: flowers data push FOLDER")
         return
@@ -176,7 +165,6 @@ def _print_status(found: Sequence[Status]) -> None:
 
 
 def _tell_commit(files: Sequence[Path]) -> None:
-    from flowercli.cli.output import note
     from flowercli.data.dvc.tracked import shown
 
     if files:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.output import print_json
 from flowercli.errors import EXIT_FAILED, EXIT_OK
 
 
@@ -20,7 +21,6 @@ def doctor(
     The exit code is 0 only if a generated picture could be classified.
     """
     from flowercli.cli.doctor_report import print_section, print_verdict
-    from flowercli.cli.output import print_json
     from flowercli.doctor.diagnosis import Diagnosis, sections
 
     found = []

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.download_dataset import dataset
+from flowercli.cli.output import note, print_json, print_table, print_text
+from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
     from flowercli.installed import Installed
@@ -24,8 +26,6 @@ def manage(
     json_output: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """Fetch datasets, models and backbones, and keep them for work without a network."""
-    from flowercli.errors import UsageError
-
     given = {"--list": list_all, "--remove": remove is not None, "--json": json_output}
     options = [name for name, value in given.items() if value]
     if options and context.invoked_subcommand is not None:
@@ -49,7 +49,6 @@ def _list(*, json_output: bool) -> None:
     from dataclasses import asdict
 
     from flowercli import installed
-    from flowercli.cli.output import note, print_json, print_table
 
     entries = installed.installed()
     unfinished = installed.unfinished()
@@ -73,7 +72,6 @@ def _list(*, json_output: bool) -> None:
 
 def _remove(name: str) -> None:
     from flowercli import installed
-    from flowercli.cli.output import note
 
     gone, unfinished = installed.remove(name)
     for entry in gone:
@@ -107,7 +105,6 @@ def model(
     """
     from flowercli.bundle import Bundle
     from flowercli.cli.download_progress import downloading
-    from flowercli.cli.output import note
     from flowercli.hub.client import patience
     from flowercli.hub.models import download_model, left_out
     from flowercli.hub.repo_id import RepoId
@@ -133,7 +130,6 @@ def backbone(
 ) -> None:
     """Fetch the ImageNet weights that training starts from, so that `flowers train` needs no network."""
     from flowercli.cli.download_progress import downloading
-    from flowercli.cli.output import note
     from flowercli.hub.backbones import backbone_reference, download_backbone
     from flowercli.hub.client import patience
 
@@ -146,8 +142,6 @@ def backbone(
 
 def _print(entry: Installed, *, json_output: bool) -> None:
     from dataclasses import asdict
-
-    from flowercli.cli.output import print_json, print_text
 
     if json_output:
         print_json(asdict(entry) | {"path": str(entry.path)})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.cli.output import note, print_json, print_table, print_text, stderr_console, warn
+from flowercli.errors import UsageError
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
@@ -49,7 +51,6 @@ def dataset(
     `merge` and `train --data` take its name in place of a folder.
     """
     from flowercli.data.datasets import IN_REPOSITORY, InRepository, find_source
-    from flowercli.errors import UsageError
     from flowercli.transfer.contract import Patience
 
     place = InRepository(repo, path, rev) if repo and path else None
@@ -57,7 +58,6 @@ def dataset(
         raise UsageError("--repo and --path belong together.", hint=IN_REPOSITORY)
     found = find_source(source, url=url, sha256=sha256, name=name, place=place)
     result = _download(found, output, Patience(retries=retries, timeout=timeout))
-    from flowercli.cli.output import print_json, print_text
 
     if json_output:
         print_json(_summary(result))
@@ -77,8 +77,6 @@ def _download(source: DatasetSource, output: Path | None, patience: Patience) ->
 
 def _report(result: Dataset) -> None:
     """Show the class table and what is odd, on stderr."""
-    from flowercli.cli.output import note, print_table, stderr_console, warn
-
     total = sum(result.counts.values())
     if not result.new:
         note(f"{result.entry.name} is there already, since {result.entry.installed_at}.")

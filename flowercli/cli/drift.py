@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import DEFAULT_MODEL
+from flowercli.cli.output import check_target, note, print_json
+from flowercli.errors import EXIT_DRIFT, UsageError, needs_extra
+from flowercli.shown import counted
 
 
 def drift(
@@ -44,9 +47,7 @@ def drift(
     each by a permutation test. The verdict is stable, drifting, or not enough data to tell.
     """
     from flowercli.cli.drift_report import show_verdict
-    from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
-    from flowercli.errors import EXIT_DRIFT
     from flowercli.models import load_model
     from flowercli.monitoring.drift import DRIFTING
     from flowercli.monitoring.history import judge, parse_since
@@ -74,10 +75,6 @@ def drift(
 
 
 def _export(log: Path, target: Path) -> None:
-    from flowercli.cli.output import note
-    from flowercli.errors import needs_extra
-    from flowercli.shown import counted
-
     with needs_extra("serve"):
         from flowercli.monitoring.parquet import write_parquet
     note(f"{counted(write_parquet(log, target), 'answer')} in {target}")
@@ -85,9 +82,6 @@ def _export(log: Path, target: Path) -> None:
 
 def _check_plot(plot: Path) -> None:
     """Refuse before the work what could not be written after it."""
-    from flowercli.cli.output import check_target
-    from flowercli.errors import UsageError, needs_extra
-
     if plot.suffix not in {".svg", ".png"}:
         raise UsageError(f"--plot {plot}: a file that ends in .svg or .png.")
     check_target("--plot", plot, "drift.svg")

@@ -10,6 +10,8 @@ import typer
 from flowercli.atomic import scratch_folder
 from flowercli.cli.completion import splits
 from flowercli.cli.options import Only, OutliersFolder
+from flowercli.cli.output import check_target, note, print_json
+from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
@@ -53,9 +55,7 @@ def evaluate(
     has no class for is to be refused. The
     metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
-    from flowercli.cli.output import check_target
     from flowercli.data.split import SPLITS
-    from flowercli.errors import UsageError, needs_extra
     from flowercli.models import load_model
 
     if split not in SPLITS:
@@ -79,7 +79,6 @@ def evaluate(
         elif find_label_errors:
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
-            from flowercli.cli.output import note
             from flowercli.cli.progress import advancing
             from flowercli.evaluation.labelled_folder import data_to_evaluate
 
@@ -112,7 +111,6 @@ def _evaluate(
 ) -> None:
     from flowercli.bundle import CARD
     from flowercli.cli.eval_report import print_evaluation
-    from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
     from flowercli.cli.train_tracking import add_to_run
     from flowercli.evaluation.evaluate import can_record, evaluate_bundle, record
@@ -150,7 +148,6 @@ def _evaluate(
 
 def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.eval_report import print_comparison
-    from flowercli.cli.output import print_json
     from flowercli.cli.progress import advancing
     from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.evaluation.comparison import compare_bundles
@@ -165,7 +162,6 @@ def _compare(bundle: Bundle, other: Bundle, split: str, data: Path | None, *, js
 
 def _find_label_errors(bundle: Bundle, data: Path | None, report: Path | None, *, json_output: bool) -> None:
     from flowercli.cli.eval_report import print_label_errors, tell_limits
-    from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
     from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.evaluation.label_errors import find_label_errors

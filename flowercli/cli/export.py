@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.options import finite
+from flowercli.cli.output import note
+from flowercli.errors import UsageError, needs_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
@@ -68,8 +70,6 @@ def export(
     """
     from flowercli.bundle import FORMATS
     from flowercli.cli.export_report import show_export
-    from flowercli.cli.output import note
-    from flowercli.errors import UsageError
     from flowercli.export.check import LostAccuracyError
     from flowercli.export.package import Options
     from flowercli.export.packages import require_possible, write_packages
@@ -103,9 +103,7 @@ def export(
 def _export(
     bundle: Bundle, formats: list[str], data: Path | None, max_drop: float | None, output: Path | None
 ) -> ExportResult:
-    from flowercli.cli.output import note
     from flowercli.cli.progress import advancing, every_half_minute
-    from flowercli.errors import needs_extra
     from flowercli.export.check import require_weights
 
     if "tensorrt" in formats:

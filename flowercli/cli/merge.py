@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.options import HoldOut, OutliersFolder
+from flowercli.cli.output import note, print_json, warn
+from flowercli.errors import DataError
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
@@ -33,7 +35,6 @@ def merge(
     The files are hard links where the file system allows it, so they take no space. A dataset that has
     no split yet is split first, as by `flowers split DIR`.
     """
-    from flowercli.cli.output import note, print_json
     from flowercli.cli.progress import advancing
     from flowercli.cli.split import as_outliers
     from flowercli.cli.split_report import print_report, summary
@@ -56,13 +57,11 @@ def merge(
 
 
 def _manifest(root: Path) -> Manifest:
-    from flowercli.cli.output import warn
     from flowercli.cli.split import write_showing
     from flowercli.data.changes import added, split_command
     from flowercli.data.manifest import Manifest
     from flowercli.data.places import find_manifest
     from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED
-    from flowercli.errors import DataError
 
     if not root.is_dir():
         raise DataError(f"{root} is not a folder.", hint="flowers merge DIR DIR --output NEW")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercli.cli.output import note, print_json, print_table, warn
+from flowercli.errors import BundleError
 from flowercli.shown import percent
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ def models(
 
 
 def _print_flowers(name: str, *, json_output: bool) -> None:
-    from flowercli.cli.output import print_json, print_table
     from flowercli.inference.classifier import in_words
     from flowercli.models import load_model
 
@@ -55,8 +56,6 @@ def _print_flowers(name: str, *, json_output: bool) -> None:
 
 
 def _print_models(*, json_output: bool) -> None:
-    from flowercli.cli.output import note, print_json, print_table, warn
-    from flowercli.errors import BundleError
     from flowercli.models import downloaded, load_model, shipped_names
 
     entries = [_describe(name, load_model(name), None) for name in shipped_names()]

@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.output import note, print_json, print_text
+from flowercli.errors import DataError, UsageError
+from flowercli.shown import in_shell
+
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -21,15 +25,12 @@ def pack(
 
     Each photograph is held to the split manifest. A pack that was stopped goes on with the same command.
     """
-    from flowercli.cli.output import note, print_json, print_text
     from flowercli.cli.progress import advancing
     from flowercli.data.manifest import Manifest
     from flowercli.data.pack_shards import Packer
     from flowercli.data.places import find_manifest
     from flowercli.data.shards import is_packed
-    from flowercli.errors import DataError, UsageError
     from flowercli.installed import dataset_folder
-    from flowercli.shown import in_shell
 
     root = dataset_folder(directory)
     if not root.is_dir():
@@ -57,8 +58,6 @@ def parse_size(text: str) -> int:
     Raises:
         UsageError: it is no size, or none at all.
     """
-    from flowercli.errors import UsageError
-
     found = re.fullmatch(r"(\d+)\s*(KB|MB|GB)", text.strip().upper())
     if found is None or not int(found[1]):
         raise UsageError(f"--size {text}: not a size.", hint="--size 256MB   (KB, MB or GB)")

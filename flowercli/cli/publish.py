@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowercli.cli.output import note, print_json, print_table, print_text
+
 if TYPE_CHECKING:
     from flowercli.hub.publish import Plan, Repository
 
@@ -37,7 +39,6 @@ def publish(
     that people corrected stays. HF_TOKEN has to be a token that may write.
     """
     from flowercli.cli.download_progress import DownloadProgress
-    from flowercli.cli.output import note, print_json, print_text
     from flowercli.hub import publish as hub
     from flowercli.hub.client import is_offline, patience
     from flowercli.models import load_model
@@ -74,8 +75,6 @@ def publish(
 
 
 def _list(plan: Plan, repo_id: str, there: Repository | None, *, json_output: bool) -> None:
-    from flowercli.cli.output import note, print_json, print_table
-
     sizes = {name: len(file) if isinstance(file, bytes) else file.stat().st_size for name, file in plan.sent.items()}
     if json_output:
         files = {"files": sizes, "kept": plan.kept, "removed": plan.removed}
@@ -94,7 +93,6 @@ def _list(plan: Plan, repo_id: str, there: Repository | None, *, json_output: bo
 def _tell(plan: Plan) -> None:
     """Say what a person may not expect of a publication."""
     from flowercli.bundle import CARD
-    from flowercli.cli.output import note
 
     if CARD in plan.kept:
         note(f"The {CARD} there stays as it is.")

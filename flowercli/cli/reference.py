@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from flowercli.cli.options import Device
+from flowercli.cli.output import note
+from flowercli.errors import UsageError
+from flowercli.shown import counted, in_shell
 
 
 def reference(
@@ -22,14 +25,11 @@ def reference(
     Training writes it too; this is for bundles from before, and for a graph that was exported since.
     """
     from flowercli.bundle import REFERENCE
-    from flowercli.cli.output import note
     from flowercli.cli.progress import advancing
-    from flowercli.errors import UsageError
     from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
     from flowercli.monitoring.sampling import add_reference, choose
-    from flowercli.shown import counted, in_shell
 
     source = load_model(bundle)
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
+from flowercli.cli.output import note, warn
 from flowercli.cli.startup import keep_numpy_to_one_thread
+from flowercli.errors import needs_extra
 from flowercli.monitoring import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -116,7 +118,6 @@ def serve(
     """
     keep_numpy_to_one_thread()
     from flowercli.cli.answer_log import open_log
-    from flowercli.errors import needs_extra
     from flowercli.inference.classifier import parse_only
     from flowercli.inference.cpu import available_cores
     from flowercli.inference.session import requested_device
@@ -160,7 +161,6 @@ def serve(
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
-    from flowercli.cli.output import note, warn
     from flowercli.serving.sockets import is_loopback, url_of
 
     def say_ready(what: str) -> None:
@@ -195,7 +195,6 @@ def _counted(workers: int, threads: int) -> str:
 
 def tell_connections(wanted: int) -> int:
     """Return how many connections this process may have, at most ``wanted``; warn where that is less."""
-    from flowercli.cli.output import warn
     from flowercli.serving.sockets import connections_allowed
 
     allowed = connections_allowed(wanted)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercli.cli.options import DEFAULT_MODEL, AllowHost
+from flowercli.cli.output import note
+from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     import socket
@@ -48,8 +50,6 @@ def serve_mlflow(
     POST /invocations takes pictures as base64 text and answers as `flowers classify --json` does. GET /ping answers
     when the model is loaded and warm. Nothing but this machine reaches either server unless --host says so.
     """
-    from flowercli.errors import UsageError, needs_extra
-
     if tracking and (model is not None or workers != 1):
         raise UsageError("--model and --workers do not go with --tracking.")
     with needs_extra("serve"):
@@ -70,7 +70,6 @@ def serve_mlflow(
 
 
 def _serve_model(model: str | None, store: Store, taken: socket.socket, workers: int, hosts: Hosts) -> None:
-    from flowercli.cli.output import note
     from flowercli.cli.serve import tell_connections
     from flowercli.serving.connections import MAX_CONNECTIONS
     from flowercli.serving.mlflow.server import serve
@@ -87,7 +86,6 @@ def _serve_model(model: str | None, store: Store, taken: socket.socket, workers:
 
 
 def _serve_runs(store: Store, taken: socket.socket, hosts: Hosts) -> None:
-    from flowercli.cli.output import note
     from flowercli.serving.sockets import url_of
     from flowercli.tracking.server import runs_address, serve_tracking
 

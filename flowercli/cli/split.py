@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercli.cli.options import HoldOut, OutliersFolder
+from flowercli.cli.output import print_json, warn
+from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,6 @@ def split(
     The same photographs, ratios and seed always give the split of torch.utils.data.random_split
     over the sorted files; copies of one photograph stay on one side.
     """
-    from flowercli.cli.output import print_json
     from flowercli.cli.split_report import print_report, summary
     from flowercli.installed import dataset_folder
 
@@ -61,7 +62,6 @@ def as_outliers(folder: Path | None, hold_out: Sequence[str] | None) -> Outliers
         UsageError: kinds to hold out of no folder.
     """
     from flowercli.data.make_split import Outliers
-    from flowercli.errors import UsageError
 
     if folder is None and hold_out:
         raise UsageError("--hold-out names kinds of outliers.", hint="Say where they are: --outliers DIR")
@@ -83,7 +83,6 @@ def write_showing(
 
 def warn_of_near_copies(manifest: Manifest) -> None:
     """Warn of a split that was made without looking for them."""
-    from flowercli.cli.output import warn
     from flowercli.installation import add_extra
 
     if not manifest.near_duplicates_checked:
@@ -96,8 +95,6 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     Raises:
         UsageError: a part is not a number.
     """
-    from flowercli.errors import UsageError
-
     try:
         return tuple(float(part) for part in text.replace("/", ",").split(","))
     except ValueError:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.output import note, warn
+from flowercli.errors import needs_extra
+
 
 def track(
     records: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that flowers train named at its end.")],
@@ -23,9 +26,6 @@ def track(
 
     Nothing is recorded twice. When the server has all of it, the folder is removed.
     """
-    from flowercli.cli.output import note, warn
-    from flowercli.errors import needs_extra
-
     with needs_extra("train"):
         from flowercli.tracking.listener import send_spool
 

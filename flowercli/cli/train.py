@@ -20,6 +20,7 @@ from flowercli.cli.train_arguments import (
     require_photographs,
 )
 from flowercli.cli.train_processes import all_processes, launched, unfinished
+from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,7 +87,6 @@ def train(
     The split manifest of the folder is used if there is one and made if there is none. A run that is
     interrupted or killed goes on with --resume, as if it had never stopped.
     """
-    from flowercli.errors import needs_extra
     from flowercli.installed import dataset_folder
 
     with needs_extra("train"):
@@ -151,8 +151,6 @@ def _resume(
     options: list[str],
     launch: Launch,
 ) -> None:
-    from flowercli.errors import UsageError, needs_extra
-
     with waiting("Loading torch"), needs_extra("train"):
         from flowercli.training.config import compose_config, written_out
         from flowercli.training.run_folder import RunFolder, newest_unfinished

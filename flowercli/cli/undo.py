@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from flowercli.cli.output import note, warn
+from flowercli.errors import EXIT_FAILED
+from flowercli.shown import one_line
+
 
 def undo(
     file: Annotated[
@@ -18,10 +22,7 @@ def undo(
     Nothing is overwritten, and copies that somebody changed stay. What cannot be brought back is listed, and stays in
     the list's folder.
     """
-    from flowercli.cli.output import note, warn
     from flowercli.data.sorting import undo as take_back
-    from flowercli.errors import EXIT_FAILED
-    from flowercli.shown import one_line
 
     undone = take_back(file)
     for path, why in undone.left:

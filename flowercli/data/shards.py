@@ -246,8 +246,7 @@ def read_head(root: Path) -> dict[str, Any]:
 
 def sorted_index(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the rows of an index in the order in which they are looked for."""
-    ordered: npt.NDArray[Any] = rows[np.argsort(_keys(rows["sha256"]), kind="stable")]
-    return ordered
+    return rows[np.argsort(_keys(rows["sha256"]), kind="stable")]
 
 
 def _keys(hashes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -47,8 +47,7 @@ def score_columns(probabilities: Floats, targets: npt.NDArray[np.int64]) -> Floa
 
 def bin_of(confidence: Floats) -> npt.NDArray[np.int64]:
     """Return the bin ``[N]`` of each confidence ``[N]``: open below and closed above, as those of Guo et al."""
-    bins: npt.NDArray[np.int64] = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    return bins
+    return np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def scores(sums: Floats, num_classes: int) -> dict[str, Floats]:

@@ -69,8 +69,7 @@ class Convolution:
         views = views[:, :, :: stride[0], :: stride[1], ::down, ::across]
         seen = _places(views.shape[2] * views.shape[3])
         chosen = views[:, :, seen // views.shape[3], seen % views.shape[3]]
-        flat: Array = chosen.transpose(1, 3, 4, 0, 2).reshape(self.groups, -1, len(tensor) * len(seen))
-        return flat
+        return chosen.transpose(1, 3, 4, 0, 2).reshape(self.groups, -1, len(tensor) * len(seen))
 
 
 @cache

@@ -125,8 +125,7 @@ def most_common(targets: Indices) -> list[int]:
 def _start(reduced: Floats) -> npt.NDArray[np.float32]:
     """Return the first two components at the scale that t-SNE starts from: nothing is left to chance."""
     start = reduced[:, :2]
-    scaled: npt.NDArray[np.float32] = (start / np.std(start[:, 0]) * 1e-4).astype(np.float32)
-    return scaled
+    return (start / np.std(start[:, 0]) * 1e-4).astype(np.float32)
 
 
 def _scatter(axes: Axes, points: Floats, colour: str, marker: str, name: str) -> None:

@@ -54,8 +54,7 @@ class NoneLogit:
 
     def __call__(self, embeddings: Floats) -> npt.NDArray[np.float64]:
         """Return the logits ``[N]`` of embeddings ``[N, D]``."""
-        logits: npt.NDArray[np.float64] = embeddings.astype(np.float64) @ self.weight + self.bias
-        return logits
+        return embeddings.astype(np.float64) @ self.weight + self.bias
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,7 @@ class Known:
         against = np.exp(-_on(self.another, self.score(logits)))
         if self.none is not None and self.nothing is not None:
             against += np.exp(-_on(self.nothing, _above(self.none, logits, embeddings)))
-        number: npt.NDArray[np.float64] = 1 / (1 + against)
-        return number
+        return 1 / (1 + against)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that ``config.json`` holds: the weight as base64 of little-endian float32."""

@@ -128,5 +128,4 @@ def collate(pairs: list[Pair | Unreadable]) -> Batch | Unreadable:
     for one in pairs:
         if isinstance(one, Unreadable):
             return one
-    batch: Batch = tuple(default_collate(pairs))
-    return batch
+    return tuple(default_collate(pairs))

@@ -109,5 +109,4 @@ def representative(photos: Sequence[Entry]) -> list[Entry]:
 
 
 def _scatter(rows: Floats) -> npt.NDArray[np.float64]:
-    scatter: npt.NDArray[np.float64] = (rows.T @ rows).astype(np.float64) / len(rows)
-    return scatter
+    return (rows.T @ rows).astype(np.float64) / len(rows)

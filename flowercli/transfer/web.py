@@ -124,8 +124,7 @@ def validator_of(headers: Headers) -> str | None:
     etag: str | None = headers.get("ETag")
     if etag and not etag.startswith("W/"):
         return etag
-    modified: str | None = headers.get("Last-Modified")
-    return modified
+    return headers.get("Last-Modified")
 
 
 def _from_the_beginning(request: Request) -> WebStream | EmptyStream:

@@ -90,5 +90,4 @@ def _to_list(tensor: npt.NDArray[Any]) -> list[Any]:
     flat = tensor.ravel()
     if tensor.dtype == np.float32:
         return [float(f"{value:.{DIGITS}g}") for value in flat.tolist()]
-    values: list[Any] = flat.tolist()
-    return values
+    return flat.tolist()

@@ -41,8 +41,8 @@ def first_line(error: BaseException) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many of something there are: ``1 photograph``, ``2 photographs``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return how many of something there are: ``1 photograph``, ``2,000 photographs``, ``2 processes``."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -14,7 +14,7 @@ from flowercli.cli.output import json_line, note, print_table, print_text, warn
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, in_words
 from flowercli.models import DEFAULT
-from flowercli.shown import in_shell, percent
+from flowercli.shown import counted, in_shell, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +32,13 @@ def show(proof: Proof, settings: dict[str, Any]) -> None:
     bad = sum(proof.errors.values())
     gone = proof.planned - proof.answered - bad
     lacking = f" + {gone:,} without an answer" if gone else ""
-    print_text(f"planned {proof.planned:,} = {proof.answered:,} answered + {bad:,} errors{lacking}")
+    print_text(f"planned {proof.planned:,} = {proof.answered:,} answered + {counted(bad, 'error')}{lacking}")
     if proof.answered:
         rejected = proof.met[REJECTED]
         print_text(f"rejected {rejected:,} of them, {percent(rejected / proof.answered)}")
     for code, count in proof.errors.most_common():
         print_text(f"{code} {count:,}")
-    files = f"{proof.parts:,} part{'s' * (proof.parts != 1)}"
-    note(f"{files}, by {settings['model']} ({settings['graph']}), flowers {settings['flowers']}")
+    note(f"{counted(proof.parts, 'part')}, by {settings['model']} ({settings['graph']}), flowers {settings['flowers']}")
 
 
 def warn_of(proof: Proof, settings: dict[str, Any], place: str) -> None:

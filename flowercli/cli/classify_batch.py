@@ -16,7 +16,7 @@ from flowercli.errors import EXIT_BAD_INPUT, EXIT_OK, BatchInterrupted, UsageErr
 from flowercli.inference.classifier import DEFAULT_TOP_K, check_top_k
 from flowercli.inference.heif import NEEDS_HEIF
 from flowercli.installation import add_extra
-from flowercli.shown import in_shell
+from flowercli.shown import counted, in_shell
 
 with needs_extra("batch"):
     from flowercli.batch.engines import Question, answered_by_ray, answered_here
@@ -103,8 +103,8 @@ def _counted(parts: Iterator[Done], plan: Plan) -> tuple[Counter[str], int]:
     return met, count
 
 
-def _tell(counted: tuple[Counter[str], int], plan: Plan, shard: Shard, *, as_json: bool) -> int:
-    met, parts = counted
+def _tell(done: tuple[Counter[str], int], plan: Plan, shard: Shard, *, as_json: bool) -> int:
+    met, parts = done
     answered = met[ANSWERED] + met[REJECTED]
     errors = {code: count for code, count in met.most_common() if code not in {ANSWERED, REJECTED}}
     bad = sum(errors.values())
@@ -112,8 +112,8 @@ def _tell(counted: tuple[Counter[str], int], plan: Plan, shard: Shard, *, as_jso
         figures = {"answered": answered, "rejected": met[REJECTED], "errors": errors, "parts": parts}
         print_json({"place": plan.place.address, **figures})
     elif parts:
-        files = f"{parts:,} part{'s' * (parts != 1)}"
-        print_text(f"{met.total():,} photographs = {answered:,} answered + {bad:,} errors, in {files}")
+        photographs, errors_met = counted(met.total(), "photograph"), counted(bad, "error")
+        print_text(f"{photographs} = {answered:,} answered + {errors_met}, in {counted(parts, 'part')}")
     elif plan.parts():
         print_text(f"Nothing was missing{'' if shard.of == 1 else ' of this shard'}.")
     if bad:

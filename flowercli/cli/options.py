@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -75,44 +75,23 @@ AnswerLog = Annotated[
 AnswerLogRows = Annotated[
     int, typer.Option(metavar="N", min=1, help="Answers to keep in the log; the oldest are dropped.")
 ]
-INTO = "Into a folder or bucket, by any number of runs and machines"
-Out = Annotated[
-    str | None,
-    typer.Option(
-        "--out",
-        metavar="PLACE",
-        rich_help_panel=INTO,
-        help="Write Parquet files there, a folder or s3://…: what is there already is not asked again.",
-    ),
-]
-ShardOption = Annotated[
-    str | None,
-    typer.Option("--shard", metavar="K/N", rich_help_panel=INTO, help="Only the K-th of N shares; the first plans."),
-]
-EngineOption = Annotated[
-    Engine, typer.Option("--engine", rich_help_panel=INTO, help="This machine, or a cluster of Ray's.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        metavar="ADDRESS",
-        rich_help_panel=INTO,
-        show_default="a Ray of this machine alone",
-        help="Of the cluster: auto, or HOST:PORT of its head.",
-    ),
-]
-Add = Annotated[bool, typer.Option("--add", rich_help_panel=INTO, help="List again, and append what has come since.")]
-Retry = Annotated[
-    bool,
-    typer.Option("--retry", rich_help_panel=INTO, help="Ask again where photographs could not be fetched."),
-]
-PartSize = Annotated[
-    int | None,
-    typer.Option(
-        "--part-size", metavar="N", min=1, rich_help_panel=INTO, show_default="2000", help="Photographs in a file."
-    ),
-]
+
+
+def _into(name: str, metavar: str | None = None, **more: Any) -> Any:
+    """Return an option that says how a place is filled."""
+    panel = "Into a folder or bucket, by any number of runs and machines"
+    return typer.Option(name, metavar=metavar, rich_help_panel=panel, **more)
+
+
+WRITES = "Write Parquet files there, a folder or s3://…: what is there already is not asked again."
+Out = Annotated[str | None, _into("--out", "PLACE", help=WRITES)]
+ShardOption = Annotated[str | None, _into("--shard", "K/N", help="Only the K-th of N shares; the first plans.")]
+EngineOption = Annotated[Engine, _into("--engine", help="This machine, or a cluster of Ray's.")]
+OF_CLUSTER, HERE = "Of the cluster: auto, or HOST:PORT of its head.", "a Ray of this machine alone"
+Address = Annotated[str | None, _into("--address", "ADDRESS", show_default=HERE, help=OF_CLUSTER)]
+Add = Annotated[bool, _into("--add", help="List again, and append what has come since.")]
+Retry = Annotated[bool, _into("--retry", help="Ask again where photographs could not be fetched.")]
+PartSize = Annotated[int | None, _into("--part-size", "N", min=1, show_default="2000", help="Photographs in a file.")]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from flowercli.cli.output import note, warn
 from flowercli.cli.startup import keep_numpy_to_one_thread
 from flowercli.errors import needs_extra
 from flowercli.monitoring import MAX_ROWS
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     import socket
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from flowercli.serving.http.settings import Settings
 
 MEBI = 2**20
-LIMITS = "Limits, of each worker"
+
+
+def _limit(metavar: str, least: float, text: str) -> Any:
+    """Return an option for a limit of each worker."""
+    panel = "Limits, of each worker"
+    return typer.Option(callback=finite, min=least, metavar=metavar, help=text, rich_help_panel=panel)
 
 
 def serve(
@@ -67,50 +73,14 @@ def serve(
             callback=finite, min=0, metavar="SECONDS", help="Seconds that requests under way are given at the end."
         ),
     ] = 30,
-    max_body: Annotated[
-        float, typer.Option(callback=finite, min=0.001, metavar="MIB", help="MiB of a request.", rich_help_panel=LIMITS)
-    ] = 32,
-    max_held: Annotated[
-        float,
-        typer.Option(
-            callback=finite, min=0.001, metavar="MIB", help="MiB of all requests under way.", rich_help_panel=LIMITS
-        ),
-    ] = 256,
-    max_megapixels: Annotated[
-        float,
-        typer.Option(
-            callback=finite,
-            min=0.01,
-            metavar="N",
-            help="Megapixels of a picture, as it is decoded.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 50,
-    max_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pictures of a request.", rich_help_panel=LIMITS)
-    ] = 64,
-    max_queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pictures that wait.", rich_help_panel=LIMITS)
-    ] = 64,
-    max_wait: Annotated[
-        float,
-        typer.Option(
-            callback=finite, min=0.01, metavar="SECONDS", help="Seconds that one waits.", rich_help_panel=LIMITS
-        ),
-    ] = 5,
-    upload_seconds: Annotated[
-        float,
-        typer.Option(
-            callback=finite,
-            min=0.1,
-            metavar="SECONDS",
-            help="Seconds that a request may take to arrive.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 30,
-    max_connections: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Open connections.", rich_help_panel=LIMITS)
-    ] = 512,
+    max_body: Annotated[float, _limit("MIB", 0.001, "MiB of a request.")] = 32,
+    max_held: Annotated[float, _limit("MIB", 0.001, "MiB of all requests under way.")] = 256,
+    max_megapixels: Annotated[float, _limit("N", 0.01, "Megapixels of a picture, as it is decoded.")] = 50,
+    max_images: Annotated[int, _limit("N", 1, "Pictures of a request.")] = 64,
+    max_queue: Annotated[int, _limit("N", 1, "Pictures that wait.")] = 64,
+    max_wait: Annotated[float, _limit("SECONDS", 0.01, "Seconds that one waits.")] = 5,
+    upload_seconds: Annotated[float, _limit("SECONDS", 0.1, "Seconds that a request may take to arrive.")] = 30,
+    max_connections: Annotated[int, _limit("N", 1, "Open connections.")] = 512,
 ) -> None:
     """Answer over HTTP: a page at /, /v1/classify, the Open Inference Protocol under /v2, and /metrics for Prometheus.
 
@@ -164,7 +134,8 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
     from flowercli.serving.sockets import is_loopback, url_of
 
     def say_ready(what: str) -> None:
-        note(f"{what}, {_counted(workers, settings.threads)}.")
+        each = counted(settings.threads, "thread")
+        note(f"{what}, {each if workers == 1 else f'{workers} workers of {each}'}.")
         note(f"Ready: {url_of(listener)}")
 
     if not is_loopback(listener) and settings.api_key is None:
@@ -186,11 +157,6 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
 def _described(classifier: Classifier) -> str:
     among = f", only among {', '.join(classifier.answerable)}" if classifier.is_restricted else ""
     return f"{classifier.bundle.name} on {classifier.runtime.describe()}{among}"
-
-
-def _counted(workers: int, threads: int) -> str:
-    each = f"{threads} thread{'s' if threads > 1 else ''}"
-    return each if workers == 1 else f"{workers} workers of {each}"
 
 
 def tell_connections(wanted: int) -> int:

@@ -21,6 +21,7 @@ from flowercli.cli.train_arguments import (
 )
 from flowercli.cli.train_processes import all_processes, launched, unfinished
 from flowercli.errors import UsageError, needs_extra
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ def train(
         _go_on(folder, launch)
         return
     require_photographs(config.data.path, data)
-    note(f"{config.model.name}, {config.epochs} epoch{'s' * (config.epochs > 1)} at most")
+    note(f"{config.model.name}, {counted(config.epochs, 'epoch')} at most")
     manifest = _manifest(config, typed)
     print_outline(config, manifest)
     # Only now torch: a typo is told in a second.

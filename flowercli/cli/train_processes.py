@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flowercli.cli.output import note
 from flowercli.cli.progress import waiting
 from flowercli.errors import UsageError, needs_extra
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def all_processes(launch: Launch) -> Iterator[ProcessGroup]:
         group.leave()
         return
     if launch.size > 1:
-        note(f"Starting {launch.size - 1} more process{'es' * (launch.size > 2)} …")  # noqa: PLR2004  (more than two)
+        note(f"Starting {counted(launch.size - 1, 'more process')} …")
     with members(launch.size) as group:
         yield group
 

@@ -19,6 +19,7 @@ from flowercli.errors import FlowersError
 from flowercli.inference.probe import reinstall
 from flowercli.installed import installed
 from flowercli.models import FOLDER, load_model, shipped_names
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ def benchmark() -> Iterator[Check]:
     graph = _milliseconds(lambda: classifier.run(pixels))
     rate = _rate(classifier, picture, threads)
     width, height = SIZE
-    text = f"{rate:.0f} img/s with {threads} thread{'s' * (threads > 1)} on {classifier.runtime.device}"
+    text = f"{rate:.0f} img/s with {counted(threads, 'thread')} on {classifier.runtime.device}"
     alone = f"alone, a JPEG of {width}×{height} takes {decode:.1f} ms to decode and {graph:.1f} ms in the graph"
     values = {
         "images_per_second": round(rate, 1),

@@ -14,6 +14,7 @@ from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.data.changes import split_command
 from flowercli.errors import DataError, TrainingError, TrainingInterrupted, UnreadablePhotoError
+from flowercli.shown import counted
 from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.interrupt import stop_request
@@ -212,7 +213,6 @@ def weights_from(config: ModelConfig) -> str:
 def device(learner: Learner) -> str:
     """Say what computes, and in which precision."""
     kind, precision = learner.device.type, learner.accelerator.mixed_precision
-    threads = torch.get_num_threads()
-    computes = f"{threads} thread{'s' * (threads > 1)}"
+    computes = counted(torch.get_num_threads(), "thread")
     what = torch.cuda.get_device_name(learner.device) if kind == "cuda" else computes
     return f"{kind} ({what}), {'fp32' if precision == 'no' else precision}"

@@ -72,7 +72,7 @@ def test_objects_that_are_gone_and_a_list_of_objects(bucket, tmp_path):
     (tmp_path / "names").write_text(names)
     with (tmp_path / "names").open() as stdin:
         done = flowers("classify", "-", *MODEL, "--out", tmp_path / "answers", env=bucket, stdin=stdin)
-    assert (done.code, done.out) == (3, "2 photographs = 1 answered + 1 errors, in 1 part\n")
+    assert (done.code, done.out) == (3, "2 photographs = 1 answered + 1 error, in 1 part\n")
     assert json.loads(flowers("answers", tmp_path / "answers", "--json").out)["errors"] == {"not_found": 1}
 
 

@@ -50,7 +50,7 @@ def photos(tmp_path):
 def test_a_task_of_the_array_answers_its_shard(photos, tmp_path):
     line = ["bash", SLURM, photos, tmp_path / "answers"]
     done = ran(line, tmp_path, SLURM_ARRAY_TASK_ID="1", SLURM_CPUS_PER_TASK="2")
-    assert (done.code, done.out) == (0, "2 photographs = 1 answered + 1 errors, in 1 part\n"), done.err
+    assert (done.code, done.out) == (0, "2 photographs = 1 answered + 1 error, in 1 part\n"), done.err
     shares = re.search(r"#SBATCH --array=1-(\d+)\n", SLURM.read_text())[1]
     assert f"\nreadonly shards={shares}\n" in SLURM.read_text()
 
@@ -61,7 +61,7 @@ def test_an_index_of_the_job_answers_its_shard(photos, tmp_path):
         assert bucket in script
         script = script.replace(bucket, str(folder))
     done = ran([shell, option, script], tmp_path, JOB_COMPLETION_INDEX="0")
-    assert (done.code, done.out) == (0, "2 photographs = 1 answered + 1 errors, in 1 part\n"), done.err
+    assert (done.code, done.out) == (0, "2 photographs = 1 answered + 1 error, in 1 part\n"), done.err
     job = document("classify-job.yaml")["spec"]
     assert f'/{job["completions"]}"' in script
     (threads,) = [

@@ -49,12 +49,13 @@ def pinned_onnxruntime() -> str:
 
     On a server the plain build is enough, and much smaller, whichever of the two is installed here.
     """
-    installed = {name: _version(name) for name in ONNXRUNTIME}
+    installed = {name: version_of(name) for name in ONNXRUNTIME}
     version = next((version for version in installed.values() if version), None)
     return f"onnxruntime=={version}" if version else "onnxruntime"
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the installed version of a distribution, without importing it."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

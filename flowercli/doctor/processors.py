@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.doctor.checks import Check, Status
-from flowercli.doctor.software import version_of
 from flowercli.inference.cpu import FEATURES, THREADS_VARIABLE, Cores, cpu_flags, cpu_name, find_cores
 from flowercli.inference.libraries import (
     CUDA,
@@ -21,6 +20,7 @@ from flowercli.inference.libraries import (
 from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
 from flowercli.inference.probe import driver_obstacles, library_obstacles, provider_libraries
 from flowercli.installation import add_extra
+from flowercli.standalone import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

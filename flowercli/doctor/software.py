@@ -16,6 +16,7 @@ from flowercli.doctor.checks import Check, Status
 from flowercli.errors import DeviceError
 from flowercli.inference.probe import cuda_major, has_gpu_wheel, import_onnxruntime, reinstall
 from flowercli.installation import add_extra, install
+from flowercli.standalone import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,11 +127,3 @@ def missing_packages(package: str, extra: str) -> set[str]:
         else:
             missing.update(*(missing_packages(name, other.strip()) for other in more if other.strip()))
     return missing
-
-
-def version_of(name: str) -> str | None:
-    """Return the installed version of a distribution, without importing it."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

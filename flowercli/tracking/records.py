@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from flowercli import __version__
 from flowercli.data.split import SPLITS
-from flowercli.training.config import as_dict
+from flowercli.training.config import as_dict, by_dotted_key
 from flowercli.training.run_folder import versions
 from flowercli.training.save import git_revision
 
@@ -36,7 +36,7 @@ OF_A_CLASS = ("f1", "precision", "recall")
 
 def params(config: TrainConfig) -> dict[str, str]:
     """Return every key of the configuration by its dotted name, as text."""
-    return {key: str(value)[:PARAM_LENGTH] for key, value in _flat(as_dict(config)).items()}
+    return {key: str(value)[:PARAM_LENGTH] for key, value in by_dotted_key(as_dict(config)).items()}
 
 
 def config_text(config: TrainConfig) -> str:
@@ -81,13 +81,6 @@ def _input(name: str, sha256: str, root: Path, profile: Mapping[str, Any], conte
         "profile": json.dumps(profile),
         "context": context,
     }
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
-    return flat
 
 
 def final_metrics(split: str, metrics: Mapping[str, Any], variant: str = "torch") -> dict[str, float]:

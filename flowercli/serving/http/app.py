@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowercli.serving.hosts import Hosts
     from flowercli.serving.http.access_log import AccessLog
     from flowercli.serving.http.service import Service
-    from flowercli.serving.http.static import StaticFile
+    from flowercli.serving.page.files import PageFile
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -37,7 +37,7 @@ READY_SECONDS = 1
 
 
 def create_app(
-    service: Service, *, page: Mapping[str, StaticFile] | None = None, log: AccessLog | None = None
+    service: Service, *, page: Mapping[str, PageFile] | None = None, log: AccessLog | None = None
 ) -> ASGIApp:
     """Return the application.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowercli.serving.http.openapi import BINARY
+from flowercli.serving.page.files import MEDIA_TYPES, PageFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,15 +33,7 @@ CODE, IN_CODE = re.compile(r"`([^`]+)`"), r"<code>\1</code>"
 TRY = "curl --data-binary @rose.jpg -H 'Content-Type: image/jpeg' http://HOST:PORT/v1/classify"
 
 
-@dataclass(frozen=True)
-class DocsPage:
-    """A file of the page."""
-
-    content: bytes
-    media_type: str = "text/html; charset=utf-8"
-
-
-def docs_page(description: Mapping[str, Any]) -> DocsPage:
+def docs_page(description: Mapping[str, Any]) -> PageFile:
     """Return the page of a service that describes itself so."""
     paths = [
         _operation(path, method, operation)
@@ -61,7 +53,7 @@ def docs_page(description: Mapping[str, Any]) -> DocsPage:
         *schemas,
         "</main>\n</body>\n</html>\n",
     )
-    return DocsPage((HEAD + "\n".join(parts)).encode())
+    return PageFile((HEAD + "\n".join(parts)).encode(), MEDIA_TYPES[".html"])
 
 
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.observers import Observer
-    from flowercli.serving.http.static import StaticFile
+    from flowercli.serving.page.files import PageFile
 
 MEBI = 2**20
 # The Open Inference Protocol's name of the model, whatever bundle it is.
@@ -63,7 +63,7 @@ class Settings:
     access_log: bool = True
     drain_seconds: float = 30.0
     only: tuple[str, ...] | None = None
-    page: Callable[[Classifier], Mapping[str, StaticFile]] | None = None
+    page: Callable[[Classifier], Mapping[str, PageFile]] | None = None
     observers: tuple[Callable[[Classifier], Observer], ...] = ()
 
 

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
+
+    from flowercli.serving.page.files import PageFile
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src 'self' blob: data:; "
@@ -41,18 +43,6 @@ PIECE = 64 * 2**10
 NOT_WANTED = re.compile(r"q=0(\.0*)?")
 
 
-class StaticFile(Protocol):
-    """The bytes of one file, and the value of its ``Content-Type``."""
-
-    @property
-    def content(self) -> bytes:
-        """The bytes."""
-
-    @property
-    def media_type(self) -> str:
-        """The type, with its charset."""
-
-
 class InPieces(Response):
     """A response whose bytes are handed over as the client reads them: one that does not, holds one piece."""
 
@@ -69,7 +59,7 @@ class InPieces(Response):
 class Offered:
     """A file as it is sent: as it is, or with gzip to whoever takes that, where it saves something."""
 
-    def __init__(self, file: StaticFile) -> None:
+    def __init__(self, file: PageFile) -> None:
         self._file = file
         self._tag = hashlib.sha256(file.content).hexdigest()[:32]
 
@@ -96,7 +86,7 @@ class Offered:
         return packed if len(packed) < WORTH * len(self._file.content) else None
 
 
-def page_routes(files: Mapping[str, StaticFile]) -> list[Route]:
+def page_routes(files: Mapping[str, PageFile]) -> list[Route]:
     """Return a route for each file by its URL path; ``/`` is the page itself. No other path leads to a file."""
     return [Route(path, Offered(file).answer, methods=["GET"]) for path, file in files.items()]
 

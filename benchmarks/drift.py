@@ -26,8 +26,7 @@ from flowercli.inference.sources import walk
 from flowercli.models import load_model
 from flowercli.monitoring.drift import DRIFTING, compare
 from flowercli.monitoring.features import Sample, describe
-from flowercli.monitoring.reference import Reference
-from flowercli.monitoring.sampling import observe
+from flowercli.monitoring.reference import Reference, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

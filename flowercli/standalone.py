@@ -13,7 +13,6 @@ MODULES = (
     "atomic.py",
     "bundle.py",
     "description.py",
-    "description_fields.py",
     "errors.py",
     "graph_file.py",
     "inference",

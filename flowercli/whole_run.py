@@ -34,7 +34,7 @@ def train(
 
     Args:
         config: what is wanted.
-        manifest: the split, as :func:`flowercli.training.split_found.find_or_make_manifest` returns it.
+        manifest: the split, as :func:`flowercli.training.run_data.find_or_make_manifest` returns it.
         tracking: what :func:`flowercli.tracking.listener.open_tracking` returned, entered.
         watcher: told of everything.
         group: the processes that train, of which this is the first; the rest it does alone.

@@ -28,7 +28,7 @@ def logged(classifier: Classifier, path: Path | None, max_rows: int) -> Iterator
         return
     import uuid
 
-    from flowercli.monitoring.sampling import LoggedClassifier
+    from flowercli.monitoring.reference import LoggedClassifier
 
     request = uuid.uuid4().hex
     with open_log(classifier, path, max_rows) as log:

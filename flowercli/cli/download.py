@@ -106,7 +106,7 @@ def model(
     from flowercli.bundle import Bundle
     from flowercli.cli.download_progress import downloading
     from flowercli.hub.client import patience
-    from flowercli.hub.models import download_model, left_out
+    from flowercli.hub.downloads import download_model, left_out
     from flowercli.hub.repo_id import RepoId
 
     with downloading() as progress:
@@ -130,8 +130,8 @@ def backbone(
 ) -> None:
     """Fetch the ImageNet weights that training starts from, so that `flowers train` needs no network."""
     from flowercli.cli.download_progress import downloading
-    from flowercli.hub.backbones import backbone_reference, download_backbone
     from flowercli.hub.client import patience
+    from flowercli.hub.downloads import backbone_reference, download_backbone
 
     with downloading() as progress:
         entry = download_backbone(backbone_reference(name), progress, patience(retries))

@@ -29,7 +29,7 @@ def reference(
     from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.inference.classifier import Classifier
     from flowercli.models import FOLDER, load_model
-    from flowercli.monitoring.sampling import add_reference, choose
+    from flowercli.monitoring.reference import add_reference, choose
 
     source = load_model(bundle)
     if source.is_lone_onnx or FOLDER in source.path.resolve().parents:

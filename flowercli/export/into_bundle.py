@@ -22,7 +22,7 @@ from flowercli.export.graph import export_fp32, load_deployed
 from flowercli.export.parity import Job
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
-from flowercli.monitoring.sampling import add_reference, choose
+from flowercli.monitoring.reference import add_reference, choose
 from flowercli.progress import untold
 
 if TYPE_CHECKING:

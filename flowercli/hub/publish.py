@@ -15,8 +15,8 @@ from flowercli.bundle import CARD, CONFIG, MACHINE_BOUND, Bundle, to_json, witho
 from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.card import Card, card_to_have
 from flowercli.hub.client import client, has_token
+from flowercli.hub.downloads import entries_left_out, read_description
 from flowercli.hub.faults import TOKEN, NoRepositoryError, explained
-from flowercli.hub.models import entries_left_out, read_description
 from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import look_up, require_small
 from flowercli.transfer.fetch import fetch

@@ -10,7 +10,7 @@ from typing import Any
 from flowercli.errors import DownloadError, ImageError
 from flowercli.transfer.clock import Clock
 from flowercli.transfer.contract import Patience, Request
-from flowercli.transfer.redirects import Redirects
+from flowercli.transfer.web import Redirects
 
 MAX_BYTES = 64 * 2**20
 # For an answer to begin or go on, and for the whole.

@@ -1,14 +1,16 @@
-"""Where a training run computes, and in which precision."""
+"""Where a training run computes, in which precision, and on how many threads."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from flowercli.errors import DeviceError
-from flowercli.inference.cpu import BF16_FLAGS, cpu_flags
-from flowercli.training.threads import honour_limits
+from flowercli.inference.cpu import BF16_FLAGS, cpu_flags, find_cores
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
@@ -21,6 +23,9 @@ def make_accelerator(device: str, precision: str) -> Accelerator:
     Raises:
         DeviceError: a device was asked for by name and is not there.
     """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
     honour_limits()
     kind = resolve_device(device)
     mixed = resolve_precision(precision, kind)
@@ -57,3 +62,23 @@ def resolve_precision(precision: str, device: str) -> str:
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if device == "cpu" and BF16_FLAGS & cpu_flags() else "fp32"
+
+
+def honour_limits() -> None:
+    """Let torch compute on as many threads as ``FLOWERS_THREADS`` says, and no more than a container's quota allows.
+
+    Raises:
+        UsageError: the variable is not a whole number of at least one.
+    """
+    cores = find_cores()
+    torch.set_num_threads(cores.asked or min(torch.get_num_threads(), cores.usable))
+
+
+def share_cores(processes: int) -> None:
+    """Let each of the processes that train on this machine compute on its share of the cores, where nothing is asked.
+
+    Raises:
+        UsageError: ``FLOWERS_THREADS`` is not a whole number of at least one.
+    """
+    cores = find_cores()
+    torch.set_num_threads(cores.asked or max(1, min(torch.get_num_threads(), cores.usable // processes)))

@@ -16,8 +16,8 @@ from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.installed import find
 from flowercli.shown import SHOWN, one_line
 from flowercli.training.architecture import copy_classes, head_of, keep_classes, require_classifier, reset_head
+from flowercli.training.device import honour_limits
 from flowercli.training.known import Known, Line, NoneLogit
-from flowercli.training.threads import honour_limits
 from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from flowercli.errors import DeviceError, TrainingError
 from flowercli.shown import first_line
+from flowercli.training.device import share_cores
 from flowercli.training.launch import Launch, attempt, forget_environment
-from flowercli.training.threads import share_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,8 +25,7 @@ from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_picture
 from flowercli.monitoring.features import Sample
-from flowercli.monitoring.reference import Reference
-from flowercli.monitoring.sampling import choose, put_into
+from flowercli.monitoring.reference import Reference, choose, put_into
 from flowercli.training.config import as_dict
 from flowercli.training.listeners import EPOCHS, epochs_table
 from flowercli.training.model import known_of

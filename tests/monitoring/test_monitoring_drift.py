@@ -29,8 +29,7 @@ from flowercli.monitoring.features import Sample, identity
 from flowercli.monitoring.history import Verdict, Window
 from flowercli.monitoring.log_file import append, models_in, open_to_write, read, to_rows
 from flowercli.monitoring.log_rows import LoggedModel
-from flowercli.monitoring.reference import VERSION, Reference
-from flowercli.monitoring.sampling import add_reference, choose
+from flowercli.monitoring.reference import VERSION, Reference, add_reference, choose
 
 NOW = 1_790_000_000.0
 PHOTOS = 120

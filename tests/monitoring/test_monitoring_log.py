@@ -24,8 +24,8 @@ from flowercli.models import load_model
 from flowercli.monitoring import request_log
 from flowercli.monitoring.features import Observation, identity
 from flowercli.monitoring.log_file import models_in, open_to_write, read
+from flowercli.monitoring.reference import observe
 from flowercli.monitoring.request_log import RequestLog
-from flowercli.monitoring.sampling import observe
 
 PICTURES = 5
 

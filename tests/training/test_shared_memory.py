@@ -102,7 +102,7 @@ import torch
 from flowercli.inference import cpu
 from flowercli.inference.cgroup import Quota
 from flowercli.training.device import make_accelerator
-from flowercli.training.threads import honour_limits
+from flowercli.training.device import honour_limits
 torch.set_num_threads(2)
 for threads in ("3", "1"):
     os.environ["FLOWERS_THREADS"] = threads

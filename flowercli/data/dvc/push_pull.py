@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import Bundle
 from flowercli.data.dvc.dvc_quietly import running_dvc
-from flowercli.data.dvc.objects import fetch_objects
+from flowercli.data.dvc.objects import Target, fetch_objects, send
 from flowercli.data.dvc.repository import opened
 from flowercli.data.dvc.tracked import (
     ARCHIVE,
@@ -29,7 +29,6 @@ from flowercli.data.dvc.tracked import (
     shown,
     statuses,
 )
-from flowercli.data.dvc.upload import Target, send
 from flowercli.data.packing import pack, size_below, unpack_over
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import DataError, UsageError, WrongContentError

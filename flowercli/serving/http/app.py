@@ -16,9 +16,9 @@ from flowercli.serving.http.classify_route import classify
 from flowercli.serving.http.guard import Guard
 from flowercli.serving.http.keys import KeyCheck
 from flowercli.serving.http.problems import Problem, busy
-from flowercli.serving.http.query import refuse_query
 from flowercli.serving.http.settings import MODEL
 from flowercli.serving.http.static import page_routes
+from flowercli.serving.http.strict import refuse_query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

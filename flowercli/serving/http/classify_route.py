@@ -13,8 +13,7 @@ from flowercli.inference.pipeline import as_dict
 from flowercli.serving.http.jobs import Answered
 from flowercli.serving.http.multipart import File, parse_form
 from flowercli.serving.http.problems import Problem, bad_picture, too_many_images
-from flowercli.serving.http.query import read_query
-from flowercli.serving.http.strict_json import INLINE_BYTES, check_fields, decode_base64, read_json
+from flowercli.serving.http.strict import INLINE_BYTES, check_fields, decode_base64, read_json, read_query
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowercli.errors import ImageError
 from flowercli.serving.http.problems import Problem, bad_picture, too_many_images
-from flowercli.serving.http.strict_json import check_fields, decode_base64, read_json
+from flowercli.serving.http.strict import check_fields, decode_base64, read_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt

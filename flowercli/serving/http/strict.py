@@ -1,15 +1,21 @@
-"""Read JSON from strangers: bounded before it is parsed, and nothing in it that is not asked for."""
+"""Read JSON and queries from strangers: bounded before they are parsed, nothing unknown, nothing twice."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-from flowercli.errors import ImageError
+from flowercli.errors import ImageError, UsageError
+from flowercli.inference.classifier import DEFAULT_TOP_K, parse_only
 from flowercli.inference.decode import from_base64
 from flowercli.serving.http.problems import Problem
+
+if TYPE_CHECKING:
+    from flowercli.inference.classifier import Classifier
+
 
 # Below this, parsing takes less time than handing it to a thread.
 INLINE_BYTES = 256 * 1024
@@ -17,6 +23,12 @@ INLINE_BYTES = 256 * 1024
 LARGE = ThreadPoolExecutor(1, "flowers-json")
 # Of objects and texts, beside one for each picture.
 MOST_OTHERS = 200
+
+TOP_K, ONLY = "top_k", "only"
+MAX_FIELDS = 8
+MAX_DIGITS = 9
+# More of a name that is none is not repeated.
+MAX_NAME = 60
 
 
 async def read_json(body: bytes, max_items: int, max_images: int) -> dict[str, Any]:
@@ -73,3 +85,44 @@ def _parse(body: bytes, max_items: int, max_images: int) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+def read_query(query: bytes, classifier: Classifier) -> tuple[int, Classifier]:
+    """Return how many classes an answer shall list, 0 for all, and what answers among those that may be answered.
+
+    Raises:
+        Problem: 422, the query has something else, no such number, or a class that the classifier does not answer.
+    """
+    try:
+        fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Problem(422, "bad_query", "The query has too many fields.") from None
+    values = dict(fields)
+    if len(values) != len(fields) or not values.keys() <= {TOP_K, ONLY}:
+        raise Problem(422, "unknown_field", f"The query has something other than one '{TOP_K}' and one '{ONLY}'.")
+    top_k = _read_top_k(values[TOP_K]) if TOP_K in values else DEFAULT_TOP_K
+    return top_k, _answering_only(classifier, values[ONLY]) if ONLY in values else classifier
+
+
+def _read_top_k(text: str) -> int:
+    # Longer numbers are refused rather than parsed: what they say is 'all' anyway.
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        raise Problem(422, "bad_query", f"'{TOP_K}' is not a whole number from 0, for all, to 999999999.")
+    return int(text)
+
+
+def _answering_only(classifier: Classifier, text: str) -> Classifier:
+    try:
+        return classifier.answering_only([name[:MAX_NAME] for name in parse_only(text)])
+    except UsageError as error:
+        raise Problem(422, "bad_query", error.message) from None
+
+
+def refuse_query(query: bytes) -> None:
+    """Refuse a query where none is known.
+
+    Raises:
+        Problem: 422.
+    """
+    if query:
+        raise Problem(422, "unknown_field", "This address takes no query.")

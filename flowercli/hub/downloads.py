@@ -1,4 +1,4 @@
-"""``flowers download model``: a bundle from the Hub, pinned to a commit, each file held to the bundle's own list."""
+"""``flowers download model`` and ``backbone``: from the Hub, pinned to a commit, a bundle's files held to its list."""
 
 from __future__ import annotations
 
@@ -8,22 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
 from flowercli.atomic import write_text
-from flowercli.bundle import CARD, CONFIG, MANIFEST, MANIFEST_PARQUET, PORTABLE, REFERENCE, Bundle, to_json
-from flowercli.errors import BundleError, HubError
+from flowercli.bundle import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    MANIFEST_PARQUET,
+    PORTABLE,
+    REFERENCE,
+    WEIGHTS,
+    Bundle,
+    describe,
+    to_json,
+)
+from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import is_offline
 from flowercli.hub.install import exclusive, install, partial_folder
+from flowercli.hub.repo_id import RepoId
 from flowercli.hub.snapshot import HubFile, look_up, require_small
 from flowercli.installed import Installed, find
 from flowercli.plain_file import read_plain_file
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from flowercli.hub.repo_id import RepoId
     from flowercli.hub.snapshot import Snapshot
     from flowercli.transfer.contract import FilesListener, Patience
 
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+
+OWNER = "timm"
 
 
 def download_model(reference: RepoId, listener: FilesListener, patience: Patience, *, everything: bool) -> Installed:
@@ -157,3 +171,43 @@ def _for_answers(listed: dict[str, HubFile]) -> set[str]:
     """Return the files that ``classify`` needs, with card, split and reference; all of them if there is no ONNX."""
     graph = next((name for name in PORTABLE if name in listed), None)
     return set(listed) if graph is None else {graph, CARD, MANIFEST, MANIFEST_PARQUET, REFERENCE} & set(listed)
+
+
+def backbone_reference(name: str) -> RepoId:
+    """Return the repository of a backbone: ``OWNER/NAME``, or one of timm's models by its name alone.
+
+    Raises:
+        UsageError: it is no repo id, or a name without the tag that says which weights.
+    """
+    if "/" not in name and "." not in name:
+        hint = f"As tf_efficientnet_lite0.in1k. Its tags: https://huggingface.co/{OWNER}?search_models={name}"
+        raise UsageError(f"'{name}' does not say which weights: it has no tag.", hint=hint)
+    return RepoId.parse(name if "/" in name else f"{OWNER}/{name}")
+
+
+def download_backbone(reference: RepoId, listener: FilesListener, patience: Patience) -> Installed:
+    """Fetch a backbone's weights, unless that commit of them is there already.
+
+    Raises:
+        DownloadError: they cannot be fetched, or the repository has none that training can use.
+    """
+    here = find("backbone", reference.repo_id)
+    if here is not None and is_offline() and reference.revision in (None, here.revision) and _is_whole(here):
+        return here
+    snapshot = look_up(reference, listener, patience)
+    missing = [name for name in (CONFIG, WEIGHTS) if name not in snapshot.files]
+    if missing:
+        hint = f"timm's models have both: {snapshot.url.removesuffix(reference.repo_id)}{OWNER}"
+        raise HubError(f"{reference.repo_id} is no backbone: it has no {missing[0]}.", hint=hint)
+    require_small(snapshot, CONFIG)
+    with exclusive("backbone", reference, listener):
+        here = find("backbone", reference.repo_id)
+        if here is not None and here.revision == snapshot.commit and _is_whole(here):
+            return here
+        files = [snapshot.files[name] for name in (CONFIG, WEIGHTS)]
+        return install("backbone", snapshot, files, listener, patience)
+
+
+def _is_whole(entry: Installed) -> bool:
+    weights = entry.path / WEIGHTS
+    return weights.is_file() and entry.sha256 in (None, describe(weights)["sha256"])

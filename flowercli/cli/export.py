@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,11 @@ from flowercli.shown import in_shell
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.export.into_bundle import ExportResult
+
+
+def _folder(text: str) -> Any:
+    """Return an option for a folder that is written."""
+    return typer.Option(metavar="FOLDER", help=text)
 
 
 def export(
@@ -30,13 +36,8 @@ def export(
     trt: Annotated[
         bool, typer.Option("--trt", help="Build a TensorRT engine, for GPUs like the one here, from the fp16 graph.")
     ] = False,
-    mlflow: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Pack an MLflow model that answers without torch, there.")
-    ] = None,
-    delivery: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Pack the model with a client that needs no flowers, there."),
-    ] = None,
+    mlflow: Annotated[Path | None, _folder("Pack an MLflow model that answers without torch, there.")] = None,
+    delivery: Annotated[Path | None, _folder("Pack the model with a client that needs no flowers, there.")] = None,
     data: Annotated[Path | None, typer.Option(help="The dataset, if it has moved since training.")] = None,
     max_drop: Annotated[
         float | None,
@@ -46,21 +47,13 @@ def export(
             help="Points of validation accuracy that an export may lose.",
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Add the files to a copy of the bundle, made there.")
-    ] = None,
-    dvc: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the checks as metrics for DVC there too.")
-    ] = None,
-    triton: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write a model repository for Triton there; needs no torch.")
-    ] = None,
+    output: Annotated[Path | None, _folder("Add the files to a copy of the bundle, made there.")] = None,
+    dvc: Annotated[Path | None, _folder("Write the checks as metrics for DVC there too.")] = None,
+    triton: Annotated[Path | None, _folder("Write a model repository for Triton there; needs no torch.")] = None,
     triton_backend: Annotated[
         str, typer.Option(metavar="NAME", help="What runs the graph in Triton: onnxruntime, python or tensorrt.")
     ] = "onnxruntime",
-    web: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write a static site that answers in the browser there.")
-    ] = None,
+    web: Annotated[Path | None, _folder("Write a static site that answers in the browser there.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the results as JSON, one line an export.")] = False,
 ) -> None:
     """Export a model to ONNX, check it against torch, and add it to its bundle; pack it for others.
@@ -130,4 +123,4 @@ def _write_dvc(folder: Path, result: ExportResult) -> None:
     from flowercli.reporting.dvc_files import write_dvc_checks
 
     names = {form.file: form.name for form in FORMATS}
-    write_dvc_checks(folder, {names[check.file]: check.as_dict() for check in result.checks})
+    write_dvc_checks(folder, {names[check.file]: asdict(check) for check in result.checks})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import PLAN
@@ -45,7 +46,7 @@ def show_export(
                 {
                     "bundle": str(bundle.path),
                     "torch": None if torch_accuracy is None else {"accuracy": torch_accuracy},
-                    "exports": [check.as_dict() for check in rows],
+                    "exports": [asdict(check) for check in rows],
                     "packages": folders,
                     "refused": packed is None,
                 }

@@ -31,14 +31,11 @@ def shortened(text: str, width: int, *, keep_end: bool = False) -> str:
     """Shorten to a number of terminal cells: a path at its beginning, where it tells least, a name in its middle."""
     if cell_len(text) <= width:
         return text
-    start = 0 if keep_end else _cut(text, (width - 1) // 2)
+    half = 0 if keep_end else (width - 1) // 2
+    start = next(end for end in range(len(text), -1, -1) if cell_len(text[:end]) <= half)
     rest = width - 1 - cell_len(text[:start])
     end = next(end for end in range(start, len(text) + 1) if cell_len(text[end:]) <= rest)
     return f"{text[:start]}…{text[end:]}"
-
-
-def _cut(text: str, width: int) -> int:
-    return next(end for end in range(len(text), -1, -1) if cell_len(text[:end]) <= width)
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,14 @@ class TrainingProgress(Steps, Listener):
     def summarise(self, result: TrainResult) -> None:
         """Print how the run ended and what to type next."""
         section, path = result.bundle.section, result.bundle.path
+        size = section["files"][WEIGHTS]["size"] / 1e6
         lines = [
             f"Best on validation after epoch {result.best_epoch} of {len(result.history)}: {_metrics(section, 'val')}"
         ]
         if "test" in section["metrics"]:
             lines.append(f"Test: {_metrics(section, 'test')}; choose runs by validation")
         lines += [
-            f"Took {duration(time.monotonic() - self.started_at)}; the weights are {_megabytes(section)}.",
+            f"Took {duration(time.monotonic() - self.started_at)}; the weights are {size:.1f} MB.",
             "Next:",
             f"  flowers eval {in_shell(path)}",
             f"  flowers export {in_shell(path)} --onnx --int8",
@@ -96,10 +97,6 @@ def _metrics(section: Mapping[str, Any], split: str) -> str:
     metrics = section["metrics"][split]["torch"]
     text = f"accuracy {percent(metrics['accuracy']['value'])} of {metrics['photos']}"
     return f"{text}, macro F1 {percent(metrics['macro_f1']['value'])}" if "macro_f1" in metrics else text
-
-
-def _megabytes(section: Mapping[str, Any]) -> str:
-    return f"{section['files'][WEIGHTS]['size'] / 1e6:.1f} MB"
 
 
 def duration(seconds: float) -> str:

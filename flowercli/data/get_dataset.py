@@ -136,7 +136,9 @@ def _unpack(source: DatasetSource, archive: Fetched, files: Path, target: Path, 
         unpacked.mkdir()
         listener.extracting(archive.size)
         extract(archive.path, unpacked, progress=listener.extracted)
-        _move_up(source.arrange(unpacked, files), folder)
+        for path in sorted(source.arrange(unpacked, files).iterdir()):
+            if path.name != UNPACKED:
+                path.rename(folder / path.name)
         shutil.rmtree(unpacked)
         scan, unreadable = _check(folder, listener)
         counts = _counts(scan) - Counter(scan.class_folder(path) for path, _ in unreadable)
@@ -144,12 +146,6 @@ def _unpack(source: DatasetSource, archive: Fetched, files: Path, target: Path, 
         # Before the folder gets its name: the index lists only what exists, so there is never one without the other.
         installed.record(entry)
     return Dataset(entry, dict(counts), unreadable, source.photos, new=True, is_split=bool(scan.parts))
-
-
-def _move_up(found: Path, folder: Path) -> None:
-    for path in sorted(found.iterdir()):
-        if path.name != UNPACKED:
-            path.rename(folder / path.name)
 
 
 def _check(folder: Path, listener: DatasetListener) -> tuple[Scan, list[tuple[str, str]]]:

@@ -178,7 +178,8 @@ def split_what_was_read(
         found.unreadable + found_others.unreadable,
         _paths(exact, photos),
         _only_near(near, exact, photos),
-        _conflicts(together, photos),
+        # Copies in more than one class: at least one label is wrong.
+        _paths([group for group in together if len({photos[index].class_name for index in group}) > 1], photos),
         _paths([group for group in together if len({drawn[index] for index in group}) > 1], photos),
     )
 
@@ -217,8 +218,3 @@ def _only_near(
     """Leave out the groups that are near copies only because they are exact ones."""
     known = {tuple(group) for group in exact}
     return _paths([group for group in near if tuple(group) not in known], photos)
-
-
-def _conflicts(groups: Sequence[Sequence[int]], photos: Sequence[Photo]) -> list[list[str]]:
-    """Return the groups of copies that stand in more than one class: at least one label is wrong."""
-    return _paths([group for group in groups if len({photos[index].class_name for index in group}) > 1], photos)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
-from flowercli.evaluation.intervals import NONE, class_texts, number_text, share_text
+from flowercli.evaluation.intervals import class_texts, number_text, share_text
 from flowercli.evaluation.metrics import confused_pairs
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
@@ -100,16 +100,13 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
         "95 % confidence intervals in brackets: Wilson's for accuracy, bootstrap for the others. Log loss and "
         "calibration error (ECE, 15 bins): less is better.\n"
     )
-    # Bundles made before these had intervals do not list them so.
-    rows = [values for variants in metrics.values() for values in variants.values()]
-    losses = {key: title for key, title in LOSSES.items() if any(isinstance(values.get(key), dict) for values in rows)}
-    titles = ("split", "weights", "photographs", "accuracy", "macro F1", *losses.values(), BASELINE)
+    titles = ("split", "weights", "photographs", "accuracy", "macro F1", *LOSSES.values(), BASELINE)
     yield f"| {' | '.join(titles)} |"
     yield "|---" * len(titles) + "|"
     for split, variants in metrics.items():
         for variant, values in variants.items():
             columns = [share_text(values["accuracy"], 1), share_text(values["macro_f1"], 1)]
-            columns += [_loss(values.get(key)) for key in losses]
+            columns += [number_text(values[key]) for key in LOSSES]
             columns.append(share_text(values["baseline"]["accuracy"], 1))
             yield f"| {SPLIT_WORDS[split]} | {variant} | {values['photos']} | {' | '.join(columns)} |"
     yield ""
@@ -198,15 +195,6 @@ def _terms(terms: Mapping[str, str]) -> Iterator[str]:
     yield "None of them is in the model's files. Their terms, as their collections state them:\n"
     yield from (f"- {source}: {text}" for source, text in terms.items())
     yield ""
-
-
-def _loss(value: Mapping[str, float] | float | None) -> str:
-    """Return ``0.072 (0.031–0.124)``; older bundles hold the log loss without an interval and no calibration error."""
-    if value is None:
-        return NONE
-    if isinstance(value, float | int):
-        return f"{value:.3f}"
-    return number_text(value)
 
 
 def _sources(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flowercli.bundle import WEIGHTS
 from flowercli.errors import ExportError, UsageError
-from flowercli.evaluation.intervals import share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from flowercli.bundle import Bundle
 
@@ -41,23 +40,11 @@ class Check:
     latency_ms: float | None
     weight_bits: int | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them."""
-        return asdict(self)
-
     def keeps_accuracy(self, max_drop: float | None) -> bool:
         """Whether it loses no more than so many points; by default half a point, or one photograph if that is more."""
         if max_drop is not None:
             return self.drop <= max_drop
         return self.drop <= MAX_DROP or round(self.drop * self.photos / 100) <= 1
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read what a bundle records of an export; older ones hold neither interval nor latency."""
-        accuracy = record["accuracy"]
-        if not isinstance(accuracy, dict):
-            accuracy = share(round(accuracy * record["photos"]), record["photos"])
-        return cls(**{"latency_ms": None, **record, "accuracy": accuracy})
 
 
 class LostAccuracyError(ExportError):

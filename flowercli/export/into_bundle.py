@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ def export(
         _write_fp32(job, answer)
         made = _make(job, forms)
         checks = [one.attempts[-1] for one in made]
-        records = {check.file: check.as_dict() | one.facts for check, one in zip(checks, made, strict=True)}
+        records = {check.file: asdict(check) | one.facts for check, one in zip(checks, made, strict=True)}
         files = {name: folder / name for form in forms for name in form.files}
         target = bundle if output is None else _copy(bundle, output)
         exports = {**bundle.section.get("exports", {}), **records}

@@ -76,7 +76,7 @@ def write_packages(
     """
     graphs = {name: choose_graph(bundle, found).name for name in targets if (found := PACKAGES[name].graphs)}
     records = bundle.section.get("exports", {})
-    checks = [Check.from_record(records[graph]) for graph in dict.fromkeys(graphs.values()) if graph in records]
+    checks = [Check(**records[graph]) for graph in dict.fromkeys(graphs.values()) if graph in records]
     require_accuracy(checks, options.max_drop)
     packed = {}
     for name, target in targets.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -72,10 +72,6 @@ class Comparison:
     def changed(self) -> list[Feature]:
         """The features that have changed."""
         return [feature for feature in self.features if feature.verdict != STABLE]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them."""
-        return asdict(self)
 
 
 def compare(reference: Reference, current: Sample, class_names: Sequence[str]) -> Comparison:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import LogError, UsageError
@@ -50,7 +50,7 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``flowers drift --json`` prints."""
         earlier = [_in_short(window) | {"verdict": window.comparison.verdict} for window in self.earlier]
-        return {"model": self.model, **_in_short(self.now), **self.now.comparison.as_dict(), "earlier": earlier}
+        return {"model": self.model, **_in_short(self.now), **asdict(self.now.comparison), "earlier": earlier}
 
 
 def judge(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.evaluation.evaluate import Evaluation
-    from flowercli.evaluation.label_errors import LabelError, LabelErrors
+    from flowercli.evaluation.label_errors import LabelErrors
 
 
 # Key, name, whether it is a share, what it means.
@@ -90,11 +90,8 @@ def read_history(bundle: Bundle) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         return []
     kept = [{key: row.get(key) for key in NUMBERS} for row in rows if isinstance(row, dict)]
-    return [row for row in kept if _is_number(row["epoch"]) and _is_number(row["loss"]) and _others_fit(row)]
-
-
-def _others_fit(row: Mapping[str, Any]) -> bool:
-    return all(row[key] is None or _is_number(row[key]) for key in NUMBERS)
+    needed = {"epoch", "loss"}
+    return [row for row in kept if all(_is_number(row[key]) or (row[key] is None and key not in needed) for key in row)]
 
 
 def _is_number(value: object) -> bool:
@@ -130,7 +127,7 @@ def _some(names: Sequence[str]) -> str:
 def _metrics(evaluation: Evaluation) -> str:
     variants = evaluation.variants
     rows = [
-        (name, *(_value(metrics[key], share=share) for metrics in variants.values()), meaning)
+        (name, *(share_text(each[key], 1) if share else number_text(each[key]) for each in variants.values()), meaning)
         for key, name, share, meaning in METRICS
     ]
     baseline = next(iter(variants.values()))["baseline"]
@@ -138,10 +135,6 @@ def _metrics(evaluation: Evaluation) -> str:
     rows.append((f"Always “{baseline['class']}”", *always, "The accuracy of naming the most frequent class each time."))
     columns = ("Metric", *variants, "Meaning")
     return page.section("Metrics", page.table("95 % intervals in brackets", columns, rows, last_is_text=True))
-
-
-def _value(value: Mapping[str, float], *, share: bool) -> str:
-    return share_text(value, 1) if share else number_text(value)
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -247,12 +240,9 @@ def _suspects(errors: LabelErrors) -> str:
     if not shown:
         return page.section("Photographs", page.paragraph("No label is doubtful."))
     sources = photographs_at(errors.data.root, errors.data.manifest, [row.path for row in shown])
-    cards = zip(shown, sources, strict=True)
-    parts = [page.gallery((thumbnail(source), _said(row), f"{row.path} ({row.split})") for row, source in cards)]
+    said = (f"{row.labelled}? Looks like {row.looks_like} ({probability(row.probability)})" for row in shown)
+    places = (f"{row.path} ({row.split})" for row in shown)
+    parts = [page.gallery(zip(map(thumbnail, sources), said, places, strict=True))]
     if len(shown) < len(errors.rows):
         parts.insert(0, page.paragraph(f"The first {len(shown)}; all of them: --find-label-errors --json."))
     return page.section("Photographs, the least probable label first", *parts)
-
-
-def _said(row: LabelError) -> str:
-    return f"{row.labelled}? Looks like {row.looks_like} ({probability(row.probability)})"

@@ -42,7 +42,7 @@ class Hosts:
     @classmethod
     def of(cls, host: str, allowed: Iterable[str], origins: Iterable[str] = ()) -> Self:
         """Return the names of a service that listens on ``host``, and is allowed some more."""
-        everywhere = _is_unspecified(host)
+        everywhere = not host or (_is_address(host) and ipaddress.ip_address(host).is_unspecified)
         machine = socket.gethostname()
         own = (machine, f"{machine}.local") if everywhere else (host.partition("%")[0], *_addresses(host))
         names = dict.fromkeys(name.lower().strip("[]") for name in (*LOOPBACK, *own, *allowed))
@@ -82,10 +82,6 @@ def _addresses(host: str) -> list[str]:
     except OSError:
         return []
     return [str(address[4][0]).partition("%")[0] for address in found]
-
-
-def _is_unspecified(host: str) -> bool:
-    return not host or (_is_address(host) and ipaddress.ip_address(host).is_unspecified)
 
 
 def _is_address(name: str) -> bool:

@@ -127,7 +127,8 @@ def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: M
     wanted = replace(manifest, **dict(options[key] for key in contradicted))
     outliers = None if data.outliers is None else Path(data.outliers)
     again = split_command(Path(data.path), wanted, outliers, data.manifest)
-    message = f"The split manifest {path} was made with other options than {said}: {_how(manifest)}."
+    how = f"ratios {_listed(manifest.ratios)}, seed {manifest.seed}, {'' if manifest.stratified else 'not '}stratified"
+    message = f"The split manifest {path} was made with other options than {said}: {how}."
     raise UsageError(message, hint=f"Leave out {', '.join(contradicted)}. Or split anew: {again}")
 
 
@@ -135,10 +136,6 @@ def _same(one: Any, other: Any) -> bool:
     if not isinstance(one, tuple):
         return bool(one == other)
     return len(one) == len(other) and all(math.isclose(*pair, abs_tol=1e-6) for pair in zip(one, other, strict=True))
-
-
-def _how(manifest: Manifest) -> str:
-    return f"ratios {_listed(manifest.ratios)}, seed {manifest.seed}, {'' if manifest.stratified else 'not '}stratified"
 
 
 def _listed(value: Any) -> str:

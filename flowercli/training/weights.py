@@ -81,7 +81,8 @@ def from_hub(config: ModelConfig, num_classes: int) -> Any:
         raise
     except Exception as error:  # The Hub's client, its HTTP library and timm raise a dozen unrelated types here.
         _require_buildable(config, num_classes)
-        if _is_misfit(error):
+        # The weights were there, and are of other shapes or names than the network's.
+        if isinstance(error, RuntimeError) and "state_dict" in str(error):
             raise _misfit(f"The ImageNet weights of {config.name}", config, error) from error
         message = f"The ImageNet weights of {config.name} cannot be had: {first_line(error)}"
         hint = (
@@ -130,11 +131,6 @@ def _require_buildable(config: ModelConfig, num_classes: int) -> None:
         size = "" if config.image_size is None else f" for pictures of {config.image_size} pixels"
         hint = "Choose another: flowers train --model NAME …" if not size else "flowers train model.image_size=null …"
         raise ConfigError(f"{config.name} cannot be built{size}: {first_line(error)}", hint=hint) from error
-
-
-def _is_misfit(error: Exception) -> bool:
-    """Whether weights were there, and are of other shapes or names than the network's."""
-    return isinstance(error, RuntimeError) and "state_dict" in str(error)
 
 
 def _misfit(what: str, config: ModelConfig, error: Exception) -> WeightsError:

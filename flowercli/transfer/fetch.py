@@ -135,7 +135,8 @@ class _Transfer:
         offset = partial.size if partial.validator or self.wanted.sha256 or self.wanted.md5 else 0
         stream = self.opener(self.wanted.request(offset, partial.validator, self.patience))
         with closing(stream):
-            self._check_length(stream)
+            if None not in (stream.total, self.wanted.size) and stream.total != self.wanted.size:
+                raise self._wrong_length(str(stream.total))
             partial.begin(stream.offset, stream.validator)
             self._check_space(stream, partial)
             self.listener.begin(partial.size, stream.total)
@@ -155,10 +156,6 @@ class _Transfer:
             self.listener.advance(len(chunk))
             if partial.size == limit:
                 return
-
-    def _check_length(self, stream: Stream) -> None:
-        if None not in (stream.total, self.wanted.size) and stream.total != self.wanted.size:
-            raise self._wrong_length(str(stream.total))
 
     def _wrong_length(self, found: str) -> WrongContentError:
         expected = f", not {self.wanted.size}" if self.wanted.size is not None else ""

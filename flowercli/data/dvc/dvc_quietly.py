@@ -1,4 +1,4 @@
-"""Run DVC in this process: its messages are collected rather than printed, and its mistakes, and S3's, come out as ours.
+"""Run DVC in this process: its messages are collected rather than printed; its mistakes, and S3's, come out as ours.
 
 DVC's commands send usage statistics; its Python interface, which is what runs here, sends none.
 """

@@ -1,4 +1,4 @@
-"""What DVC keeps, as something to fetch like any other file, and to send to S3 in parts: both go on where they were cut.
+"""What DVC keeps, as something to fetch like any other file and to send to S3 in parts: both go on where they were.
 
 DVC itself begins again with the first byte; a dataset is one object of hundreds of megabytes.
 """

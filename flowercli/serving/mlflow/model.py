@@ -109,12 +109,9 @@ def _decode(text: object) -> bytes:
 def _top_k(params: Mapping[str, Any]) -> int:
     top_k = int(params.get("top_k", DEFAULT_TOP_K))
     if top_k < 0:
-        raise _bad_request(f"top_k is {top_k}: at least 1, or 0 for all classes.")
+        message = f"top_k is {top_k}: at least 1, or 0 for all classes."
+        raise MlflowException(message, error_code=mlflow.protos.databricks_pb2.BAD_REQUEST)
     return top_k
-
-
-def _bad_request(message: str) -> MlflowException:
-    return MlflowException(message, error_code=mlflow.protos.databricks_pb2.BAD_REQUEST)
 
 
 mlflow.models.set_model(FlowersModel())

@@ -70,21 +70,13 @@ class GraphFormat(NamedTuple):
         return (self.file, *self.beside)
 
 
+TENSORRT_BESIDE = (TENSORRT_GRAPH, TENSORRT_SIDECAR)
 # In the order in which they are made.
 FORMATS = (
     GraphFormat("onnx", "--onnx", ONNX, "graph", suits=0),
     GraphFormat("fp16", "--fp16", ONNX_FP16, "fp16", suits=1),
     GraphFormat("int8", "--int8", ONNX_INT8, "quantize", suits=-1, calibrated=True),
-    GraphFormat(
-        "tensorrt",
-        "--trt",
-        PLAN,
-        "build_engine",
-        2,
-        ONNX_FP16,
-        machine_bound=True,
-        beside=(TENSORRT_GRAPH, TENSORRT_SIDECAR),
-    ),
+    GraphFormat("tensorrt", "--trt", PLAN, "build_engine", 2, ONNX_FP16, machine_bound=True, beside=TENSORRT_BESIDE),
 )
 MACHINE_BOUND = tuple(file for form in FORMATS if form.machine_bound for file in form.files)
 # What runs anywhere: the best for a CPU first.

@@ -104,7 +104,7 @@ class DownloadProgress(OneBar):
         self._begin("Extracting", size)
 
     def extracted(self, count: int) -> None:
-        """Count bytes."""
+        """Count bytes, or photographs."""
         self._bars.advance(self._task, count)
 
     def checking(self, photos: int) -> None:
@@ -114,9 +114,7 @@ class DownloadProgress(OneBar):
         self._bars.start()
         self._task = self._bars.add_task("Reading photographs", total=photos)
 
-    def checked(self, photos: int) -> None:
-        """Count photographs."""
-        self._bars.advance(self._task, photos)
+    checked = extracted
 
 
 def _size(count: int) -> str:

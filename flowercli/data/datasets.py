@@ -56,7 +56,6 @@ class DatasetSource:
         files: the archive first, then what else ``arrange`` wants.
         arrange: given the folder of the unpacked archive and that of the files, returns the folder that has the class
             folders.
-        about: a line for ``--help`` and the docs.
         photos: how many photographs it has, where that is known.
         revision: its version, where it has one.
         opener: opens the archive where its URL is no address, or changes each time.
@@ -65,7 +64,6 @@ class DatasetSource:
     dataset: str
     files: tuple[RemoteFile, ...]
     arrange: Callable[[Path, Path], Path] = find_class_folders
-    about: str = ""
     photos: int | None = None
     revision: str | None = None
     opener: Opener | None = None
@@ -87,14 +85,12 @@ SOURCES = {
                 "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
             ),
         ),
-        about="3,670 photographs of daisies, dandelions, roses, sunflowers and tulips",
         photos=3670,
     ),
     "kaggle": DatasetSource(
         dataset="flowers-dataset",
         # Kaggle publishes no sha256; what arrives is recorded in the index.
         files=(RemoteFile("flowers-dataset.zip", kaggle.PAGE),),
-        about=f"the same photographs from Kaggle, {kaggle.HANDLE} version {kaggle.VERSION} (extra 'data')",
         revision=str(kaggle.VERSION),
         opener=kaggle.open_stream,
     ),
@@ -110,7 +106,6 @@ SOURCES = {
             ),
         ),
         arrange=oxford.arrange_17,
-        about="1,360 photographs of 17 British wild and garden flowers",
         photos=len(oxford.NAMES_17) * oxford.A_CLASS_17,
     ),
     "oxford102": DatasetSource(
@@ -131,7 +126,6 @@ SOURCES = {
             ),
         ),
         arrange=oxford.arrange_102,
-        about="8,189 photographs of 102 flowers common in Britain",
         photos=8189,
     ),
 }

@@ -41,7 +41,6 @@ OPTIONS = {
 }
 # How onnxruntime's Python reads a flag; it refuses 1 and 0.
 YES, NO = "True", "False"
-FLAGS = ("fp16", "engine_cache", "timing_cache", "write_graph", "detailed_log")
 
 
 def require_tensorrt(asked: str) -> None:
@@ -137,9 +136,3 @@ def writing_options(graph: Path) -> dict[str, str]:
         OPTIONS["embed_engine"]: "0",
         OPTIONS["detailed_log"]: YES,
     }
-
-
-def option_names() -> list[str]:
-    """Return every option that is given to the provider, for holding them to the installed onnxruntime."""
-    profile = [OPTIONS["profile"].format(bound) for bound in PROFILE]
-    return sorted({*profile, *(name for name in OPTIONS.values() if "{" not in name)})

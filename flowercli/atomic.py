@@ -11,14 +11,11 @@ import stat
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
+from typing import BinaryIO
 
 PARTIAL_PREFIX = ".partial-"
 # A file system has room for 255 bytes.

@@ -9,18 +9,16 @@ every moment: a killed process leaves the old file, or none, never half of one.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from flowercli import json_text
 from flowercli.atomic import replace_file, write_text
 from flowercli.description import FORMAT_VERSION, check, parse, read_config, read_metadata
 from flowercli.errors import BundleError
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

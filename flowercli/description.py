@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text
@@ -17,9 +19,6 @@ from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     import onnxruntime as ort
 
 

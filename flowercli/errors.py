@@ -6,11 +6,8 @@ not a :class:`FlowersError` is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EXIT_OK = 0
 EXIT_FAILED = 1

@@ -7,13 +7,11 @@ walked over here, as the package ``onnx`` is no part of the base install.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from flowercli.errors import BundleError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHIPPED: Final = Path(__file__).parent / "models"
 # What protocol buffers may hold at most.

@@ -10,9 +10,10 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli import json_text
 from flowercli.atomic import PARTIAL_PREFIX, write_text
@@ -21,9 +22,6 @@ from flowercli.home import NoHomeError, data_home
 from flowercli.installation import upgrade
 from flowercli.locks import alone, is_held
 from flowercli.plain_file import read_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INDEX = "index.json"
 DOWNLOADS = "downloads"

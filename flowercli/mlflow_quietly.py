@@ -7,10 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from types import ModuleType
 
 # What the user has set already is left as it is.
 SETTINGS = {

@@ -6,11 +6,9 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 # As it is loaded it looks for devices, and warns of graphics cards that are none (WSL, virtual machines, Raspberry Pi).
 CHATTER = re.compile(rb"\[[VIW]:onnxruntime:")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # Of a description: ten thousand classes with the metrics of six variants fit.
 MOST_BYTES = 64 * 2**20

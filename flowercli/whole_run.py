@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import scratch_folder
@@ -14,9 +16,6 @@ from flowercli.training import run
 from flowercli.training.listeners import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from flowercli.batch.part import Done, answer_parts
 from flowercli.batch.places import Place
@@ -18,9 +19,6 @@ from flowercli.inference.cpu import available_cores
 from flowercli.models import load_model
 from flowercli.monitoring.features import identity
 from flowercli.shown import first_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 # Tasks that wait beside those that run, a core: enough that none stands still while the plan is read.
 TASKS_PER_CORE = 3

@@ -6,9 +6,10 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from glob import has_magic
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 from flowercli import __version__, locks
 from flowercli.batch.part import not_fetched
@@ -21,9 +22,7 @@ from flowercli.monitoring.features import identity
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from typing import TextIO
 
     from flowercli.inference.classifier import Classifier
 

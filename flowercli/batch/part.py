@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -14,8 +15,6 @@ from flowercli.inference.classifier import DIGITS, Prediction
 from flowercli.inference.pipeline import Result, classify_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from flowercli.batch.plan import Plan
     from flowercli.inference.classifier import Classifier
 

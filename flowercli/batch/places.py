@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 import pyarrow.fs as pafs
 
@@ -21,9 +22,6 @@ from flowercli.shown import first_line
 from flowercli.transfer.s3_answers import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import TextIO
-
     from flowercli.inference.ahead import Fetch
 
 # These show an object when it is whole; elsewhere a file is written beside its place and moved there.

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,6 @@ from flowercli.errors import BatchError
 from flowercli.inference.sources import FILE_URL, STDIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     import numpy.typing as npt
 
     from flowercli.batch.places import Place

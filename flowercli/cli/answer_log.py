@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.cli.output import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Classifies
     from flowercli.monitoring.features import Observation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowercli.batch.part import REJECTED
@@ -17,8 +18,6 @@ from flowercli.models import DEFAULT
 from flowercli.shown import counted, in_shell, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowercli.batch.plan import Plan
     from flowercli.batch.proof import Proof
     from flowercli.cli.classify_output import Output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,6 @@ from flowercli.errors import needs_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowercli.data.dvc.tracked import Status
 
 data = typer.Typer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from flowercli.cli.progress import OneBar, Parts, bars
 from flowercli.errors import DownloadInterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from flowercli.errors import DownloadError
     from flowercli.transfer.contract import Fetched
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import note, print_table, stdout_console
@@ -11,8 +12,6 @@ from flowercli.evaluation.metrics import confused_pairs
 from flowercli.shown import counted, percent, probability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flowercli.evaluation.comparison import Comparison
     from flowercli.evaluation.evaluate import Evaluation
     from flowercli.evaluation.label_errors import LabelErrors

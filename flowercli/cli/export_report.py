@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from flowercli.evaluation.intervals import NONE, share_text
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from flowercli.bundle import Bundle
     from flowercli.export.check import Check
     from flowercli.export.package import Packed

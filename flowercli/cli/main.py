@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersErro
 from flowercli.home import settle_home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from typer import Typer
 
 COMPLETION_VARIABLE = "_FLOWERS_COMPLETE"

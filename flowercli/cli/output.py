@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli import json_text, shown
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
     from rich.console import Console
 
 WIDTH_IN_A_PIPE = 160

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Timer
 from typing import TYPE_CHECKING, Self
@@ -24,8 +25,6 @@ from flowercli.cli.output import note, stderr_console
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from rich.progress import ProgressColumn, Task
 
     from flowercli.progress import Advance

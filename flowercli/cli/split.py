@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,6 @@ from flowercli.cli.output import print_json, warn
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowercli.data.make_split import Outliers, SplitResult
     from flowercli.data.manifest import Manifest
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.cli.output import note, print_table, warn
@@ -10,9 +12,6 @@ from flowercli.data.split import SPLITS
 from flowercli.shown import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from flowercli.data.make_split import SplitResult
 
 SHOWN = 5

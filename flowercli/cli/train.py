@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,6 @@ from flowercli.errors import UsageError, needs_extra
 from flowercli.shown import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from flowercli.cli.train_progress import TrainingProgress
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowercli.errors import DataError, UsageError
 from flowercli.installed import dataset_folder
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 DEFAULT_OUTPUT = "runs"
 

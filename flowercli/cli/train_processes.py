@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,6 @@ from flowercli.errors import UsageError, needs_extra
 from flowercli.shown import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flowercli.training.launch import Launch
     from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run_folder import RunFolder

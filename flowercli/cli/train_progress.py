@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from flowercli.shown import counted, in_shell, percent
 from flowercli.training.listeners import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flowercli.data.manifest import Manifest
     from flowercli.training.listeners import EpochReport
     from flowercli.training.run import TrainResult

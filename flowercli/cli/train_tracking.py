@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from flowercli.errors import needs_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flowercli.data.manifest import Manifest
     from flowercli.evaluation.evaluate import Evaluation
     from flowercli.tracking.listener import NoTracking

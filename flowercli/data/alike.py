@@ -8,6 +8,7 @@ group already are not compared any more, so that a run of thousands that are ali
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,6 @@ import numpy as np
 from flowercli.data.columns import repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     import numpy.typing as npt
 
 BYTES = 8

@@ -12,18 +12,16 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from flowercli.data.bounded import BoundedDirectory, BoundedStream, too_many
 from flowercli.data.inside import SHOWN, Taken, checked, refused
 from flowercli.errors import ArchiveError
 from flowercli.shown import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 COPY_SIZE = 2**18
 ENCRYPTED, IS_UTF8 = 0x1, 0x800

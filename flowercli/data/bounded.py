@@ -6,15 +6,13 @@ import bz2
 import gzip
 import io
 import lzma
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, cast
 
 from flowercli.errors import ArchiveError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from types import TracebackType
 
 OPENERS: dict[bytes, Callable[[Path], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 # tarfile reads the head of a member, of whatever length it claims, into memory at once.

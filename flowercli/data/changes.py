@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,6 @@ from flowercli.errors import DataError
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.progress import Advance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from flowercli.data import kaggle, oxford
 from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowercli.transfer.contract import Opener
 
 DEFAULT = "tensorflow"

@@ -11,8 +11,10 @@ import importlib.util
 import os
 from array import array
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,9 +29,6 @@ from flowercli.inference.preprocess import load_upright
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from flowercli.data.scan import Photo

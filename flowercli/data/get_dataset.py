@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from flowercli import installed
@@ -22,8 +23,6 @@ from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowercli.data.datasets import DatasetSource
     from flowercli.data.scan import Scan
     from flowercli.transfer.contract import Fetched, Patience

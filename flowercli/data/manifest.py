@@ -10,10 +10,12 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import compress, count
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from flowercli.atomic import new_file
 from flowercli.bundle import MANIFEST, MANIFEST_PARQUET
@@ -26,10 +28,6 @@ from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, needs_extra
 from flowercli.installation import upgrade
 from flowercli.plain_file import read_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 FORMAT_VERSION = 1
 # Of five million photographs.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Container, Iterator
+from typing import Any, NamedTuple
 
 from flowercli import json_text
 from flowercli.data.inside import MAX_NAME_BYTES, leads_outside
 from flowercli.data.split import SPLITS
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REQUIRED = ("path", "class_name", "split", "sha256")

@@ -7,7 +7,9 @@ A row a photograph: ``path``, ``class_name``, ``split``, ``sha256`` as 32 bytes,
 from __future__ import annotations
 
 import stat
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +20,6 @@ from flowercli.data.manifest_file import wrong_entry
 from flowercli.data.split import SPLITS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
-
     from flowercli.data.columns import Column, Table
 
 MAGIC = b"PAR1"

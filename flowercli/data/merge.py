@@ -10,6 +10,7 @@ import itertools
 import os
 import shutil
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,6 @@ from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from flowercli.data.make_split import Outliers
     from flowercli.data.manifest import Entry, Manifest
     from flowercli.progress import Advance

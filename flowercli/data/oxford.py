@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from flowercli.errors import ArchiveError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # In the order of the photographs: 80 consecutive ones of each.
 IN_ORDER_17 = """

@@ -7,6 +7,7 @@ import io
 import os
 import shlex
 import tarfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -27,8 +28,6 @@ from flowercli.errors import DataError, UsageError
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import numpy.typing as npt
 
     from flowercli.data.manifest import Entry, Manifest

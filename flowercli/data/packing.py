@@ -9,7 +9,9 @@ import hashlib
 import os
 import shutil
 import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
@@ -19,9 +21,6 @@ from flowercli.errors import ArchiveError, DataError
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from flowercli.data.get_dataset import DatasetListener
 
 # An archive of one's own may be larger than one from anywhere.

@@ -6,15 +6,12 @@ import hashlib
 import importlib.util
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from flowercli.data.scan import JSON, MANIFEST_FILES, PARQUET
 from flowercli.home import NoHomeError, data_home
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # Of a folder's name, in bytes: a file system has room for 255, and something comes behind it.
 LONGEST_NAME = 200

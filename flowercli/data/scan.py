@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.columns import Repeated, Table, Texts
 from flowercli.errors import DataError
 from flowercli.inference.sources import IMAGE_SUFFIXES
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 MIN_CLASSES = 2
 NO_TEXT = re.compile("[\ud800-\udfff]")

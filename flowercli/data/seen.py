@@ -11,9 +11,11 @@ import hashlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowercli.data.places import own_place
@@ -22,9 +24,6 @@ from flowercli.inference.cpu import available_cores
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
     from flowercli.progress import Advance
 
 # The coarsest times of a file system are two seconds apart: what is written within them can look like nothing was.

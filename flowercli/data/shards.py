@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,6 @@ from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from flowercli.data.manifest import Entry, Manifest

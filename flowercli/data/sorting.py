@@ -16,18 +16,16 @@ import shutil
 import stat
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
 from flowercli.errors import DataError, UsageError
 from flowercli.locks import alone
 from flowercli.plain_file import read_plain_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"

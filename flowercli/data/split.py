@@ -12,6 +12,7 @@ import math
 import shlex
 from array import array
 from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +20,6 @@ import numpy as np
 from flowercli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from flowercli.data.scan import Scan
 
 

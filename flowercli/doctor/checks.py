@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.errors import FlowersError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 
 class Status(StrEnum):

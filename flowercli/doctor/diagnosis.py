@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.doctor.checks import Section, Status, examine
 from flowercli.doctor.processors import cpu, gpu
 from flowercli.doctor.software import extras, providers, versions
 from flowercli.doctor.storage import data_directory, hub
 from flowercli.doctor.trial import benchmark, classify_once, runtimes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 CLASSIFYING = "Classifying"
 

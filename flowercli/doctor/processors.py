@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from flowercli.installation import add_extra
 from flowercli.standalone import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flowercli.inference.nvidia import Gpu
 
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from flowercli import __version__
 from flowercli.doctor.checks import Check, Status
@@ -17,9 +17,6 @@ from flowercli.errors import DeviceError
 from flowercli.inference.probe import cuda_major, has_gpu_wheel, import_onnxruntime, reinstall
 from flowercli.installation import add_extra, install
 from flowercli.standalone import version_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PACKAGE = "flowercli"
 NEEDED = ("numpy", "pillow", "huggingface-hub")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from flowercli.doctor.checks import Check, Status
 from flowercli.home import NoHomeError, data_home
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # A dataset with its archive, or a backbone with its copy in the Hub's cache.
 LITTLE_SPACE = 10**9

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from flowercli.models import FOLDER, load_model, shipped_names
 from flowercli.shown import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from flowercli.inference.classifier import Classifier
 
 SIZE = (1024, 768)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowercli.bundle import CARD, MACHINE_BOUND
@@ -13,8 +14,6 @@ from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from flowercli.bundle import Bundle
 
 

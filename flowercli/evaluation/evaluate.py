@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +19,6 @@ from flowercli.models import FOLDER as SHIPPED
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.progress import Advance

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from flowercli.shown import percent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Z_95 = 1.959963984540054
 DIGITS = 6

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.bundle import describe
@@ -20,9 +21,6 @@ from flowercli.progress import untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.data.columns import Table
     from flowercli.progress import Advance

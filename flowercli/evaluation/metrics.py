@@ -5,6 +5,7 @@ What is counted here is what scikit-learn's functions return, without the two se
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,6 @@ from flowercli.evaluation.intervals import DIGITS, interval, share
 from flowercli.evaluation.scores import percentile_interval, resampled_sums, reversed_interval, score_columns, scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy.typing as npt
 
     from flowercli.data.manifest import Entry

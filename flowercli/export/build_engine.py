@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -25,9 +27,6 @@ from flowercli.inference.tensorrt import build_options, writing_options
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from flowercli.export.engine_process import Tick
     from flowercli.export.parity import Answer, Job
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,6 @@ from flowercli.bundle import WEIGHTS
 from flowercli.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowercli.bundle import Bundle
 
 

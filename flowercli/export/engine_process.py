@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnxruntime as ort
@@ -19,9 +21,6 @@ from flowercli.inference.libraries import TENSORRT
 from flowercli.inference.probe import tensorrt_obstacles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     Tick = Callable[[float], None]
 
 

@@ -7,6 +7,7 @@ in fp32, which rounds the probabilities to three digits, and leaves the nodes ou
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +21,6 @@ from flowercli.export.graph import float_nodes, write_model
 from flowercli.export.parity import Made
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from onnx import GraphProto, NodeProto
 
     from flowercli.bundle import Bundle

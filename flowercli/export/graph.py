@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -22,9 +24,6 @@ from flowercli.shown import first_line
 from flowercli.training.model import PixelClassifier, known_of, load_bundle_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from flowercli.export.parity import Job
     from flowercli.training.known import Known
     from flowercli.training.typical import Typical

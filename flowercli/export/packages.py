@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import new_folder
@@ -16,9 +18,6 @@ from flowercli.inference.session import choose_graph
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
 
 

@@ -6,8 +6,10 @@ Each form of the graph has a module with ``write``, which takes a :class:`Job` a
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +23,6 @@ from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from flowercli.evaluation.bundle_data import BundleData

@@ -8,6 +8,7 @@ a weight it keeps what eight bits and nearest rounding keep (docs/export.md).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
@@ -22,8 +23,6 @@ from flowercli.inference.session import CPU_PROVIDER, LOG_NOTHING
 from flowercli.progress import untold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy.typing as npt
 
     from flowercli.progress import Advance

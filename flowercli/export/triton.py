@@ -7,6 +7,7 @@ this package's own preprocessing, so that its answers are those of ``flowers cla
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,6 @@ from flowercli.shown import in_shell
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flowercli.bundle import Bundle
     from flowercli.export.package import Options
 

@@ -7,11 +7,9 @@ The fields are those of Triton's ``ModelConfig`` message
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 DECODE, PIXELS, ENSEMBLE = "flowers_decode", "flowers_pixels", "flowers"
 LABELS = "labels.txt"

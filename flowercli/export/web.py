@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import new_folder
@@ -12,9 +14,6 @@ from flowercli.serving.page import runtime
 from flowercli.serving.page.files import page_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.export.package import Options
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from flowercli.errors import HubError
 from flowercli.transfer.contract import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from huggingface_hub import HfApi
 
 # Of one answer about a repository: a hundred thousand files fit.

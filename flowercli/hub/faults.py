@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,8 +14,6 @@ from flowercli.shown import first_line
 from flowercli.transfer.faults import AGAIN, NO_NETWORK, TEMPORARY, causes, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from huggingface_hub.errors import HfHubHTTPError
 
     from flowercli.hub.repo_id import RepoId

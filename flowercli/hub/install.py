@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import PARTIAL_PREFIX, replace_folder
@@ -15,9 +17,6 @@ from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     from flowercli.hub.repo_id import RepoId
     from flowercli.hub.snapshot import HubFile, Snapshot
     from flowercli.transfer.contract import FilesListener, Patience

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import scratch_folder
@@ -22,8 +23,6 @@ from flowercli.hub.snapshot import look_up, require_small
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     from flowercli.hub.snapshot import Snapshot

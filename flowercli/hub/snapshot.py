@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,8 +18,6 @@ from flowercli.transfer.contract import Patience, TemporaryFault, Wanted
 from flowercli.transfer.faults import AGAIN, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from huggingface_hub.hf_api import ModelInfo
 
     from flowercli.transfer.contract import Listener

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from flowercli.monitoring.statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from flowercli.monitoring.features import Sample
     from flowercli.monitoring.reference import Reference
     from flowercli.monitoring.statistics import Counts, Floats

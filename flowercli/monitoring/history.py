@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import shlex
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import LogError, UsageError
@@ -17,8 +18,6 @@ from flowercli.progress import untold
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle

@@ -6,8 +6,10 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,9 +21,6 @@ from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel, check, cr
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from flowercli.monitoring.log_rows import Row

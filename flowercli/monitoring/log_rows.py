@@ -8,7 +8,9 @@ A ``ValueError`` of this module says in which way a log is damaged.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,9 +23,6 @@ from flowercli.monitoring.features import FEATURES, Sample, identity
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
 
 

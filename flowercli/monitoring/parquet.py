@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,8 +12,6 @@ from flowercli.atomic import new_file
 from flowercli.monitoring.log_file import read_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowercli.monitoring.log_rows import Batch
 
 SCHEMA = pa.schema(

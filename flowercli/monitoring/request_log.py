@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
+from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -17,9 +19,6 @@ from flowercli.monitoring.log_rows import LoggedModel
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.monitoring.features import Observation
     from flowercli.monitoring.log_rows import Row

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercli.atomic import write_text
@@ -11,9 +13,6 @@ from flowercli.bundle import to_json
 from flowercli.shown import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
     from flowercli.evaluation.evaluate import Evaluation
 
 METRICS, CONFUSION = "metrics.json", "confusion.csv"

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import io
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -20,8 +21,6 @@ from flowercli.reporting.plot_files import svg
 from flowercli.reporting.plot_style import COLOURS, GRID, INK, MUTED, PAPER, WIDTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from flowercli.evaluation.answers import Answers
     from flowercli.inference.decode import File
     from flowercli.reporting.figure_list import Plot

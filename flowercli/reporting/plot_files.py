@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -14,9 +16,6 @@ from flowercli.atomic import write_bytes, write_text
 from flowercli.reporting.figure_list import answer_plots, history_plots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from flowercli.evaluation.evaluate import Evaluation

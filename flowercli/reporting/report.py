@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +23,6 @@ from flowercli.reporting.page import MOST, confident_mistakes, thumbnail
 from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.evaluation.evaluate import Evaluation

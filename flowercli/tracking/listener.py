@@ -10,6 +10,7 @@ import contextlib
 import math
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,8 +26,6 @@ from flowercli.tracking.store import Store, reason
 from flowercli.training.listeners import Listener, epoch_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.system import SystemMetrics
     from flowercli.training.listeners import EpochReport

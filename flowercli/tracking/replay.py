@@ -6,6 +6,7 @@ parameters and inputs, files are overwritten, and runs and models are looked for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from flowercli.tracking.store import reason
 from flowercli.transfer.clock import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowercli.tracking.spool import Spool
     from flowercli.tracking.store import Store
 

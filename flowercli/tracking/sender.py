@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowercli.transfer.clock import TooSlowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flowercli.tracking.replay import Replay
 
 # Seconds: between two looks at the spool, and between two tries at a server that does not answer.

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flowercli.errors import ServingError
@@ -23,7 +24,6 @@ from flowercli.tracking.store import runs_page
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from flowercli.serving.hosts import Hosts
     from flowercli.tracking.store import Store

@@ -22,9 +22,10 @@ from flowercli.errors import TrackingError
 if sys.platform != "win32":
     import fcntl
 
+from pathlib import Path
+
 if TYPE_CHECKING:
     from io import BufferedRandom
-    from pathlib import Path
 
 RECORDS = "records.jsonl"
 MODEL = "model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -12,8 +13,6 @@ from flowercli.errors import ConfigError
 from flowercli.shown import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from flowercli.training.model import PixelClassifier
     from flowercli.training.schema import TrainConfig
 

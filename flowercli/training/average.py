@@ -6,6 +6,8 @@ weights answers about like the mean of their answers, at the cost of one (Wortsm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,9 +23,6 @@ from flowercli.training.save import add_validation, calibrated, write_bundle
 from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
     from flowercli.evaluation.bundle_data import BundleData

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException
@@ -20,10 +21,6 @@ from omegaconf.errors import OmegaConfBaseException
 from flowercli.data.shards import is_packed
 from flowercli.errors import ConfigError
 from flowercli.training.schema import TrainConfig, known_keys, out_of_range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 ROOT_CONFIG = "train"
 INTERPOLATION = "${"

@@ -12,14 +12,11 @@ process ends in glibc's arms (torch 2.14.1, timm's ``gernet_s``), or goes on wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody uses)
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FAST_KERNEL = 3
 ENOUGH_CHANNELS = 16

@@ -8,18 +8,15 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import psutil
 
 from flowercli.inference.cpu import available_cores
 from flowercli.training.interrupt import SIGNALS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
 
 # Where torch hands over batches on Linux; a container has 64 MiB of it unless more is asked for.
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (nothing of ours has a name there)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,9 +23,6 @@ from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upr
 from flowercli.training.randomness import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from flowercli.data.manifest import Entry
     from flowercli.data.shards import Photographs
     from flowercli.inference.decode import File

@@ -10,6 +10,7 @@ each by its own size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ import torch
 from flowercli.training.process_group import LostProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from torch import Tensor, nn
     from torch.optim import Optimizer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,8 +24,6 @@ from flowercli.training.process_group import ALONE, ProcessGroup
 from flowercli.training.randomness import STEP, derive_seed, seed_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from torch import Tensor
 
     from flowercli.training.interrupt import StopRequest

@@ -5,12 +5,10 @@ What torch restores it would take unseen, such as the attributes of a schedule, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # Filled by the first update: for each parameter by its number, so a fresh optimizer says nothing of its form.
 MOMENTS = "state"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ from flowercli.training.data_workers import (
 from flowercli.training.dataset import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from flowercli.training.dataset import AugmentedPhotos, Pair, PhotoDataset
     from flowercli.training.sampler import EpochSampler
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +12,6 @@ from pytorch_metric_learning.miners import BatchHardMiner
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from flowercli.training.mixing import Batch
     from flowercli.training.model import PixelClassifier
     from flowercli.training.schema import DistillConfig, LossConfig

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -25,7 +26,6 @@ from flowercli.training.process_group import ALONE, LostProcess, ProcessGroup, l
 from flowercli.training.setup import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from multiprocessing.context import SpawnProcess
 
     from flowercli.training.interrupt import StopRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from flowercli.training.known import Known, Line, NoneLogit
 from flowercli.training.weights import CONFIG_FIELDS, from_bundle, from_hub, from_path, repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from flowercli.training.schema import ModelConfig
 
 

@@ -7,14 +7,13 @@ so their number is no part of the result.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flowercli.training.schema import TrainConfig
 
 

@@ -5,6 +5,7 @@ Tensors go by gloo on CPUs and by NCCL between GPUs, which is not tested; everyt
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -22,8 +23,6 @@ from flowercli.training.device import share_cores
 from flowercli.training.launch import Launch, attempt, forget_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from torch import Tensor
 
 T = TypeVar("T")

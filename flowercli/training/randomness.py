@@ -7,14 +7,11 @@ whatever the number of data workers, without any generator's state being kept.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # What a seed is for, so that no two purposes share one.
 ORDER, PICTURE, STEP = range(3)

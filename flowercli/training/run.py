@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,6 @@ from flowercli.training.typical import Typical, representative
 from flowercli.training.weights import repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flowercli.data.manifest import Manifest
     from flowercli.training.learner import Learner
     from flowercli.training.listeners import Listener

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from flowercli.progress import untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-
     from flowercli.data.manifest import Entry
     from flowercli.progress import Advance
     from flowercli.training.schema import DataConfig, TrainConfig

@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +36,6 @@ from flowercli.training.config import as_dict, by_dotted_key, config_from_dict
 from flowercli.training.schema import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from flowercli.training.schema import TrainConfig
 
 RUN_FILE = "run.json"

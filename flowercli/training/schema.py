@@ -5,14 +5,13 @@ Each key has them together; OmegaConf holds values to the types, and passes over
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from flowercli.training.limits import Choice, Numbers, Range, folder_name, not_empty, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from flowercli.training.limits import Limit
 
 # Of the folder of a run that is not finished.

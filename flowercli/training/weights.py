@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -17,8 +18,6 @@ from flowercli.shown import SHOWN, first_line, one_line
 from flowercli.training.architecture import build, sized
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowercli.bundle import Bundle
     from flowercli.training.schema import ModelConfig
 

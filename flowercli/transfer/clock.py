@@ -6,14 +6,12 @@ import http.client
 import socket
 import threading
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 

@@ -12,7 +12,9 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,9 +24,6 @@ from flowercli.transfer.contract import TemporaryFault
 from flowercli.transfer.s3_answers import meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from flowercli.transfer.contract import Request
 
 

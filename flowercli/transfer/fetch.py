@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,8 +17,6 @@ from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.partial import Partial
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flowercli.transfer.contract import Listener, Opener, Stream, Wanted
 
 # A new kind of address is a module and a row.

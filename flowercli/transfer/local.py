@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from flowercli.errors import DownloadError
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from flowercli.transfer.contract import Request
 
 CHUNK = 2**18

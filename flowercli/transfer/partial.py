@@ -11,13 +11,11 @@ import os
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from flowercli.atomic import PARTIAL_PREFIX, write_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
 
 READ_SIZE = 2**20
 # Bytes that the hash may lag behind.

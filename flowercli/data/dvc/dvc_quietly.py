@@ -13,8 +13,9 @@ import shlex
 import socket
 import sqlite3
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dvc.logger  # noqa: F401  (sets its handlers up, which are put aside here)
 from botocore import exceptions as boto
@@ -25,10 +26,6 @@ from dvc.lock import LockError
 from flowercli.errors import DataError, FlowersError
 from flowercli.transfer.faults import causes
 from flowercli.transfer.s3_answers import CHECK_ADDRESS, NOT_S3, PLACES, meaning
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 
 LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # DVC shows its progress bars unless this logger is silent; ours would be drawn over them.

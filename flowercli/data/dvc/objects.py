@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,6 @@ from flowercli.transfer.contract import Wanted
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dvc.repo import Repo
 
     from flowercli.data.dvc.remote import Remote

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import re
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
 from flowercli.atomic import write_text
 from flowercli.data.scan import scan_dataset
 from flowercli.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What double quotes do not keep from a shell, and halves of characters: bytes of a name that are no text.
 UNQUOTABLE = re.compile('[$`\\\\"\x00-\x1f\ud800-\udfff]')

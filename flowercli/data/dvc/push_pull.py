@@ -6,6 +6,7 @@ of an object, and saying whether the remote lacks an object or holds another one
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +37,6 @@ from flowercli.shown import in_shell
 from flowercli.transfer.faults import check_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dvc.repo import Repo
 
     from flowercli.data.dvc.remote import Remote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,8 +12,6 @@ from s3fs import S3FileSystem
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dvc.repo import Repo
 
 EXAMPLE = "flowers data init --remote s3://BUCKET/PREFIX"

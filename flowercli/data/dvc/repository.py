@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dvc.fs import get_cloud_fs
 from dvc.repo import Repo, lock_repo
@@ -15,9 +16,6 @@ from dvc.repo import Repo, lock_repo
 from flowercli.data.dvc.dvc_quietly import not_trusted, running_dvc
 from flowercli.data.dvc.remote import EXAMPLE, Remote, check_bucket
 from flowercli.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REMOTE = "flowers"
 

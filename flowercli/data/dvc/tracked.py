@@ -5,6 +5,7 @@ DVC's own status looks at the archive of a dataset, not at the folder beside it,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from flowercli.errors import DataError, UsageError
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dvc.repo import Repo
 
     from flowercli.data.dvc.remote import Remote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ from flowercli.serving.http.static import page_routes
 from flowercli.serving.http.strict import refuse_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from flowercli.serving.hosts import Hosts

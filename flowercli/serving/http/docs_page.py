@@ -5,13 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flowercli.serving.http.openapi import BINARY
 from flowercli.serving.page.files import MEDIA_TYPES, PageFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 PATH = "/docs"
 HEAD = """<!doctype html>

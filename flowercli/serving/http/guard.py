@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Container
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from flowercli.serving.http.access_log import MAX_TEXT
 from flowercli.serving.http.problems import busy
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from flowercli.serving.http.access_log import AccessLog

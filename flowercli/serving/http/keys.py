@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from flowercli.serving.http.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Probes have no key.

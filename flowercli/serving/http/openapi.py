@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
@@ -12,8 +13,6 @@ from flowercli.serving.http.keys import OPEN_ROUTES
 from flowercli.serving.http.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastapi import FastAPI
 
 TEXT = (

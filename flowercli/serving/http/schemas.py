@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from flowercli.inference.classifier import UNKNOWN, UNSURE
 from flowercli.serving.http.infer_request import CLASSIFIED, DATATYPES, IMAGE, OUTPUTS
 from flowercli.serving.http.settings import MODEL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TEXT = {"type": "string"}
 SHAPE = {"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1, "maxItems": 4}

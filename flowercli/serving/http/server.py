@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import faulthandler
 import signal
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -19,7 +20,6 @@ from flowercli.serving.parent import FORCE_SECONDS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
 
     from flowercli.serving.http.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ from flowercli.serving.http.problems import Problem
 from flowercli.serving.http.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.requests import Request
 
     from flowercli.serving.http.settings import Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from flowercli.errors import UsageError
 from flowercli.serving.hosts import Hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.observers import Observer
     from flowercli.serving.page.files import PageFile

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from flowercli.serving.parent import FORCE_SECONDS, end_with_parent
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from flowercli.serving.http.service import Service

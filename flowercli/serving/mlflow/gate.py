@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,6 @@ from flowercli.serving.http.problems import Problem
 from flowercli.serving.mlflow.request import RefusedError, rewritten
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from flowercli.serving.hosts import Hosts
 
 Message = MutableMapping[str, Any]

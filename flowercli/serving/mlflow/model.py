@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,6 @@ from flowercli.inference.memory import DECODERS, NoRoomError, limit_decoders
 from flowercli.inference.preprocess import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     # The base64 text of a picture, and where its answer goes.
     Waiting = tuple[object, Future[dict[str, Any]]]
 

@@ -12,8 +12,10 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE, Config
@@ -28,8 +30,6 @@ from flowercli.serving.sockets import url_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from flowercli.serving.hosts import Hosts
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.atomic import scratch_folder
 from flowercli.errors import ServingError
@@ -15,9 +16,6 @@ from flowercli.mlflow_quietly import import_mlflow
 from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
 from flowercli.serving.mlflow.request import COLUMN
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DESCRIPTION = "MLmodel"
 # Not the drive of a Windows path.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,6 @@ from flowercli.inference.session import choose_graph
 from flowercli.serving.page import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from flowercli.bundle import Bundle
     from flowercli.inference.classifier import Classifier
 

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercli.atomic import scratch_folder
-from flowercli.bundle import ONNX
+from flowercli.bundle import ONNX, Bundle
 from flowercli.errors import FlowersError
 from flowercli.evaluation.bundle_data import bundle_data
 from flowercli.evaluation.evaluate import evaluate_bundle, record
 from flowercli.training import run
-from flowercli.training.listeners import together
+from flowercli.training.listeners import Listener, together
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.listener import NoTracking
-    from flowercli.training.listeners import Listener
     from flowercli.training.process_group import ProcessGroup
     from flowercli.training.run import TrainResult
     from flowercli.training.run_folder import RunFolder

@@ -7,24 +7,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from glob import has_magic
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 from flowercli import __version__, locks
 from flowercli.batch.part import not_fetched
 from flowercli.batch.places import listed
 from flowercli.batch.plan import FOLDER, VERSION, Plan
 from flowercli.errors import BatchError, UsageError
-from flowercli.inference.classifier import asked_as
+from flowercli.inference.classifier import Classifier, asked_as
 from flowercli.inference.sources import FILE_URL, STDIN, is_object, is_url
 from flowercli.monitoring.features import identity
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from flowercli.inference.classifier import Classifier
 
 # How often a run looks for what another one plans, and how long it does so in vain.
 LOOK_SECONDS, PATIENCE_SECONDS = 2.0, 600.0

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from flowercli.batch.places import fetcher
-from flowercli.batch.plan import as_path, name_of, read_table, to_parquet
+from flowercli.batch.plan import Plan, as_path, name_of, read_table, to_parquet
 from flowercli.errors import ImageError
-from flowercli.inference.classifier import DIGITS, Prediction
+from flowercli.inference.classifier import DIGITS, Classifier, Prediction
 from flowercli.inference.pipeline import Result, classify_stream
-
-if TYPE_CHECKING:
-    from flowercli.batch.plan import Plan
-    from flowercli.inference.classifier import Classifier
 
 # Of an answer the fields of `classify --json`; of an error its code and message. 32 bits hold six digits.
 SCHEMA = pa.schema(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,8 +28,6 @@ from flowercli.errors import BatchError
 from flowercli.inference.sources import FILE_URL, STDIN
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.batch.places import Place
 
 FOLDER = "_plan"

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from flowercli.batch.part import ANSWERED, REJECTED, answers_of, results
-from flowercli.batch.plan import digests, name_of
+from flowercli.batch.plan import Plan, digests, name_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pyarrow as pa
 
-    from flowercli.batch.plan import Plan
     from flowercli.inference.pipeline import Result
     from flowercli.progress import Advance
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.batch.part import REJECTED
-from flowercli.batch.plan import name_of
-from flowercli.batch.proof import answers
-from flowercli.cli.classify_output import written
+from flowercli.batch.plan import Plan, name_of
+from flowercli.batch.proof import Proof, answers
+from flowercli.cli.classify_output import Output, written
 from flowercli.cli.classify_rows import RowPrinter, others_listed
 from flowercli.cli.options import Format
 from flowercli.cli.output import json_line, note, print_table, print_text, warn
@@ -16,11 +16,6 @@ from flowercli.errors import UsageError
 from flowercli.inference.classifier import DEFAULT_TOP_K, in_words
 from flowercli.models import DEFAULT
 from flowercli.shown import counted, in_shell, percent
-
-if TYPE_CHECKING:
-    from flowercli.batch.plan import Plan
-    from flowercli.batch.proof import Proof
-    from flowercli.cli.classify_output import Output
 
 # Names of parts that a warning lists.
 NAMED = 5

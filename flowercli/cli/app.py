@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flowercli import __version__
-from flowercli.cli.commands import ABOUT, COMMANDS, HELP, VERSION
+from flowercli.cli.commands import ABOUT, COMMANDS, HELP, VERSION, Command
 from flowercli.cli.examples import in_help
-
-if TYPE_CHECKING:
-    from flowercli.cli.commands import Command
 
 
 def build(first: str | None = None) -> typer.Typer:

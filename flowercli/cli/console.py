@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from flowercli import shown
-
-if TYPE_CHECKING:
-    from rich.console import ConsoleOptions, RenderableType
 
 
 class SafeConsole(Console):

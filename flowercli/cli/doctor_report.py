@@ -9,10 +9,9 @@ from rich.text import Text
 
 from flowercli.cli.output import stdout_console
 from flowercli.cli.tables import LEAST
-from flowercli.doctor.checks import Status
+from flowercli.doctor.checks import Check, Section, Status
 
 if TYPE_CHECKING:
-    from flowercli.doctor.checks import Check, Section
     from flowercli.doctor.diagnosis import Diagnosis
 
 SIGNS = {Status.OK: "✓", Status.NOTE: "·", Status.WARNING: "!", Status.PROBLEM: "✗"}

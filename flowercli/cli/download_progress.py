@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, warn
 from flowercli.cli.progress import OneBar, Parts, bars
-from flowercli.errors import DownloadInterrupted
+from flowercli.errors import DownloadError, DownloadInterrupted
 
 if TYPE_CHECKING:
-    from flowercli.errors import DownloadError
     from flowercli.transfer.contract import Fetched
 
 # Below so many bytes a speed says nothing.

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from flowercli.cli.output import note, print_table, stdout_console
 from flowercli.inference.classifier import in_words
-from flowercli.monitoring.drift import DRIFTING, FEWEST, STABLE
+from flowercli.monitoring.drift import DRIFTING, FEWEST, STABLE, Comparison, Feature
 from flowercli.shown import counted, percent
 
 if TYPE_CHECKING:
-    from flowercli.monitoring.drift import Comparison, Feature
     from flowercli.monitoring.history import Verdict, Window
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import PLAN
+from flowercli.bundle import PLAN, Bundle
 from flowercli.cli.output import note, print_json, print_table
 from flowercli.evaluation.intervals import NONE, share_text
 from flowercli.shown import in_shell, percent
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.export.check import Check
     from flowercli.export.package import Packed
 

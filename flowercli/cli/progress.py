@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Timer
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,12 +24,7 @@ from rich.table import Column
 from rich.text import Text
 
 from flowercli.cli.output import note, stderr_console
-from flowercli.progress import untold
-
-if TYPE_CHECKING:
-    from rich.progress import ProgressColumn, Task
-
-    from flowercli.progress import Advance
+from flowercli.progress import Advance, untold
 
 # What is done sooner shows nothing: a line that flashes tells nobody anything.
 SECONDS = 1.0

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flowercli.shown import one_line
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 # What a name or a path is cut down to at most.
 LEAST = 12

@@ -13,11 +13,10 @@ from flowercli.cli.progress import Parts, Steps
 from flowercli.data.changes import stratified_command
 from flowercli.data.split import SPLITS
 from flowercli.shown import counted, in_shell, percent
-from flowercli.training.listeners import Listener
+from flowercli.training.listeners import EpochReport, Listener
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
-    from flowercli.training.listeners import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.data.columns import repeated
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 BYTES = 8
 # Up to here runs are compared all at once, neighbour by neighbour; longer ones each by itself.

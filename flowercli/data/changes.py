@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.data.class_names import composed
-from flowercli.data.columns import keys_of
+from flowercli.data.columns import Table, keys_of
 from flowercli.data.scan import parts_of, scan_dataset
 from flowercli.data.seen import sha256_of
 from flowercli.data.shards import PACK_AGAIN, Shards, is_packed
 from flowercli.data.split import DEFAULT_RATIOS, DEFAULT_SEED, SPLITS
 from flowercli.errors import DataError
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry, Manifest
-    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.data.alike import Groups, alike
 from flowercli.data.columns import Column, Packed, Table, digests, repeated
@@ -26,13 +27,10 @@ from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import load_upright
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.data.scan import Photo
-    from flowercli.progress import Advance
 
 # Measured on flower_photos: rescaled and recompressed copies differ by 0 to 2 bits, shots of one series by up to
 # 6, and from 10 bits on there are more and more pairs by chance.

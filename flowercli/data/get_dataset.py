@@ -13,19 +13,17 @@ from flowercli import installed
 from flowercli.atomic import new_folder
 from flowercli.data.archive import extract
 from flowercli.data.duplicates import read_all
-from flowercli.data.scan import scan_dataset
+from flowercli.data.scan import Scan, scan_dataset
 from flowercli.errors import ArchiveError, DataError, UsageError
 from flowercli.installed import Installed
 from flowercli.locks import alone
 from flowercli.shown import in_shell
-from flowercli.transfer.contract import FilesListener, Wanted, shown
+from flowercli.transfer.contract import Fetched, FilesListener, Patience, Wanted, shown
 from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
     from flowercli.data.datasets import DatasetSource
-    from flowercli.data.scan import Scan
-    from flowercli.transfer.contract import Fetched, Patience
 
 UNPACKED = ".unpacked"
 

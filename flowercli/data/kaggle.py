@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from flowercli.errors import DownloadError, needs_extra
 from flowercli.transfer import web
-from flowercli.transfer.contract import TemporaryFault
+from flowercli.transfer.contract import Request, Stream, TemporaryFault
 
 if TYPE_CHECKING:
     import requests
 
-    from flowercli.transfer.contract import Request, Stream
 
 HANDLE = "rahmasleam/flowers-dataset"
 VERSION = 1

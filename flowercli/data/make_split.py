@@ -13,10 +13,10 @@ import numpy as np
 
 from flowercli.data import duplicates
 from flowercli.data.class_names import composed
-from flowercli.data.columns import Repeated, Table
+from flowercli.data.columns import Column, Repeated, Table
 from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.places import forget_other_form, manifest_path
-from flowercli.data.scan import Scan, scan_dataset, scan_outliers
+from flowercli.data.scan import Photo, Scan, scan_dataset, scan_outliers
 from flowercli.data.shards import is_packed
 from flowercli.data.split import (
     assign,
@@ -28,14 +28,11 @@ from flowercli.data.split import (
     split_lengths,
 )
 from flowercli.errors import DataError, UsageError
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from flowercli.data.columns import Column
     from flowercli.data.duplicates import Readable
-    from flowercli.data.scan import Photo
-    from flowercli.progress import Advance
 
 OUTLIER_RATIOS = (0.84, 0.08, 0.08)
 

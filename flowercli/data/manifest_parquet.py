@@ -10,17 +10,14 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from flowercli.data.columns import Packed, Repeated, Texts, keys_of, repeated
+from flowercli.data.columns import Column, Packed, Repeated, Table, Texts, keys_of, repeated
 from flowercli.data.inside import leads_outside
 from flowercli.data.manifest_file import wrong_entry
 from flowercli.data.split import SPLITS
-
-if TYPE_CHECKING:
-    from flowercli.data.columns import Column, Table
 
 MAGIC = b"PAR1"
 HEAD = b"flowers"

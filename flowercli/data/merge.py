@@ -13,23 +13,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.atomic import new_folder
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.inside import MAX_NAME_BYTES
-from flowercli.data.make_split import SplitResult, make_split
-from flowercli.data.manifest import entry_table
+from flowercli.data.make_split import Outliers, SplitResult, make_split
+from flowercli.data.manifest import Entry, Manifest, entry_table
 from flowercli.data.places import manifest_path
 from flowercli.data.scan import MIN_CLASSES
 from flowercli.data.split import shares
 from flowercli.errors import DataError, UsageError
-from flowercli.progress import untold
-
-if TYPE_CHECKING:
-    from flowercli.data.make_split import Outliers
-    from flowercli.data.manifest import Entry, Manifest
-    from flowercli.progress import Advance
+from flowercli.progress import Advance, untold
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli import json_text
 from flowercli.atomic import PARTIAL_PREFIX, new_file, write_text
@@ -25,13 +26,10 @@ from flowercli.data.scan import MANIFEST_FILES
 from flowercli.data.shards import FORMAT_VERSION, HEAD, INDEX, ROW, is_packed, read_head, sorted_index
 from flowercli.data.split import SPLITS, random_permutation
 from flowercli.errors import DataError, UsageError
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.data.manifest import Entry, Manifest
-    from flowercli.progress import Advance
 
 BLOCK = tarfile.BLOCKSIZE
 

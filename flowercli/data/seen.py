@@ -16,15 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flowercli.data.places import own_place
 from flowercli.home import NoHomeError
 from flowercli.inference.cpu import available_cores
-from flowercli.progress import untold
-
-if TYPE_CHECKING:
-    from flowercli.progress import Advance
+from flowercli.progress import Advance, untold
 
 # The coarsest times of a file system are two seconds apart: what is written within them can look like nothing was.
 SETTLED_NS = 2_000_000_000

@@ -14,21 +14,17 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli import json_text
 from flowercli.data.columns import Column, Packed, Table
-from flowercli.data.manifest import entry_table
+from flowercli.data.manifest import Entry, Manifest, entry_table
 from flowercli.errors import DataError, ImageError
 from flowercli.plain_file import read_plain_file
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.data.manifest import Entry, Manifest
 
 FORMAT_VERSION = 1
 HEAD, INDEX = "shards.json", "shards.npy"

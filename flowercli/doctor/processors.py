@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowercli.doctor.checks import Check, Status
 from flowercli.inference.cpu import FEATURES, THREADS_VARIABLE, Cores, cpu_flags, cpu_name, find_cores
@@ -18,14 +17,10 @@ from flowercli.inference.libraries import (
     other_version,
     preload_cuda,
 )
-from flowercli.inference.nvidia import LIBRARY, find_driver, kernel_module
+from flowercli.inference.nvidia import LIBRARY, Gpu, find_driver, kernel_module
 from flowercli.inference.probe import driver_obstacles, library_obstacles, provider_libraries
 from flowercli.installation import add_extra
 from flowercli.standalone import version_of
-
-if TYPE_CHECKING:
-    from flowercli.inference.nvidia import Gpu
-
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA_VENDOR = "0x10de"

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.bundle import GRAPHS, WEIGHTS, Bundle
-from flowercli.data.manifest import class_indices
+from flowercli.data.manifest import Entry, class_indices
 from flowercli.data.shards import photographs
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
@@ -19,15 +20,9 @@ from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, Classifier
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.data.manifest import Entry
-    from flowercli.progress import Advance
-
-    Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
+Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
 
 # What each file of a bundle is called in the results, the one that `classify` runs on a CPU last.
 VARIANTS = {"torch": WEIGHTS} | {form.name: form.file for form in reversed(GRAPHS)}

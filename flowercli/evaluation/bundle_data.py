@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.changes import changed, missing_photos, split_command
-from flowercli.data.manifest import Manifest
+from flowercli.data.manifest import Entry, Manifest
 from flowercli.errors import BundleError, DataError, ImageError, UnreadablePhotoError, UsageError
-from flowercli.inference.preprocess import load_pixels
-from flowercli.progress import untold
+from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from flowercli.data.columns import Table
-    from flowercli.data.manifest import Entry
     from flowercli.data.shards import Photographs
-    from flowercli.inference.preprocess import PreprocessSpec
-    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)

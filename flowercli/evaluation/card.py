@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flowercli.bundle import CARD, MACHINE_BOUND
+from flowercli.bundle import CARD, MACHINE_BOUND, Bundle
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
 from flowercli.evaluation.metrics import confused_pairs
 from flowercli.inference.classifier import in_words
 from flowercli.shown import in_markdown, percent
-
-if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
-
 
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 LOSSES = {"log_loss": "log loss", "ece": "calibration error"}

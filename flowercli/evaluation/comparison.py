@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.bundle import MANIFEST, Bundle
 from flowercli.data.manifest import Manifest
@@ -15,13 +16,10 @@ from flowercli.errors import DataError, UsageError
 from flowercli.evaluation.answers import ask, variants_of
 from flowercli.evaluation.intervals import interval, share
 from flowercli.evaluation.scores import percentile_interval, resampled_sums
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.evaluation.bundle_data import BundleData
-    from flowercli.progress import Advance
 
 CHANCE = 0.05
 

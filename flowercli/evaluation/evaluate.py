@@ -16,12 +16,11 @@ from flowercli.evaluation.answers import Answers, ask, variants_of
 from flowercli.evaluation.card import model_card, stated_license
 from flowercli.evaluation.metrics import by_source, evaluate, refusal
 from flowercli.models import FOLDER as SHIPPED
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.bundle_data import BundleData
-    from flowercli.progress import Advance
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from cleanlab.filter import find_label_issues
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from flowercli.bundle import WEIGHTS
+from flowercli.bundle import WEIGHTS, Bundle
 from flowercli.errors import BundleError, DataError
 from flowercli.evaluation.answers import ask
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import counted
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.bundle import Bundle
     from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.bundle_data import BundleData
-    from flowercli.progress import Advance
 
 FOLDS = 5
 # Of unit embeddings, whose coefficients have to be large; the best log loss out of fold on flower_photos.

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.bundle import describe
+from flowercli.bundle import Bundle, describe
 from flowercli.data.class_names import class_name
 from flowercli.data.duplicates import read_all
 from flowercli.data.manifest import Entry, Manifest, entry_table
@@ -17,13 +17,11 @@ from flowercli.data.split import SPLITS
 from flowercli.errors import DataError, UsageError
 from flowercli.evaluation.bundle_data import BundleData, bundle_data
 from flowercli.evaluation.evaluate import can_record
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.data.columns import Table
-    from flowercli.progress import Advance
 
 WHOLE = "test"
 Say = Callable[[str], None]

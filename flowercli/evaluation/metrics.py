@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.evaluation.intervals import DIGITS, interval, share
 from flowercli.evaluation.scores import percentile_interval, resampled_sums, reversed_interval, score_columns, scores
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.data.manifest import Entry
     from flowercli.evaluation.answers import Answers
 

@@ -9,26 +9,21 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 import onnxruntime as ort
 
 from flowercli.bundle import MACHINE_BOUND, ONNX_FP16, PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR, Bundle, describe, to_json
 from flowercli.errors import ExportError
-from flowercli.export.engine_process import build, run_apart
+from flowercli.export.engine_process import Tick, build, run_apart
 from flowercli.export.graph import write_model
-from flowercli.export.parity import Made
+from flowercli.export.parity import Answer, Job, Made
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.engine import PROFILE, Engine, this_machine
 from flowercli.inference.nvidia import find_driver
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.inference.tensorrt import build_options, writing_options
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from flowercli.export.engine_process import Tick
-    from flowercli.export.parity import Answer, Job
 
 ENGINE_NODE, ENGINE_FILE = "EPContext", "ep_cache_context"
 FP16, FP32, UNKNOWN = "fp16", "fp32", "unknown"

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from flowercli.bundle import WEIGHTS
+from flowercli.bundle import WEIGHTS, Bundle
 from flowercli.errors import ExportError, UsageError
-
-if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
-
 
 # Points of validation accuracy that an export may lose, if nothing else is asked for.
 MAX_DROP = 0.5

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
@@ -20,8 +19,7 @@ from flowercli.errors import ExportError
 from flowercli.inference.libraries import TENSORRT
 from flowercli.inference.probe import tensorrt_obstacles
 
-if TYPE_CHECKING:
-    Tick = Callable[[float], None]
+Tick = Callable[[float], None]
 
 
 def build(half: str, options: dict[str, str]) -> None:

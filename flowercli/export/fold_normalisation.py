@@ -9,16 +9,13 @@ normalisation costs a quarter of the int8 graph's time (EfficientNet-Lite0, one 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import numpy.typing as npt
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from flowercli.inference.preprocess import INPUT
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    from onnx import GraphProto, NodeProto
 
 ENTRY_OPERATORS = frozenset({"Transpose", "Cast", "Sub", "Mul"})
 NCHW_FROM_NHWC = (0, 3, 1, 2)

@@ -8,23 +8,16 @@ in fp32, which rounds the probabilities to three digits, and leaves the nodes ou
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import ALWAYS_FLOAT_INPUTS, DEFAULT_OP_BLOCK_LIST
 
-from flowercli.bundle import ONNX, ONNX_FP16
+from flowercli.bundle import ONNX, ONNX_FP16, Bundle
 from flowercli.errors import ExportError
 from flowercli.export.graph import float_nodes, write_model
-from flowercli.export.parity import Made
-
-if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
-
-    from flowercli.bundle import Bundle
-    from flowercli.export.parity import Job
+from flowercli.export.parity import Job, Made
 
 FP16_MAX = float(np.finfo(np.float16).max)
 # What has no fp16 form, or makes a float out of nothing.

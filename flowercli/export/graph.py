@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from flowercli.bundle import ONNX, Bundle, embeddable_config
 from flowercli.description import ONNX_METADATA_KEY
 from flowercli.errors import ExportError
-from flowercli.export.parity import Made
+from flowercli.export.parity import Job, Made
 from flowercli.inference.classifier import OUTPUTS
 from flowercli.inference.preprocess import INPUT
 from flowercli.shown import first_line
 from flowercli.training.model import PixelClassifier, known_of, load_bundle_model
 
 if TYPE_CHECKING:
-    from flowercli.export.parity import Job
     from flowercli.training.known import Known
     from flowercli.training.typical import Typical
 

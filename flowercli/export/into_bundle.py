@@ -12,27 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowercli.atomic import new_folder, scratch_folder
-from flowercli.bundle import CONFIG, FORMATS, ONNX, PORTABLE, Bundle, add_files
+from flowercli.bundle import CONFIG, FORMATS, ONNX, PORTABLE, Bundle, GraphFormat, add_files
 from flowercli.data.manifest import class_indices
 from flowercli.data.shards import photographs
 from flowercli.evaluation.answers import VARIANTS
 from flowercli.evaluation.bundle_data import BundleData, bundle_data, pixels_of
 from flowercli.evaluation.intervals import share
 from flowercli.export import parity
-from flowercli.export.check import require_accuracy
+from flowercli.export.check import Check, require_accuracy
 from flowercli.export.graph import export_fp32, load_deployed
-from flowercli.export.parity import Job
+from flowercli.export.parity import Job, Made, TorchAnswers
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.monitoring.reference import add_reference, choose
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    from flowercli.bundle import GraphFormat
-    from flowercli.export.check import Check
     from flowercli.export.engine_process import Tick
-    from flowercli.export.parity import Made, TorchAnswers
-    from flowercli.progress import Advance
 
     Say = Callable[[str], None]
 

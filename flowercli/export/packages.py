@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowercli.atomic import new_folder
-from flowercli.bundle import PORTABLE
+from flowercli.bundle import PORTABLE, Bundle
 from flowercli.errors import UsageError, needs_extra
 from flowercli.export.check import Check, require_accuracy
 from flowercli.export.delivery import write_delivery
@@ -16,9 +15,6 @@ from flowercli.export.triton import require_backend, write_repository
 from flowercli.export.web import require_runtime, write_site
 from flowercli.inference.session import choose_graph
 from flowercli.shown import in_shell
-
-if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
 
 
 def _write_mlflow(bundle: Bundle, target: Path, _options: Options) -> Packed:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from flowercli.bundle import Bundle
@@ -20,18 +21,14 @@ from flowercli.errors import ExportError
 from flowercli.evaluation.intervals import share
 from flowercli.export.check import Check
 from flowercli.inference.classifier import OUTPUTS, Classifier, Outputs
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.export.engine_process import Tick
     from flowercli.export.graph import DeployedClassifier
-    from flowercli.progress import Advance
 
-    Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
-
+Answer = Callable[[npt.NDArray[np.uint8]], Outputs]
 FP32_TOLERANCE = 1e-4
 BATCH_SIZES = (1, 3, 8)
 TORCH_BATCH = 8

@@ -20,26 +20,22 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from flowercli.bundle import ONNX, ONNX_INT8
-from flowercli.data.shards import photographs
+from flowercli.bundle import ONNX, ONNX_INT8, Bundle
+from flowercli.data.shards import Photographs, photographs
 from flowercli.evaluation.bundle_data import pixels_of
 from flowercli.export.fold_normalisation import bypass_quantization, fold_normalisation
 from flowercli.export.graph import float_nodes, write_model
-from flowercli.export.parity import Made
+from flowercli.export.parity import Job, Made
 from flowercli.export.rounding import compensate_rounding, second_moments
 from flowercli.inference.preprocess import INPUT, PreprocessSpec
 from flowercli.inference.session import BITS_THAT_FIT
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from flowercli.bundle import Bundle
-    from flowercli.data.shards import Photographs
     from flowercli.export.check import Check
-    from flowercli.export.parity import Job
-    from flowercli.progress import Advance
 
 # How the range of each activation is found. Tried in this order until one keeps the accuracy: the
 # extremes suit bounded activations (ReLU6), percentiles the long tails of SiLU.

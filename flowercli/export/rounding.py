@@ -11,23 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from flowercli.inference.preprocess import INPUT
 from flowercli.inference.session import CPU_PROVIDER, LOG_NOTHING
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.progress import Advance
-
-    Array = npt.NDArray[np.floating[Any]]
+Array = npt.NDArray[np.floating[Any]]
 
 # Pictures that the inputs of the convolutions are taken from, how many at once, and places of each input and picture.
 PHOTOS, AT_ONCE, PLACES = 40, 4, 400

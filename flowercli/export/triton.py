@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowercli.atomic import new_folder, write_text
-from flowercli.bundle import ON_CPU, ON_GPU, ONNX, PLAN, to_json
+from flowercli.bundle import ON_CPU, ON_GPU, ONNX, PLAN, Bundle, to_json
 from flowercli.description import output_names
 from flowercli.errors import BundleError, UsageError
-from flowercli.export.package import Packed
+from flowercli.export.package import Options, Packed
 from flowercli.export.triton_config import (
     DECODE,
     ENSEMBLE,
@@ -35,10 +35,6 @@ from flowercli.inference.preprocess import PreprocessSpec
 from flowercli.inference.session import choose_graph
 from flowercli.shown import in_shell
 from flowercli.standalone import copy_code, pinned, pinned_onnxruntime
-
-if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
-    from flowercli.export.package import Options
 
 ONNXRUNTIME, PYTHON, TENSORRT = "onnxruntime", "python", "tensorrt"
 # The graphs that each backend takes, the best first: that of onnxruntime runs on a GPU, that of Python on the CPU.

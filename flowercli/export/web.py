@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from flowercli.atomic import new_folder
 from flowercli.errors import ExportError
-from flowercli.export.package import Packed
+from flowercli.export.package import Options, Packed
 from flowercli.serving.page import runtime
 from flowercli.serving.page.files import page_files
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
-    from flowercli.export.package import Options
 
 PAGE = "/"
 INDEX = "/index.html"

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from flowercli.bundle import CARD
+from flowercli.bundle import CARD, Bundle
 from flowercli.errors import HubError
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoCard
-
-    from flowercli.bundle import Bundle
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,12 @@ from flowercli.errors import BundleError, HubError, UsageError
 from flowercli.hub.client import is_offline
 from flowercli.hub.install import exclusive, install, partial_folder
 from flowercli.hub.repo_id import RepoId
-from flowercli.hub.snapshot import HubFile, look_up, require_small
+from flowercli.hub.snapshot import HubFile, Snapshot, look_up, require_small
 from flowercli.installed import Installed, find
 from flowercli.plain_file import read_plain_file
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
-    from flowercli.hub.snapshot import Snapshot
     from flowercli.transfer.contract import FilesListener, Patience
 
 

@@ -19,13 +19,12 @@ from flowercli.hub.client import client, has_token
 from flowercli.hub.downloads import entries_left_out, read_description
 from flowercli.hub.faults import TOKEN, NoRepositoryError, explained
 from flowercli.hub.repo_id import RepoId
-from flowercli.hub.snapshot import look_up, require_small
+from flowercli.hub.snapshot import Snapshot, look_up, require_small
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    from flowercli.hub.snapshot import Snapshot
     from flowercli.transfer.contract import FilesListener, Patience
 
 MADE_BY_THE_HUB = ".gitattributes"

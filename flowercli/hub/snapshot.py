@@ -14,13 +14,11 @@ from flowercli.hub.faults import explained, from_network, from_refusal, from_sta
 from flowercli.hub.repo_id import RepoId
 from flowercli.plain_file import MOST_BYTES
 from flowercli.transfer.clock import TooSlowError, within
-from flowercli.transfer.contract import Patience, TemporaryFault, Wanted
+from flowercli.transfer.contract import Listener, Patience, TemporaryFault, Wanted
 from flowercli.transfer.faults import AGAIN, retry_after
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
-
-    from flowercli.transfer.contract import Listener
 
 
 Result = TypeVar("Result")

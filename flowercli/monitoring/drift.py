@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowercli.monitoring.statistics import (
+    Counts,
+    Floats,
     answers_needed,
     bin_counts,
     holm,
@@ -20,7 +22,6 @@ from flowercli.monitoring.statistics import (
 if TYPE_CHECKING:
     from flowercli.monitoring.features import Sample
     from flowercli.monitoring.reference import Reference
-    from flowercli.monitoring.statistics import Counts, Floats
 
 STABLE, DRIFTING, NOT_ENOUGH = "stable", "drifting", "not enough data"
 MODERATE, LARGE = "moderate change", "large change"

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from flowercli.inference.classifier import DIGITS
+from flowercli.inference.classifier import DIGITS, Prediction
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.bundle import Bundle
-    from flowercli.inference.classifier import Prediction
 
 # What decides a model's answers, and is the same in its folder and in its lone .onnx.
 IDENTITY = ("temperature", "rejection_threshold", "known", "history")

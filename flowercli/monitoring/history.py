@@ -14,14 +14,13 @@ from flowercli.monitoring.drift import FEWEST, Comparison, compare
 from flowercli.monitoring.features import identity
 from flowercli.monitoring.log_file import models_in, read
 from flowercli.monitoring.reference import Reference
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell, one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
-    from flowercli.progress import Advance
 
 MOST_WINDOWS = 60
 AGO = re.compile(r"(\d+)\s*([smhdw])")

@@ -10,20 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.errors import LogError
 from flowercli.monitoring.features import FEATURES, Sample
-from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel, check, create
+from flowercli.monitoring.log_rows import COLUMNS, Batch, LoggedModel, Row, check, create
 from flowercli.shown import in_shell, one_line
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.monitoring.log_rows import Row
 
 WAIT_FOR_OTHERS = 5.0
 # Bytes of a text, and of a row. The longest is the list of class names; a program in a file could make more.

@@ -15,27 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.atomic import scratch_folder, write_bytes
-from flowercli.bundle import REFERENCE, add_files
+from flowercli.bundle import REFERENCE, Bundle, add_files
 from flowercli.data.shards import photographs
 from flowercli.errors import BundleError, ImageError
-from flowercli.inference.classifier import DEFAULT_TOP_K
+from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier, Prediction
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.installation import upgrade
 from flowercli.monitoring.features import Observation, Sample, describe
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from flowercli.bundle import Bundle
     from flowercli.data.manifest import Entry, Manifest
-    from flowercli.inference.classifier import Classifier, Prediction
     from flowercli.inference.preprocess import Picture
-    from flowercli.progress import Advance
 
 
 VERSION = 2

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from flowercli.errors import LogError
 from flowercli.monitoring import MAX_ROWS
-from flowercli.monitoring.features import describe
+from flowercli.monitoring.features import Observation, describe
 from flowercli.monitoring.log_file import append, open_to_write, to_rows
-from flowercli.monitoring.log_rows import LoggedModel
+from flowercli.monitoring.log_rows import LoggedModel, Row
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
-    from flowercli.monitoring.features import Observation
-    from flowercli.monitoring.log_rows import Row
 
 # Answers that wait for the disk; more are dropped.
 WAITING = 8192

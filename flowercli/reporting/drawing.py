@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.patches import Rectangle
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -30,7 +31,6 @@ from flowercli.reporting.plot_style import (
 from flowercli.shown import percent
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

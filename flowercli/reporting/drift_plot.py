@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.atomic import write_bytes, write_text
 from flowercli.inference.classifier import in_words
-from flowercli.monitoring.drift import LARGE_INDEX, MODERATE_INDEX
+from flowercli.monitoring.drift import LARGE_INDEX, MODERATE_INDEX, Comparison, Feature
 from flowercli.reporting.plot_files import png, svg
 from flowercli.reporting.plot_style import (
     COLOURS,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from flowercli.monitoring.drift import Comparison, Feature
     from flowercli.monitoring.history import Verdict
 
 WIDTH, PANEL, LINE, TIMELINE = 8.6, 1.0, 0.3, 2.6

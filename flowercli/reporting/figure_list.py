@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from flowercli.evaluation.metrics import count_confusions
+from flowercli.evaluation.metrics import ConfusedPair, count_confusions
 from flowercli.reporting import drawing
 from flowercli.reporting.embedding_map import embedding_map, sample
 from flowercli.shown import percent
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from matplotlib.figure import Figure
 
     from flowercli.evaluation.answers import Answers
-    from flowercli.evaluation.metrics import ConfusedPair
     from flowercli.reporting.drawing import History
 
 # Classes of which the counts can be read in half the width of a page.

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowercli import json_text
 from flowercli.atomic import write_text
-from flowercli.bundle import without_local_paths
+from flowercli.bundle import Bundle, without_local_paths
 from flowercli.data.shards import photographs_at
 from flowercli.evaluation.card import SPLIT_WORDS
 from flowercli.evaluation.intervals import class_texts, number_text, share_text
@@ -23,7 +23,6 @@ from flowercli.reporting.page import MOST, confident_mistakes, thumbnail
 from flowercli.shown import percent, probability
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.evaluation.bundle_data import BundleData
     from flowercli.evaluation.evaluate import Evaluation
     from flowercli.evaluation.label_errors import LabelErrors

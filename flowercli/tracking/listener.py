@@ -23,12 +23,11 @@ from flowercli.tracking.replay import METRICS_A_REQUEST, Replay
 from flowercli.tracking.sender import Sender
 from flowercli.tracking.spool import MODEL, Spool
 from flowercli.tracking.store import Store, reason
-from flowercli.training.listeners import Listener, epoch_values
+from flowercli.training.listeners import EpochReport, Listener, epoch_values
 
 if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.tracking.system import SystemMetrics
-    from flowercli.training.listeners import EpochReport
     from flowercli.training.run import TrainResult
     from flowercli.training.schema import TrainConfig
 

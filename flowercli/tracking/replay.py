@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import TrackingError
 from flowercli.mlflow_quietly import import_mlflow
-from flowercli.tracking.store import reason
+from flowercli.tracking.store import Store, reason
 from flowercli.transfer.clock import within
 
 if TYPE_CHECKING:
     from flowercli.tracking.spool import Spool
-    from flowercli.tracking.store import Store
 
     Record = dict[str, Any]
 

@@ -20,13 +20,12 @@ from flowercli.errors import ServingError
 from flowercli.mlflow_quietly import SETTINGS
 from flowercli.serving.mlflow.server import tell_when_answering
 from flowercli.serving.sockets import url_of
-from flowercli.tracking.store import runs_page
+from flowercli.tracking.store import Store, runs_page
 
 if TYPE_CHECKING:
     import socket
 
     from flowercli.serving.hosts import Hosts
-    from flowercli.tracking.store import Store
 
 # Without the workers of MLflow's own jobs, which these records do not need, and its warnings about its own code.
 QUIETLY = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

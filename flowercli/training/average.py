@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from flowercli.atomic import new_folder
 from flowercli.bundle import Bundle
 from flowercli.errors import UsageError
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.training.known import Known
 from flowercli.training.model import load_bundle_model
 from flowercli.training.predict import predict_outliers, predict_photos
@@ -23,10 +24,7 @@ from flowercli.training.save import add_validation, calibrated, write_bundle
 from flowercli.training.typical import Typical, representative
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flowercli.evaluation.bundle_data import BundleData
-    from flowercli.progress import Advance
 
 
 def average(

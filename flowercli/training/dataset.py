@@ -16,15 +16,13 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from flowercli.data.manifest import class_indices
-from flowercli.data.shards import photographs
+from flowercli.data.manifest import Entry, class_indices
+from flowercli.data.shards import Photographs, photographs
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels, load_upright
 from flowercli.training.randomness import seeded
 
 if TYPE_CHECKING:
-    from flowercli.data.manifest import Entry
-    from flowercli.data.shards import Photographs
     from flowercli.inference.decode import File
     from flowercli.training.sampler import Draw
     from flowercli.training.schema import AugmentConfig

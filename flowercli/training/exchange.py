@@ -15,15 +15,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
-from flowercli.training.process_group import LostProcess
+from flowercli.training.process_group import LostProcess, ProcessGroup
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
-
     from flowercli.training.loading import Batch
-    from flowercli.training.process_group import ProcessGroup
 
 
 FAILED = (1.0, 0.0, 0.0)
@@ -90,7 +87,7 @@ class Exchange:
         optimizer: whose parameters learn.
     """
 
-    def __init__(self, group: ProcessGroup, model: nn.Module, optimizer: Optimizer) -> None:
+    def __init__(self, group: ProcessGroup, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.group, self.model, self.optimizer = group, model, optimizer
         self._sums: list[Tensor | None] = []
 

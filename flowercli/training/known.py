@@ -13,17 +13,15 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.errors import BundleError
 from flowercli.training.typical import Typical
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.floating[Any]]
 
 STORED_DTYPE = np.dtype("<f4")
 # The evidence against another flower: zero where one in a hundred of the known ones lies, and one and a half times the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from timm.utils import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 
 from flowercli.errors import TrainingError
 from flowercli.training.convolutions import avoid_strided_pointwise, speed_up_depthwise
@@ -24,8 +24,6 @@ from flowercli.training.process_group import ALONE, ProcessGroup
 from flowercli.training.randomness import STEP, derive_seed, seed_all
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flowercli.training.interrupt import StopRequest
     from flowercli.training.model import PixelClassifier
     from flowercli.training.schema import TrainConfig

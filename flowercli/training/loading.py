@@ -21,10 +21,9 @@ from flowercli.training.data_workers import (
     stop_signals_held,
     why_without,
 )
-from flowercli.training.dataset import Unreadable
+from flowercli.training.dataset import AugmentedPhotos, Pair, PhotoDataset, Unreadable
 
 if TYPE_CHECKING:
-    from flowercli.training.dataset import AugmentedPhotos, Pair, PhotoDataset
     from flowercli.training.sampler import EpochSampler
 
 Batch = tuple[Tensor, Tensor]

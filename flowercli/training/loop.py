@@ -10,16 +10,14 @@ import psutil
 import torch
 
 from flowercli.atomic import write_text
-from flowercli.training.listeners import EPOCHS, EpochReport, epochs_table
+from flowercli.training.listeners import EPOCHS, EpochReport, Listener, epochs_table
 from flowercli.training.predict import Outputs, predict
-from flowercli.training.run_folder import BEST, LAST, loaded
+from flowercli.training.run_folder import BEST, LAST, RunFolder, loaded
 
 if TYPE_CHECKING:
     from flowercli.training.interrupt import StopRequest
     from flowercli.training.learner import Learner
-    from flowercli.training.listeners import Listener
     from flowercli.training.loading import PhotoLoader
-    from flowercli.training.run_folder import RunFolder
     from flowercli.training.sampler import EpochSampler
 
 

@@ -18,7 +18,7 @@ from torch import distributed
 from flowercli.atomic import scratch_folder
 from flowercli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FlowersError
 from flowercli.training.data_workers import end_data_workers, stop_signals_held
-from flowercli.training.interrupt import SIGNALS, stop_request
+from flowercli.training.interrupt import SIGNALS, StopRequest, stop_request
 from flowercli.training.launch import Launch
 from flowercli.training.listeners import together
 from flowercli.training.loop import fit
@@ -28,7 +28,6 @@ from flowercli.training.setup import Setup
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from flowercli.training.interrupt import StopRequest
     from flowercli.training.run_folder import RunFolder
 
 POLL_SECONDS = 0.05

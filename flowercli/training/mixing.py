@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name everybody uses)
 from timm.data import Mixup
+from torch import Tensor
 
 from flowercli.training.parts import part_sizes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from flowercli.training.schema import AugmentConfig
 
 

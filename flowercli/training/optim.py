@@ -6,17 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
-
     from flowercli.training.model import PixelClassifier
     from flowercli.training.schema import OptimConfig
 
 
-def make_optimizer(config: OptimConfig, model: PixelClassifier, criterion: nn.Module) -> Optimizer:
+def make_optimizer(config: OptimConfig, model: PixelClassifier, criterion: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer: the new layers learn faster, and biases and norms do not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     new = {id(parameter) for parameter in (*model.new_parameters(), *criterion.parameters())}
@@ -32,7 +30,7 @@ def make_optimizer(config: OptimConfig, model: PixelClassifier, criterion: nn.Mo
     return _optimizer(config.name, parameters)
 
 
-def make_schedule(config: OptimConfig, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> LambdaLR:
+def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, epochs: int, steps_per_epoch: int) -> LambdaLR:
     """Return the schedule: a linear warm-up, then half a cosine down to ``min_lr_scale``, step by step."""
     warmup = min(config.warmup_epochs, epochs - 1) * steps_per_epoch
     total = epochs * steps_per_epoch
@@ -47,7 +45,7 @@ def make_schedule(config: OptimConfig, optimizer: Optimizer, epochs: int, steps_
     return LambdaLR(optimizer, scale)
 
 
-def _optimizer(name: str, parameters: list[dict[str, Any]]) -> Optimizer:
+def _optimizer(name: str, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if name == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(parameters) if name == "adamw" else torch.optim.Adam(parameters)

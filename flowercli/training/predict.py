@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from flowercli.data.shards import photographs
 from flowercli.inference.calibration import softmax
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.training.dataset import PhotoDataset
 from flowercli.training.loading import PhotoLoader
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    from torch import Tensor
-
     from flowercli.data.manifest import Entry
-    from flowercli.progress import Advance
     from flowercli.training.model import PixelClassifier
 
 BATCH = 32

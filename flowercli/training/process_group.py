@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -21,9 +21,6 @@ from flowercli.errors import DeviceError, TrainingError
 from flowercli.shown import first_line
 from flowercli.training.device import share_cores
 from flowercli.training.launch import Launch, attempt, forget_environment
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 T = TypeVar("T")
 # One waits for another at most, while millions of photographs are checked, say. That one has ended is noticed at once.

@@ -20,7 +20,7 @@ from flowercli.training.architecture import try_out
 from flowercli.training.data_workers import is_lost_worker
 from flowercli.training.interrupt import stop_request
 from flowercli.training.known import Known
-from flowercli.training.loop import fit, save_start
+from flowercli.training.loop import Progress, fit, save_start
 from flowercli.training.model import (
     PixelClassifier,
     create_backbone,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from flowercli.data.manifest import Manifest
     from flowercli.training.learner import Learner
     from flowercli.training.listeners import Listener
-    from flowercli.training.loop import Progress
     from flowercli.training.schema import ModelConfig, TrainConfig
 
 

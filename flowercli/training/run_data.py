@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.data.changes import Changes, added, changed, split_command, stratified_command
 from flowercli.data.make_split import Outliers, write_split
-from flowercli.data.manifest import Manifest
+from flowercli.data.manifest import Entry, Manifest
 from flowercli.data.places import find_manifest
 from flowercli.errors import DataError, UsageError
-from flowercli.progress import untold
+from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from flowercli.data.manifest import Entry
-    from flowercli.progress import Advance
     from flowercli.training.schema import DataConfig, TrainConfig
 
 

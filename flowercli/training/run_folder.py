@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 
@@ -33,10 +33,7 @@ from flowercli.models import load_model
 from flowercli.plain_file import read_plain_file
 from flowercli.shown import first_line, in_shell
 from flowercli.training.config import as_dict, by_dotted_key, config_from_dict
-from flowercli.training.schema import SUFFIX
-
-if TYPE_CHECKING:
-    from flowercli.training.schema import TrainConfig
+from flowercli.training.schema import SUFFIX, TrainConfig
 
 RUN_FILE = "run.json"
 LAST, BEST = "last.pt", "best.pt"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from flowercli.training.randomness import ORDER, PICTURE, derive_seed
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 
 class Draw(NamedTuple):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.torch import save_file
-from torch import contiguous_format
+from torch import Tensor, contiguous_format
 
 from flowercli import __version__, bundle
 from flowercli.atomic import write_text
@@ -29,16 +30,12 @@ from flowercli.monitoring.features import Sample
 from flowercli.monitoring.reference import Reference, choose, put_into
 from flowercli.training.config import as_dict
 from flowercli.training.listeners import EPOCHS, epochs_table
-from flowercli.training.model import known_of
+from flowercli.training.model import PixelClassifier, known_of
 from flowercli.training.run_folder import RunFolder, versions
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    from torch import Tensor
-
     from flowercli.data.manifest import Manifest
     from flowercli.training.known import Known
-    from flowercli.training.model import PixelClassifier
     from flowercli.training.predict import Outputs
 
 

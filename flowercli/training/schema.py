@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from flowercli.training.limits import Choice, Numbers, Range, folder_name, not_empty, policy
-
-if TYPE_CHECKING:
-    from flowercli.training.limits import Limit
+from flowercli.training.limits import Choice, Limit, Numbers, Range, folder_name, not_empty, policy
 
 # Of the folder of a run that is not finished.
 SUFFIX = ".unfinished"

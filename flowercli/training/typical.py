@@ -14,10 +14,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.data.manifest import Entry
 
     Floats = npt.NDArray[np.floating[Any]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 
-from flowercli.bundle import CONFIG, WEIGHTS
+from flowercli.bundle import CONFIG, WEIGHTS, Bundle
 from flowercli.description import read_config
 from flowercli.errors import BundleError, ConfigError, WeightsError
 from flowercli.hub.client import log_nothing
@@ -18,7 +18,6 @@ from flowercli.shown import SHOWN, first_line, one_line
 from flowercli.training.architecture import build, sized
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.training.schema import ModelConfig
 
 # Not `crop_mode`: what was pretrained on squashed or padded pictures learns ours as everything here cuts them.

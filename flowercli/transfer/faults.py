@@ -15,17 +15,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.errors import DownloadError
 from flowercli.transfer.clock import TooSlowError
-from flowercli.transfer.contract import TemporaryFault
+from flowercli.transfer.contract import Request, TemporaryFault
 from flowercli.transfer.s3_answers import meaning
-
-if TYPE_CHECKING:
-    from flowercli.transfer.contract import Request
-
 
 AGAIN = "The same command goes on from where this one stopped."
 MIRROR = "Tell whoever offers the file, or name a mirror: --url URL"

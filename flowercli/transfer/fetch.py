@@ -6,18 +6,14 @@ import hashlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowercli.errors import UsageError, WrongContentError
 from flowercli.locks import alone
 from flowercli.transfer import faults, local, s3, web
-from flowercli.transfer.contract import Fetched, Patience, TemporaryFault
+from flowercli.transfer.contract import Fetched, Listener, Opener, Patience, Stream, TemporaryFault, Wanted
 from flowercli.transfer.faults import check_space, disk_faults
 from flowercli.transfer.partial import Partial
-
-if TYPE_CHECKING:
-    from flowercli.transfer.contract import Listener, Opener, Stream, Wanted
 
 # A new kind of address is a module and a row.
 OPENERS: dict[str, Opener] = {

@@ -12,19 +12,15 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from flowercli import __version__
 from flowercli.errors import DownloadError, UsageError, WrongContentError
 from flowercli.transfer import faults
 from flowercli.transfer.clock import Clock
-from flowercli.transfer.contract import shown
+from flowercli.transfer.contract import Headers, Request, TemporaryFault, shown
 from flowercli.transfer.faults import MIRROR
-
-if TYPE_CHECKING:
-    from flowercli.transfer.contract import Headers, Request, TemporaryFault
-
 
 # Large, as each one costs a call of the system and a turn of Python's lock; what arrives is smaller anyway.
 CHUNK = 2**20

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.data.dvc.dvc_quietly import explained
 from flowercli.errors import DataError
-from flowercli.transfer.contract import Wanted
+from flowercli.transfer.contract import FilesListener, Request, Wanted
 from flowercli.transfer.fetch import fetch
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from flowercli.data.dvc.remote import Remote
     from flowercli.data.dvc.tracked import Tracked
-    from flowercli.transfer.contract import FilesListener, Request
 
 
 CHUNK = 2**20

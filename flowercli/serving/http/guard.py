@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
-from flowercli.serving.http.access_log import MAX_TEXT
+from flowercli.serving.http.access_log import MAX_TEXT, AccessLog
 from flowercli.serving.http.problems import busy
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from flowercli.serving.http.access_log import AccessLog
     from flowercli.serving.http.service import Service
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowercli.errors import ImageError
 from flowercli.serving.http.problems import Problem, bad_picture, too_many_images
 from flowercli.serving.http.strict import check_fields, decode_base64, read_json
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from flowercli.inference.preprocess import PreprocessSpec
     from flowercli.serving.http.jobs import Input
 

@@ -9,23 +9,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from starlette.responses import Response
 
 from flowercli import __version__
 from flowercli.errors import ImageError
 from flowercli.serving.http.infer_request import DATATYPES as INPUT_DATATYPES
-from flowercli.serving.http.infer_request import HEADER_LENGTH, IMAGE, PIXELS, read_request
+from flowercli.serving.http.infer_request import HEADER_LENGTH, IMAGE, PIXELS, InferRequest, Wanted, read_request
 from flowercli.serving.http.jobs import Answered
 from flowercli.serving.http.problems import Problem, bad_picture
 from flowercli.serving.http.settings import MODEL
 from flowercli.serving.http.strict import refuse_query
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from starlette.requests import Request
 
     from flowercli.inference.classifier import Classifier
-    from flowercli.serving.http.infer_request import InferRequest, Wanted
     from flowercli.serving.http.service import Service
 
 

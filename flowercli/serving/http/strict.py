@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 from flowercli.errors import ImageError, UsageError
-from flowercli.inference.classifier import DEFAULT_TOP_K, parse_only
+from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier, parse_only
 from flowercli.inference.decode import from_base64
 from flowercli.serving.http.problems import Problem
-
-if TYPE_CHECKING:
-    from flowercli.inference.classifier import Classifier
-
 
 # Below this, parsing takes less time than handing it to a thread.
 INLINE_BYTES = 256 * 1024

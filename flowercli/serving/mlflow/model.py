@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pandas as pd  # noqa: TC002  (MLflow looks the type of `model_input` up)
@@ -25,9 +25,8 @@ from flowercli.inference.decode import from_base64
 from flowercli.inference.memory import DECODERS, NoRoomError, limit_decoders
 from flowercli.inference.preprocess import MAX_BYTES
 
-if TYPE_CHECKING:
-    # The base64 text of a picture, and where its answer goes.
-    Waiting = tuple[object, Future[dict[str, Any]]]
+# The base64 text of a picture, and where its answer goes.
+Waiting = tuple[object, Future[dict[str, Any]]]
 
 COLUMN = "image"
 # What a browser's FileReader puts before the base64 text of a file.

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercli.bundle import CONFIG, ONNX, PORTABLE, to_json
+from flowercli.bundle import CONFIG, ONNX, PORTABLE, Bundle, to_json
 from flowercli.inference.session import choose_graph
 from flowercli.serving.page import runtime
 
 if TYPE_CHECKING:
-    from flowercli.bundle import Bundle
     from flowercli.inference.classifier import Classifier
 
 SITE = Path(__file__).with_name("site")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.browser import chromium, export_site, host, visit
+from support.browser import chromium, export_site, flowers_serve, host, visit
 from support.garden import NAMES, picture, write_garden
-from test_page_server import sent, server
 
 from flowercli.serving.page import runtime
 
@@ -45,7 +44,7 @@ def summary(visitor):
 
 def asked(visitor):
     """Return what was requested; Chromium looks for the page's icon again when the address changes."""
-    return [url for url in sent(visitor) if not url.endswith("/flower.svg")]
+    return [url for url in visitor.sent() if not url.endswith("/flower.svg")]
 
 
 def choose(visitor, *names):
@@ -142,7 +141,7 @@ def test_a_model_without_the_output_known_is_as_sure_as_its_largest_probability(
 
 
 def test_the_server_answers_the_same(browser, model):
-    with server(model=model) as (url, _), visit(browser) as visitor:
+    with flowers_serve(model=model) as (url, _), visit(browser) as visitor:
         visitor.open(url)
         if runtime.is_there():
             visitor.page.get_by_role("switch", name="Use the server").check()
@@ -156,7 +155,7 @@ def test_the_server_answers_the_same(browser, model):
 
 
 def test_the_page_of_a_restricted_server_offers_no_other_flower(browser, model):
-    with server("--only", "rose,poppy", model=model) as (url, _), visit(browser) as visitor:
+    with flowers_serve("--only", "rose,poppy", model=model) as (url, _), visit(browser) as visitor:
         visitor.open(f"{url}?only=iris")
         assert summary(visitor) == "It answers about 2 flowers: ask about some of them only"
         assert visitor.page.get_by_text("The address asks about iris, which I do not know.").is_visible()

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from contextlib import contextmanager
-
 import pytest
-from conftest import ROOT, SAMPLES
+from conftest import SAMPLES
 from PIL import Image
-from support.browser import chromium, contents, visit
+from support.browser import chromium, contents, flowers_serve, visit
 
 from flowercli.serving.page import runtime
 
-pytest.importorskip("flowercli.serving.http.server", reason="needs the extra 'serve'")
 ROSE, DAISY = SAMPLES / "rose.jpg", SAMPLES / "daisy.jpg"
-# An install that was built where there was no npm.
-WITHOUT_RUNTIME = "import pathlib; from flowercli.serving.page import runtime; runtime.FOLDER = pathlib.Path('nowhere')"
-START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve', '--port', '0', *sys.argv[1:]]))"
-
-
-@contextmanager
-def server(*arguments, with_runtime=True, model="flowers5"):
-    """Start the program; yield its address, and what stops it."""
-    script = START if with_runtime else f"{WITHOUT_RUNTIME}\n{START}"
-    line = [sys.executable, "-c", script, model, *arguments]
-    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield next(found[1] for line in process.stderr if (found := re.match(r"Ready: (\S+)", line))), process
-        finally:
-            process.terminate()
-            process.stderr.read()
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +20,13 @@ def browser():
 
 @pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
 def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
-    with server() as (url, _), visit(browser) as visitor:
+    with flowers_serve() as (url, _), visit(browser) as visitor:
         visitor.open(url)
         assert visitor.page.evaluate("crossOriginIsolated")
         visitor.requests.clear()
         visitor.drop(contents([ROSE]))
         assert visitor.answers(1)["rose.jpg"].startswith("Rose: ")
-        assert sent(visitor) == []
+        assert visitor.sent() == []
         assert "stay on this device" in visitor.page.locator("#privacy").inner_text()
         visitor.page.get_by_role("switch", name="Use the server").check()
         assert "is sent to 127.0.0.1" in visitor.page.locator("#privacy").inner_text()
@@ -56,12 +34,12 @@ def test_pictures_stay_on_the_device_until_the_switch_says_otherwise(browser):
         answers = visitor.answers(3)
         assert answers["daisy.jpg"].startswith("Daisy: ")
         assert answers["notes.jpg"].startswith("No answer: It is not a picture")
-        assert sent(visitor) == [f"{url.rstrip('/')}/v1/classify?top_k=0"]
+        assert visitor.sent() == [f"{url.rstrip('/')}/v1/classify?top_k=0"]
         assert visitor.faults == []
 
 
 def test_a_server_with_a_key_is_asked_with_the_one_that_was_typed(browser):
-    with server("--api-key", "bloom 7") as (url, _), visit(browser) as visitor:
+    with flowers_serve("--api-key", "bloom 7") as (url, _), visit(browser) as visitor:
         visitor.open(url)
         if runtime.is_there():
             assert not visitor.page.get_by_label("Key of the server").is_visible()
@@ -84,7 +62,7 @@ def use_key(visitor, key):
 
 
 def test_without_npm_at_build_time_the_server_answers_and_the_page_says_so(browser):
-    with server(with_runtime=False) as (url, process), visit(browser) as visitor:
+    with flowers_serve(with_runtime=False) as (url, process), visit(browser) as visitor:
         visitor.open(url)
         notice = visitor.page.locator("#notice").inner_text()
         assert notice == "This page came without the part that answers on your device. The server answers instead."
@@ -98,14 +76,9 @@ def test_without_npm_at_build_time_the_server_answers_and_the_page_says_so(brows
         assert visitor.answers(2)["daisy.jpg"] == "No answer: The server cannot be reached."
 
 
-def sent(visitor):
-    """Return what was requested, without thumbnails, which come from the browser's own memory."""
-    return [url for url in visitor.requests if not url.startswith("blob:")]
-
-
 @pytest.mark.skipif(not runtime.is_there(), reason="this install was built without npm")
 def test_the_page_leads_to_how_programs_ask_and_that_asks_nobody_else(browser):
-    with server() as (url, _), visit(browser) as visitor:
+    with flowers_serve() as (url, _), visit(browser) as visitor:
         visitor.open(url)
         visitor.page.locator("#api a").click()
         visitor.page.locator("h1").wait_for()
@@ -123,7 +96,7 @@ def test_what_this_browser_cannot_read_goes_to_the_server_when_the_switch_says_s
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heif'")
     with Image.open(ROSE) as picture:
         pillow_heif.from_pillow(picture).save(tmp_path / "IMG_1.HEIC")
-    with server() as (url, _), visit(browser) as visitor:
+    with flowers_serve() as (url, _), visit(browser) as visitor:
         visitor.open(url)
         visitor.drop(contents([tmp_path / "IMG_1.HEIC"]))
         said = visitor.answers(1)["IMG_1.HEIC"]

@@ -1,4 +1,4 @@
-"""A real Chromium for the tests of the page, a host for its files, and what a visitor does."""
+"""A real Chromium for the tests of the page, hosts of its files, and what a visitor does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import http.server
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import flowers
+from conftest import ROOT, flowers
 
 from flowercli.serving.page import runtime
 
@@ -26,6 +28,9 @@ VARIABLE = "FLOWERS_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SECONDS = 30
 READY = re.compile("^Ready")
+# An install that was built where there was no npm.
+WITHOUT_RUNTIME = "import pathlib; from flowercli.serving.page import runtime; runtime.FOLDER = pathlib.Path('nowhere')"
+START = "import sys; from flowercli.cli.main import main; sys.exit(main(['serve', '--port', '0', *sys.argv[1:]]))"
 MAKE_TRANSFER = """files => {
   const transfer = new DataTransfer();
   for (const { name, data } of files) {
@@ -60,6 +65,22 @@ def export_site(target: Path, model: str | Path = "flowers5") -> Path:
     done = flowers("export", model, "--web", target)
     assert done.code == 0, done.err
     return target
+
+
+@contextmanager
+def flowers_serve(
+    *arguments: str, with_runtime: bool = True, model: str = "flowers5"
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start the program; yield its address, and what stops it; skip the test where it cannot be."""
+    pytest.importorskip("flowercli.serving.http.server", reason="needs the extra 'serve'")
+    script = START if with_runtime else f"{WITHOUT_RUNTIME}\n{START}"
+    line = [sys.executable, "-c", script, model, *arguments]
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield next(found[1] for line in process.stderr if (found := re.match(r"Ready: (\S+)", line))), process
+        finally:
+            process.terminate()
+            process.stderr.read()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -107,6 +128,10 @@ class Visit:
         """Open the page and wait until it can answer."""
         self.page.goto(url)
         self.page.locator("#state", has_text=READY).wait_for(timeout=SECONDS * 1000)
+
+    def sent(self) -> list[str]:
+        """Return what was requested, without thumbnails, which come from the browser's own memory."""
+        return [url for url in self.requests if not url.startswith("blob:")]
 
     def drop(self, files: Mapping[str, bytes]) -> None:
         """Drop files on the page, given by name."""

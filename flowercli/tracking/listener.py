@@ -139,10 +139,9 @@ class Tracking(NoTracking):
 
     def _begin(self) -> None:
         folder = Path(self.config.output) / FOLDER / f"{self._name}-{self._identity[:6]}"
-        self._spool = Spool.open(folder) if folder.is_dir() else Spool.create(folder)
+        self._spool = Spool.open(folder) if folder.is_dir() else Spool.create(folder, self.store.shown)
         experiment, tags = self.config.tracking.experiment, records.tags()
-        run = {"id": self._identity, "name": self._name, "experiment": experiment, "uri": self.store.shown}
-        self._append("run", **run, time=_now(), tags=tags)
+        self._append("run", id=self._identity, experiment=experiment, name=self._name, time=_now(), tags=tags)
         self._append("params", values=records.params(self.config))
         self._append("inputs", datasets=records.inputs(self.config, self.manifest))
         self._append("text", text=records.config_text(self.config), to="config.yaml")
@@ -170,7 +169,7 @@ class Tracking(NoTracking):
 
     def _close(self, spool: Spool, sender: Sender) -> None:
         self.problems += sender.replay.refused
-        if sender.replay.ended and sender.trouble is None and not sender.is_alive():
+        if sender.replay.receipt.ended and sender.trouble is None and not sender.is_alive():
             spool.remove()
             self.recorded_in = sender.replay.page
         else:
@@ -214,7 +213,7 @@ def send_spool(folder: Path, uri: str | None) -> tuple[str, list[str]]:
     """
     spool = Spool.open(folder)
     with contextlib.closing(spool):
-        store = Store.named(uri or spool.uri, folder.parent.parent)
+        store = Store.named(uri or spool.receipt().uri, folder.parent.parent)
         replay = Replay(spool, store)
         replay.send_all()
         spool.remove()

@@ -1,7 +1,8 @@
 """Send the records of a spool to an MLflow store, in order, so that each arrives exactly once.
 
-Whoever begins anew sends all of them again, which changes nothing: MLflow keeps one of several equal metrics,
-parameters and inputs, files are overwritten, and runs and models are looked for before they are made.
+A batch is sent, then the receipt is signed. What was sent but not signed is sent again, which changes
+nothing: MLflow keeps one of several equal metrics, parameters and inputs, files are overwritten, and
+runs and models are looked for before they are made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowercli.errors import TrackingError
 from flowercli.mlflow_quietly import import_mlflow
+from flowercli.tracking.spool import Receipt
 from flowercli.tracking.store import Store, reason
 from flowercli.transfer.clock import within
 
@@ -45,10 +47,9 @@ class Replay:
         self.spool = spool
         self.store = store
         self.refused: list[str] = []
-        # Whether the store knows how the run ended.
-        self.ended = False
-        self._offset = 0
-        self._run_id: str | None = None
+        receipt = spool.receipt()
+        # Another store starts from the first record.
+        self.receipt = receipt if receipt.uri == store.shown else Receipt(store.shown)
         self._experiment_id: str | None = None
         self._send: dict[str, Callable[[Record], None]] = {
             "run": self._begin,
@@ -68,9 +69,9 @@ class Replay:
     @property
     def page(self) -> str:
         """Where the run can be looked at, as far as that is known."""
-        if self._experiment_id is None or self._run_id is None:
+        if self._experiment_id is None or self.receipt.run_id is None:
             return self.store.shown
-        return self.store.page_of(self._experiment_id, self._run_id)
+        return self.store.page_of(self._experiment_id, self.receipt.run_id)
 
     def send_all(self) -> None:
         """Send what is left, now.
@@ -81,17 +82,17 @@ class Replay:
         try:
             while within(REQUEST_SECONDS, self.send_next):
                 pass
-            if not self.ended:
+            if not self.receipt.ended:
                 # Whoever wrote the records was killed before it could say how the run ended.
                 killed = {"status": "KILLED", "time": self.spool.written_last()}
                 within(REQUEST_SECONDS, lambda: self._end(killed))
         except Exception as error:  # requests, SQLAlchemy, MLflow: they have no common base.
             message = f"The tracking server {self.store.shown} does not take the records: {reason(error)}"
-            raise TrackingError(message, hint="The same command goes on: what it has, it keeps.") from error
+            raise TrackingError(message, hint="What it has is remembered: the same command sends the rest.") from error
 
     def send_next(self) -> bool:
-        """Send what comes next, if anything does. Whatever the client raises is passed on."""
-        batch = self.spool.read(self._offset, RECORDS_A_BATCH)
+        """Send what comes next, if anything does, and sign for it. Whatever the client raises is passed on."""
+        batch = self.spool.read(self.receipt.offset, RECORDS_A_BATCH)
         if not batch:
             return False
         first = batch[0][0]
@@ -103,12 +104,13 @@ class Replay:
                 self._send[first["kind"]](first)
         except import_mlflow().MlflowException as error:
             if self._run_is_gone(error):
-                self._offset = 0
+                self.receipt = Receipt(self.receipt.uri)
                 return True
             if error.error_code not in HOPELESS or first["kind"] == "run":
                 raise
             self._miss(f"The tracking server refuses {first['kind']}: {reason(error)}")
-        self._offset = batch[max(len(metrics), 1) - 1][1]
+        self.receipt.offset = batch[max(len(metrics), 1) - 1][1]
+        self.spool.sign(self.receipt)
         return True
 
     def _miss(self, what: str) -> None:
@@ -119,10 +121,10 @@ class Replay:
     def _run_is_gone(self, error: Exception) -> bool:
         """Tell whether the server came back without what it had: then everything is sent anew."""
         mlflow = import_mlflow()
-        if self._run_id is None or getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+        if self.receipt.run_id is None or getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
             return False
         try:
-            self.client.get_run(self._run_id)
+            self.client.get_run(self.receipt.run_id)
         except mlflow.MlflowException as missing:
             return bool(missing.error_code == "RESOURCE_DOES_NOT_EXIST")
         return False
@@ -130,14 +132,14 @@ class Replay:
     def _begin(self, record: Record) -> None:
         self._experiment_id = experiment = self._experiment(record["experiment"])
         if known := find_run(self.client, experiment, record["id"]):
-            self._run_id = known.info.run_id
+            self.receipt.run_id = known.info.run_id
             # A run that had ended goes on.
-            self.ended = False
-            self.client.update_run(self._run_id, status="RUNNING")
+            self.receipt.ended = False
+            self.client.update_run(self.receipt.run_id, status="RUNNING")
             return
         tags = record["tags"] | {RUN_TAG: record["id"]}
         run = self.client.create_run(experiment, start_time=record["time"], tags=tags, run_name=record["name"])
-        self._run_id = run.info.run_id
+        self.receipt.run_id = run.info.run_id
 
     def _experiment(self, name: str) -> str:
         known = self.client.get_experiment_by_name(name)
@@ -150,7 +152,7 @@ class Replay:
 
         params = [Param(key, value) for key, value in record["values"].items()]
         for start in range(0, len(params), PARAMS_A_REQUEST):
-            self.client.log_batch(self._run_id, params=params[start : start + PARAMS_A_REQUEST])
+            self.client.log_batch(self.receipt.run_id, params=params[start : start + PARAMS_A_REQUEST])
 
     def _inputs(self, record: Record) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -159,7 +161,7 @@ class Replay:
         for entry in record["datasets"]:
             fields = {key: value for key, value in entry.items() if key != "context"}
             datasets.append(DatasetInput(Dataset(**fields), [InputTag("mlflow.data.context", entry["context"])]))
-        self.client.log_inputs(self._run_id, datasets)
+        self.client.log_inputs(self.receipt.run_id, datasets)
 
     def _metrics(self, records: list[Record]) -> None:
         from mlflow.entities import Metric
@@ -169,16 +171,16 @@ class Replay:
             for record in records
             for key, value in record["values"].items()
         ]
-        self.client.log_batch(self._run_id, metrics=metrics)
+        self.client.log_batch(self.receipt.run_id, metrics=metrics)
 
     def _text(self, record: Record) -> None:
-        self.client.log_text(self._run_id, record["text"], record["to"])
+        self.client.log_text(self.receipt.run_id, record["text"], record["to"])
 
     def _files(self, record: Record) -> None:
         for name in record["names"]:
             path = Path(record["path"]) / name
             if path.is_file():
-                self.client.log_artifact(self._run_id, str(path), record["to"])
+                self.client.log_artifact(self.receipt.run_id, str(path), record["to"])
             else:
                 self._miss(f"{path} is no longer there.")
 
@@ -187,7 +189,7 @@ class Replay:
         from mlflow.models import Model
 
         folder = self.spool.folder / record["path"]
-        run = self.client.get_run(self._run_id)
+        run = self.client.get_run(self.receipt.run_id)
         experiment = run.info.experiment_id
         made_by = f"source_run_id = '{run.info.run_id}'"
         known = self.client.search_logged_models([experiment], filter_string=made_by)
@@ -200,8 +202,8 @@ class Replay:
         self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=record["step"])])
 
     def _end(self, record: Record) -> None:
-        self.client.set_terminated(self._run_id, record["status"], record["time"])
-        self.ended = True
+        self.client.set_terminated(self.receipt.run_id, record["status"], record["time"])
+        self.receipt.ended = True
 
 
 def find_run(client: Any, experiment_id: str, identity: str) -> Any:

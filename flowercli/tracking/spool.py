@@ -1,11 +1,11 @@
 """What a run has to tell a tracking server, on disk: written by training, read by whoever sends it.
 
-A spool is a file of JSON Lines, one record each, that only grows. A process that is killed loses none of them; a
-half-written last line is not read.
+A spool is a file of JSON Lines, one record each, that only grows, and a small file beside it that says up to
+which byte the server has everything. A process that is killed loses neither; a half-written last line is
+not read.
 
-Records, by ``kind``: ``run`` (always first, with the store that all are meant for), ``params``, ``inputs``,
-``metrics``, ``text``, ``files``, ``model``, ``end`` (always last). A run that is resumed adds its records, from
-``run`` on, to those that are there.
+Records, by ``kind``: ``run`` (always first), ``params``, ``inputs``, ``metrics``, ``text``, ``files``, ``model``,
+``end`` (always last). A run that is resumed adds its records, from ``run`` on, to those that are there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import json
 import shutil
 import sys
 import threading
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from flowercli.atomic import write_text
 from flowercli.errors import TrackingError
 
 if sys.platform != "win32":
@@ -28,11 +30,25 @@ if TYPE_CHECKING:
     from io import BufferedRandom
 
 RECORDS = "records.jsonl"
+RECEIPT = "receipt.json"
 MODEL = "model"
 
 
+@dataclass
+class Receipt:
+    """What a server has of a spool: ``offset`` bytes of it, as the run ``run_id`` of the store ``uri``.
+
+    ``ended`` says that it also knows how the run ended.
+    """
+
+    uri: str
+    offset: int = 0
+    run_id: str | None = None
+    ended: bool = False
+
+
 class Spool:
-    """The folder that holds the records of one run, and the servable model if there is one."""
+    """The folder that holds the records of one run, the receipt, and the servable model if there is one."""
 
     def __init__(self, folder: Path, file: BufferedRandom) -> None:
         self.folder = folder
@@ -40,11 +56,12 @@ class Spool:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, folder: Path) -> Self:
-        """Begin a spool."""
+    def create(cls, folder: Path, uri: str) -> Self:
+        """Begin a spool whose records are meant for the store at ``uri``."""
         folder.mkdir(parents=True)
         spool = cls(folder, (folder / RECORDS).open("w+b"))
         spool._lock_file()
+        spool.sign(Receipt(uri))
         return spool
 
     @classmethod
@@ -100,22 +117,24 @@ class Spool:
                 found.append((json.loads(line), file.tell()))
         return found
 
-    @property
-    def uri(self) -> str:
-        """The store that its records are meant for.
-
-        Raises:
-            TrackingError: they do not say it.
-        """
-        try:
-            return str(self.read(0, 1)[0][0]["uri"])
-        except (LookupError, ValueError) as error:
-            message = f"The records in {self.folder} do not say where they belong."
-            raise TrackingError(message, hint="Say it: --tracking-uri URI") from error
-
     def written_last(self) -> int:
         """Return when the last record was added, in milliseconds."""
         return int((self.folder / RECORDS).stat().st_mtime * 1000)
+
+    def receipt(self) -> Receipt:
+        """Return what the server has.
+
+        Raises:
+            TrackingError: the receipt is damaged.
+        """
+        try:
+            return Receipt(**json.loads((self.folder / RECEIPT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise TrackingError(f"{self.folder / RECEIPT} is damaged: {error}.") from error
+
+    def sign(self, receipt: Receipt) -> None:
+        """Write down what the server has."""
+        write_text(self.folder / RECEIPT, json.dumps(asdict(receipt)) + "\n")
 
     def close(self) -> None:
         """Leave the spool on disk."""

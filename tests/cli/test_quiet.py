@@ -136,9 +136,8 @@ def test_training(strange, own_dataset, tmp_path):
 
 def test_track(says, tmp_path):
     pytest.importorskip("mlflow", reason="needs the extra 'train'")
-    spool = Spool.create(tmp_path / "tracking" / "killed")
-    uri = f"sqlite:///{tmp_path}/runs.db"
-    spool.append("run", id="1", experiment="flowers", name="killed", uri=uri, time=1000, tags={})
+    spool = Spool.create(tmp_path / "tracking" / "killed", f"sqlite:///{tmp_path}/runs.db")
+    spool.append("run", id="1", experiment="flowers", name="killed", time=1000, tags={})
     spool.append("metrics", time=1001, step=1, values={"loss": 1.0})
     spool.close()
     says("track", tmp_path / "tracking" / "killed", ours=("All of it is recorded in .*",))

@@ -322,8 +322,8 @@ def test_a_run_that_ends_badly_says_so(split_dataset, tmp_path):
 def test_a_killed_process_leaves_records_that_can_be_sent(tmp_path, run):
     folder = tmp_path / "tracking" / "killed"
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    spool = Spool.create(folder)
-    spool.append("run", id="1", experiment="flowers", name="killed", uri=uri, time=1000, tags={})
+    spool = Spool.create(folder, uri)
+    spool.append("run", id="1", experiment="flowers", name="killed", time=1000, tags={})
     for step in range(2500):
         spool.append("metrics", time=1000 + step, step=step, values={"loss": 1.0})
     result = run("track", folder)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from flowercli.batch.digests import digests
 from flowercli.batch.part import ANSWERED, REJECTED, answers_of, results
-from flowercli.batch.plan import digests, name_of
+from flowercli.batch.plan import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from threading import Lock, Timer
-from typing import TYPE_CHECKING, Self
+from threading import Lock, Thread, Timer
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -26,7 +27,7 @@ from flowercli.progress import untold
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.progress import ProgressColumn, Task
+    from rich.progress import Task
 
     from flowercli.progress import Advance
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 SECONDS = 1.0
 SAY_EVERY = 30
 BAR_WIDTH = 20
+# So many a second have a digit behind the point.
+SLOW = 10
 
 
 class LateProgress(Progress):
@@ -76,6 +79,35 @@ class TimeLeft(TimeRemainingColumn):
     def render(self, task: Task) -> Text:
         """Return the text."""
         return TimeElapsedColumn().render(task) if task.total is None else super().render(task)
+
+
+class Bar(BarColumn):
+    """A bar; where it is not known how many there are, something that turns."""
+
+    def __init__(self) -> None:
+        super().__init__(BAR_WIDTH)
+        self._turning = SpinnerColumn()
+
+    def render(self, task: Task) -> Any:
+        """Return what is shown."""
+        return self._turning.render(task) if task.total is None else super().render(task)
+
+
+class Count(ProgressColumn):
+    """How many, of how many where that is known, and of what."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        total = "" if task.total is None else f"/{task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{total} {task.description}")
+
+
+class Speed(ProgressColumn):
+    """How many a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return Text("" if task.speed is None else f"{task.speed:,.{int(task.speed < SLOW)}f}/s")
 
 
 def bars(*columns: ProgressColumn, seconds: float | None = None) -> LateProgress:
@@ -148,10 +180,24 @@ def _steps(*columns: ProgressColumn) -> Iterator[Advance]:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[], None]]:
-    """Yield a function that counts, where nobody knows how many there will be."""
-    with LateProgress(SpinnerColumn(), TextColumn(f"{{task.completed}} {what}"), TimeElapsedColumn()) as progress:
-        task = progress.add_task(what, total=None)
+def counting(
+    what: str, before: int = 0, how_many: Callable[[], int | None] = lambda: None
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that counts what is done, and show how fast.
+
+    Args:
+        what: is counted.
+        before: how many were done by an earlier run.
+        how_many: says how many there are in all, on a thread of its own; from then on the time left is shown.
+    """
+    with LateProgress(Bar(), Count(), Speed(), TimeLeft()) as progress:
+        task = progress.add_task(what, total=None, completed=before)
+
+        def find() -> None:
+            progress.update(task, total=how_many())
+
+        if not progress.disable:
+            Thread(target=find, name="count", daemon=True).start()
         yield lambda: progress.advance(task)
 
 

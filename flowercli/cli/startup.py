@@ -33,6 +33,7 @@ HARMLESS = frozenset(
         "--move-to",
         "--only",
         "--output",
+        "--resume",
         "--top-k",
         "-k",
         "-o",

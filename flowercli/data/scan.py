@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.columns import Repeated, Table, Texts
 from flowercli.errors import DataError
-from flowercli.inference.sources import IMAGE_SUFFIXES
+from flowercli.inference.patterns import IMAGE_SUFFIXES
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:

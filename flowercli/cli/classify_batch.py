@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercli.cli.classify_output import BY_SUFFIX
 from flowercli.cli.interruption import by_sigterm, typed
 from flowercli.cli.output import note, print_json, print_text, stderr_console, warn
 from flowercli.cli.progress import SAY_EVERY, counting
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from flowercli.cli.options import Into
 
 PART_SIZE = 2000
+ENDINGS = frozenset(filter(None, BY_SUFFIX))
 
 
 def classify_into(
@@ -133,7 +136,14 @@ def check_alone(into: Into, others: Mapping[str, object]) -> None:
     Raises:
         UsageError: one of them is given.
     """
+    if Path(into.out).suffix.lower() in ENDINGS and not Path(into.out).is_dir():
+        hint = f"One file: --output {in_shell(into.out)}"
+        raise UsageError(
+            f"--out {into.out}: that is a folder or bucket of many files, and this the name of one.", hint=hint
+        )
     for option, value in others.items():
+        if value and option == "--resume":
+            raise UsageError("--resume does not go with --out.", hint="The same command again, without it, goes on.")
         if value:
             hint = f"Read them out afterwards: flowers answers {in_shell(into.out)} --format csv"
             raise UsageError(

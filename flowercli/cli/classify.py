@@ -62,8 +62,9 @@ def classify(
         Format | None,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             show_default="a table on a terminal, plain lines in a pipe",
-            help="With a header; csv has the probability of every class.",
+            help="table, tsv, csv, json or, into a file, parquet. csv has the probability of every class.",
         ),
     ] = None,
     output: Annotated[

@@ -129,15 +129,14 @@ class AnswerFile:
                     self._keep()
                 if not self._kept:
                     raise
-                message = f"Interrupted; {self.named} has {self._kept:,} answers."
-                raise BatchInterrupted(message, hint=f"Go on with: {self._command()}") from None
+                raise BatchInterrupted(f"Interrupted. {self._said()}", hint=f"Go on with: {self._command()}") from None
             except BaseException:
                 if self._has_failed:
                     raise
                 with suppress(OSError, BatchError):
                     self._keep()
                 if self._kept:
-                    note(f"{self.named} has {self._kept:,} answers. Go on with: {self._command()}")
+                    note(f"{self._said()} Go on with: {self._command()}")
                 raise
 
     def _take(self, result: Result) -> None:
@@ -185,7 +184,7 @@ class AnswerFile:
             if not self._kept:
                 raise BatchError(message, hint="Give another --output.") from error
             hint = f"When it can, go on with: {self._command()}"
-            raise BatchError(f"{message} It has {self._kept:,} answers.", hint=hint) from error
+            raise BatchError(f"{message} {self._said()}", hint=hint) from error
 
     def _lock(self) -> None:
         if self._is_locked:
@@ -222,7 +221,7 @@ class AnswerFile:
             note(f"There is no {self.named} yet: it begins.")
         else:
             self._kept = before.count
-            note(f"{self.named} has {before.count:,} answers.")
+            note(self._said())
         return before
 
     def _made(self, output: Output, classifier: Classifier) -> Parts:
@@ -238,6 +237,9 @@ class AnswerFile:
             return printer(classifier, output, stream, header=not begun)
 
         return TextParts(self.file, printing, begun=begun)
+
+    def _said(self) -> str:
+        return f"{self.named} has {self._kept:,} answer{'s' * (self._kept != 1)}."
 
     def _command(self) -> str:
         return typed_with(OPTIONS, "--resume", str(self.named))

@@ -20,7 +20,7 @@ def answers(
             "--format",
             metavar="FORMAT",
             show_default="only whether all are there",
-            help="Read the answers out, in the order of the plan, as tsv, csv, json or parquet; table counts the flowers.",
+            help="Read the answers out, in the order of the plan: tsv, csv, json or parquet; table counts the flowers.",
         ),
     ] = None,
     output: Annotated[

@@ -174,7 +174,7 @@ def test_asked_to_end_nothing_is_lost_and_the_next_command_is_told(tmp_path, pho
     file = tmp_path / name
     code, said = interrupted(photographs, file, number)
     assert code == 130
-    assert f"Interrupted; {file} has 6 answers.\n" in said
+    assert f"Interrupted. {file} has 6 answers.\n" in said
     assert f"Go on with: flowers classify - --model flowers5 --resume {file}\n" in said
     assert len(rows(file)) == 6
     done = run("classify", photographs, *MODEL, "--resume", file)
@@ -276,7 +276,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, photographs, plainly, run):
     done = subprocess.run(line, capture_output=True, text=True, check=False, preexec_fn=small_files)
     assert done.returncode == 1
     count = len(rows(file))
-    assert f"Error: {file} cannot be written: File too large. It has {count} answers.\n" in done.stderr
+    assert f"Error: {file} cannot be written: File too large. {file} has {count} answers.\n" in done.stderr
     assert f"When it can, go on with: flowers classify {photographs} --model flowers5 --resume {file}" in done.stderr
     assert count % 4 == 0
     assert file.read_bytes().endswith(b"}\n")

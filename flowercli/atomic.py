@@ -52,8 +52,8 @@ def new_file(path: Path) -> Iterator[Path]:
     A link stays, and what it leads to is replaced. A device, a pipe or ``/dev/stdout`` stays too: what was written goes
     into it at the end of the block.
     """
-    if (stream := _stream(path)) is not None:
-        with stream, scratch_folder("output") as elsewhere:
+    if is_stream(path):
+        with open_stream(path) as stream, scratch_folder("output") as elsewhere:
             temporary = elsewhere / path.name
             yield temporary
             with temporary.open("rb") as source:
@@ -114,23 +114,31 @@ def _mode_of_new_folders(folder: Path) -> int:
     return mode
 
 
-def _stream(path: Path) -> BinaryIO | None:
-    """Open what a path names if it is no place for a file of its own: a device, a pipe, or what this process has open.
+def is_stream(path: Path) -> bool:
+    """Tell whether a path is no place for a file of its own: a device, a pipe, or what this process has open."""
+    if _descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
-    ``None`` where it is one.
-    """
+
+def open_stream(path: Path) -> BinaryIO:
+    """Open such a path for writing."""
+    descriptor = _descriptor(path)
+    # Opened anew, a file would be written from its start.
+    return path.open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of what this process has open, if a path leads to it."""
     hops = [path.absolute()]
     with suppress(OSError):
         hops.append(path.parent.absolute() / path.readlink())
-    for hop in hops:
-        if found := DESCRIPTOR.fullmatch(str(hop)):
-            # Opened anew, a file would be written from its start.
-            return os.fdopen(os.dup(int(found[1])), "wb")
-    with suppress(OSError):
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            return path.open("wb")
-    return None
+    found = next(filter(None, (DESCRIPTOR.fullmatch(str(hop)) for hop in hops)), None)
+    return int(found[1]) if found else None
 
 
 def replace_folder(source: Path, target: Path) -> None:

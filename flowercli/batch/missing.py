@@ -9,22 +9,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from glob import has_magic
-from typing import Any, NamedTuple, Self, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
-from flowercli import __version__, locks
+from flowercli import locks
+from flowercli.batch.asked import check_same, deciding
 from flowercli.batch.part import not_fetched
 from flowercli.batch.places import listed
 from flowercli.batch.plan import FOLDER, VERSION, Plan
 from flowercli.errors import BatchError, UsageError
-from flowercli.inference.classifier import Classifier, asked_as
-from flowercli.inference.sources import FILE_URL, STDIN, is_object, is_url
-from flowercli.monitoring.features import identity
+from flowercli.inference.sources import STDIN, anywhere, is_elsewhere
 from flowercli.shown import in_shell
+
+if TYPE_CHECKING:
+    from flowercli.inference.classifier import Classifier
 
 # How often a run looks for what another one plans, and how long it does so in vain.
 LOOK_SECONDS, PATIENCE_SECONDS = 2.0, 600.0
-# What must be as it was when the first answers were given, and what it is called.
-FIXED = {"identity": "model", "graph": "graph", "only": "--only", "top_k": "--top-k", "flowers": "version of flowers"}
+HINT = "Ask as they were asked, or give another --out."
 
 
 class Shard(NamedTuple):
@@ -56,15 +57,9 @@ def asked(
     """Return what ``run.json`` records: what decides the answers, and what was to be listed."""
     return {
         "version": VERSION,
-        "flowers": __version__,
-        "model": asked_as(classifier.bundle),
-        "identity": identity(classifier.bundle),
-        "graph": classifier.runtime.graph,
-        "only": None if only is None else classifier.answerable,
-        "classes": classifier.answerable,
-        "top_k": top_k,
+        **deciding(classifier, top_k=top_k, only=only),
         "part_size": part_size,
-        "sources": [_anywhere(argument) for argument in given],
+        "sources": [anywhere(argument) for argument in given],
         "listed": False,
     }
 
@@ -115,7 +110,7 @@ def _settled(plan: Plan, wanted: dict[str, Any], shard: Shard, *, add: bool) -> 
     if found is not None and not found["listed"] and shard.number == 1 and not plan.parts():
         found = None  # It came to nothing: a mistyped place, or one without pictures.
     if found is not None:
-        _check_same(found, wanted, plan)
+        check_same(found, wanted, plan.place.address, HINT)
         others = [source for source in wanted["sources"] if source not in found["sources"]]
         if others and not add:
             message = (
@@ -132,34 +127,18 @@ def _settled(plan: Plan, wanted: dict[str, Any], shard: Shard, *, add: bool) -> 
     return wanted
 
 
-def _check_same(found: dict[str, Any], wanted: dict[str, Any], plan: Plan) -> None:
-    """Refuse to add answers that are not like those that are there."""
-    for name, called in FIXED.items():
-        if found[name] != wanted[name]:
-            shown = "model" if name == "identity" else name
-            message = f"{plan.place.address} has answers of another {called}: {found[shown]}, not {wanted[shown]}."
-            raise UsageError(message, hint="Ask as they were asked, or give another --out.")
-
-
 def _check_there(sources: Sequence[str]) -> None:
     """Find a mistyped place before it is planned."""
     for source in sources:
-        elsewhere = source == STDIN or is_object(source) or is_url(source) or source.startswith(FILE_URL)
-        if not elsewhere and not has_magic(source) and not os.path.lexists(source):
+        if not is_elsewhere(source) and not has_magic(source) and not os.path.lexists(source):
             raise UsageError(f"There is nothing at {source}.")
-
-
-def _anywhere(argument: str) -> str:
-    """Return an argument as it holds from any folder."""
-    elsewhere = argument == STDIN or is_object(argument) or is_url(argument) or argument.startswith(FILE_URL)
-    return argument if elsewhere else os.path.abspath(argument)  # noqa: PTH100  (a pattern, or any bytes)
 
 
 def _listed(sources: Sequence[str], stdin: TextIO) -> Iterator[str]:
     for path in listed(sources, stdin):
         if path == STDIN:
             raise UsageError("A picture on stdin has no place in a plan.", hint="Give its path.")
-        yield _anywhere(path)
+        yield anywhere(path)
 
 
 def _planned_here(plan: Plan, settings: dict[str, Any], stdin: TextIO) -> Iterator[int]:
@@ -204,7 +183,7 @@ def _planned_elsewhere(
         settings = plan.settings()
         new = [] if settings is None else [number for number in plan.parts() if number not in seen]
         if settings is not None:
-            _check_same(settings, wanted, plan)
+            check_same(settings, wanted, plan.place.address, HINT)
         yield from new
         seen.update(new)
         if settings is not None and settings["listed"]:

@@ -17,7 +17,8 @@ from flowercli.atomic import write_bytes
 from flowercli.errors import BatchError, ImageError
 from flowercli.inference.ahead import by_web
 from flowercli.inference.decode import MAX_FILE_BYTES
-from flowercli.inference.sources import IMAGE_SUFFIXES, expand, is_object
+from flowercli.inference.patterns import IMAGE_SUFFIXES
+from flowercli.inference.sources import expand, is_object
 from flowercli.shown import first_line
 from flowercli.transfer.s3_answers import meaning
 

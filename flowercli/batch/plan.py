@@ -6,7 +6,6 @@ from two listings, and whoever answers a part twice writes the same file twice.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowercli import json_text
+from flowercli.batch.digests import DIGEST, digests, is_in
 from flowercli.errors import BatchError
 from flowercli.inference.sources import FILE_URL, STDIN
 
@@ -36,8 +36,6 @@ SUFFIX = ".parquet"
 # Of run.json.
 VERSION = 1
 PATHS = pa.schema([("path", pa.string())])
-# So many bytes tell two of 10¹⁰ paths apart, but for one chance in 10¹⁸.
-DIGEST = 16
 # How long after the end of a list on stdin an interrupt may have been what ended it.
 CUT_OFF_SECONDS = 2.0
 
@@ -120,7 +118,7 @@ class Plan:
         planned = self.parts()
         known = self._digests(planned)
         number = planned[-1] + 1 if planned else 0
-        new = (path for path in map(as_text, paths) if not _is_in(known, path))
+        new = (path for path in map(as_text, paths) if not is_in(known, path))
         while chunk := list(itertools.islice(new, settings["part_size"])):
             if not self._write(name_of(number), to_parquet(pa.table([chunk], schema=PATHS))):
                 return
@@ -141,19 +139,6 @@ class Plan:
         """Return the sorted digests of all paths that are planned: 16 bytes a photograph."""
         of_parts = [digests(self.paths(number)) for number in planned]
         return np.sort(np.concatenate(of_parts)) if of_parts else np.empty(0, f"S{DIGEST}")
-
-
-def digests(paths: Iterable[str]) -> npt.NDArray[np.bytes_]:
-    """Return a digest of each path."""
-    return np.array([hashlib.blake2b(path.encode(), digest_size=DIGEST).digest() for path in paths], f"S{DIGEST}")
-
-
-def _is_in(known: npt.NDArray[np.bytes_], path: str) -> bool:
-    if not len(known):
-        return False
-    digest = digests([path])
-    place = int(np.searchsorted(known, digest)[0])
-    return place < len(known) and bool(known[place] == digest[0])
 
 
 def name_of(number: int) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from flowercli.batch.digests import digests
 from flowercli.batch.part import ANSWERED, REJECTED, answers_of, results
-from flowercli.batch.plan import Plan, digests, name_of
+from flowercli.batch.plan import Plan, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,8 +21,9 @@ def answers(
         Format | None,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             show_default="only whether all are there",
-            help="Read the answers out, in the order of the plan; table counts the flowers.",
+            help="Read the answers out, in the order of the plan: tsv, csv, json or parquet; table counts the flowers.",
         ),
     ] = None,
     output: Annotated[

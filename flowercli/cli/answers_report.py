@@ -82,6 +82,11 @@ def read_out(plan: Plan, proof: Proof, settings: dict[str, Any], output: Output)
         ]
         print_table(("Flower", "Photographs", "Of all"), rows, left=("Flower",))
         return
+    if output.form is Format.PARQUET and output.file is not None:
+        from flowercli.batch.one_file import tables_of, write_file
+
+        write_file(output.file, tables_of(answers(plan)), settings)
+        return
     with written(output.file) as stream:
         if output.form is Format.JSON:
             for result in answers(plan):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections import Counter
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +29,7 @@ from flowercli.cli.options import (
     ShardOption,
 )
 from flowercli.cli.startup import Ahead, keep_numpy_to_one_thread, uncollected
-from flowercli.errors import EXIT_BAD_INPUT, UsageError, needs_extra
+from flowercli.errors import UsageError, needs_extra
 from flowercli.inference import DEFAULT_TOP_K
 from flowercli.monitoring import MAX_ROWS
 
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
     from flowercli.inference.pipeline import Result
 
     Sorting = tuple[Callable[[Iterable[str]], Iterable[str]], Callable[[Iterable[Result]], Iterable[Result]]]
-
-# What became of a picture, beside the codes of errors.
-ANSWERED, REJECTED = "answered", "rejected"
 
 
 def classify(
@@ -66,13 +62,20 @@ def classify(
         Format | None,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             show_default="a table on a terminal, plain lines in a pipe",
-            help="With a header; csv has the probability of every class.",
+            help="table, tsv, csv, json or, into a file, parquet. csv has the probability of every class.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the answers there; the ending says the format."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write them into one file; the ending says the format. Not --out."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE", help="Go on with such a file: what it has is not asked again."),
     ] = None,
     top_k: Annotated[
         int | None,
@@ -124,7 +127,8 @@ def classify(
         from flowercli.cli.classify_batch import check_alone, classify_into
 
         into = Into(out, shard, engine, address, add, retry, part_size)
-        others = {"--format": form, "--output": output, "--copy-to": copy_to, "--move-to": move_to, "--log": log}
+        others = {"--format": form, "--output": output, "--resume": resume}
+        others |= {"--copy-to": copy_to, "--move-to": move_to, "--log": log}
         check_alone(into, others)
         code = classify_into(
             into,
@@ -142,6 +146,7 @@ def classify(
     with uncollected():
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import Output
+        from flowercli.cli.classify_printing import print_all
         from flowercli.cli.output import note
         from flowercli.inference.classifier import Classifier, check_top_k, parse_only
         from flowercli.inference.cpu import available_cores
@@ -149,7 +154,9 @@ def classify(
         from flowercli.inference.session import requested_device
         from flowercli.models import load_model
 
-        wanted = Output.choose(form, top_k, output, json=json_lines)
+        wanted = Output.choose(form, top_k, output, json=json_lines, resume=resume)
+        if wanted.is_in_parts:
+            _check_begun(wanted, move_to)
         check_top_k(wanted.classes)
         requested_device(device)
         workers = available_cores()
@@ -160,9 +167,15 @@ def classify(
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = _listed(paths, _paths_on_stdin())
+    file = None
+    if wanted.is_in_parts:
+        from flowercli.cli.answer_file import AnswerFile
+
+        file = AnswerFile(wanted, classifier, paths, only)
+        sources = file.missing(sources)
     with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as (outside, sort):
         results = classify_stream(answering, outside(sources), workers=workers, top_k=wanted.classes, fetcher=_fetcher)
-        code = _print_all(sort(results), classifier, wanted)
+        code = print_all(sort(results), classifier, wanted, file, paths)
     raise typer.Exit(code)
 
 
@@ -213,60 +226,15 @@ def _paths_on_stdin() -> TextIO:
     return sys.stdin
 
 
-def _print_all(results: Iterable[Result], classifier: Classifier, output: Output) -> int:
-    from flowercli.cli.classify_output import counter, printing
+def _check_begun(wanted: Output, move_to: Path | None) -> None:
+    """Find before the model is opened that a file is there already, or cannot be gone on with."""
+    from flowercli.cli.answer_file import check_new
 
-    met: Counter[str] = Counter()
-    missing = None
-    with printing(classifier, output) as show, counter(output) as count:
-        for result in results:
-            show(result)
-            count()
-            met[kind := _kind(result)] += 1
-            missing = missing or (result.path if kind == "not_found" else None)
-    bad = met.total() - met[ANSWERED] - met[REJECTED]
-    _say_what_helps(met, bad, classifier, output)
-    if missing is not None:
-        _say_what_is_like(missing)
-    return EXIT_BAD_INPUT if bad or not met else 0
-
-
-def _kind(result: Result) -> str:
-    """Return whether a picture was answered or rejected, or the code of what keeps it from that."""
-    from flowercli.inference.classifier import Prediction
-
-    if isinstance(result.outcome, Prediction):
-        return REJECTED if result.outcome.rejected else ANSWERED
-    return result.outcome.code
-
-
-def _say_what_helps(met: Counter[str], bad: int, classifier: Classifier, output: Output) -> None:
-    from flowercli.cli.output import note, warn
-    from flowercli.inference.classifier import asked_as
-    from flowercli.inference.heif import NEEDS_HEIF
-    from flowercli.shown import in_shell
-
-    if not met:
-        warn("No pictures found.")
-    elif bad and output.form is not Format.JSON:
-        warn(f"{bad} of {met.total()} could not be read.")
-    if met[NEEDS_HEIF]:
-        from flowercli.installation import add_extra
-
-        note(f"To read HEIC pictures: {add_extra('heif')}")
-    if met[REJECTED] and output.form is Format.TABLE:
-        note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
-
-
-def _say_what_is_like(missing: str) -> None:
-    """Name the file that may have been meant by the first that is not there."""
-    import difflib
-    import os
-
-    from flowercli.cli.output import note
-    from flowercli.shown import in_shell
-
-    folder, name = os.path.split(missing)
-    with suppress(OSError):
-        for like in difflib.get_close_matches(name, os.listdir(folder or os.curdir), 1):
-            note(f"Did you mean {in_shell(os.path.join(folder, like))}?")
+    assert wanted.file is not None
+    if not wanted.resume:
+        check_new(wanted.file)
+    elif move_to is not None:
+        message = (
+            "--resume does not go with --move-to: what a killed run moved, and had not written yet, is not found again."
+        )
+        raise UsageError(message, hint="Give --copy-to, or another --output.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-import sys
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercli.cli.classify_output import BY_SUFFIX
+from flowercli.cli.interruption import by_sigterm, typed
 from flowercli.cli.output import note, print_json, print_text, stderr_console, warn
 from flowercli.cli.progress import SAY_EVERY, counting
 from flowercli.errors import EXIT_BAD_INPUT, EXIT_OK, BatchInterrupted, UsageError, needs_extra
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flowercli.cli.options import Into
 
 PART_SIZE = 2000
+ENDINGS = frozenset(filter(None, BY_SUFFIX))
 
 
 def classify_into(
@@ -67,18 +68,8 @@ def classify_into(
         done = answered_by_ray(question, classifier, parts, into.address)
     else:
         done = answered_here(question, classifier, parts)
-    with _interrupted_by_sigterm():
+    with by_sigterm():
         return _tell(_counted(done, plan), plan, shard, as_json=as_json)
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, which job schedulers send, do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _counted(parts: Iterator[Done], plan: Plan) -> tuple[Counter[str], int]:
@@ -99,7 +90,7 @@ def _counted(parts: Iterator[Done], plan: Plan) -> tuple[Counter[str], int]:
     except KeyboardInterrupt:
         plan.stop()
         message = f"Interrupted after {met.total():,} photographs; the parts that were under way begin anew."
-        raise BatchInterrupted(message, hint=f"Go on with: {_command()}") from None
+        raise BatchInterrupted(message, hint=f"Go on with: {typed()}") from None
     return met, count
 
 
@@ -139,17 +130,20 @@ def _said_once() -> Callable[[str], None]:
     return say
 
 
-def _command() -> str:
-    return shlex.join(["flowers", *sys.argv[1:]])
-
-
 def check_alone(into: Into, others: Mapping[str, object]) -> None:
     """Refuse options that say where answers go in another way.
 
     Raises:
         UsageError: one of them is given.
     """
+    if Path(into.out).suffix.lower() in ENDINGS and not Path(into.out).is_dir():
+        hint = f"One file: --output {in_shell(into.out)}"
+        raise UsageError(
+            f"--out {into.out}: that is a folder or bucket of many files, and this the name of one.", hint=hint
+        )
     for option, value in others.items():
+        if value and option == "--resume":
+            raise UsageError("--resume does not go with --out.", hint="The same command again, without it, goes on.")
         if value:
             hint = f"Read them out afterwards: flowers answers {in_shell(into.out)} --format csv"
             raise UsageError(

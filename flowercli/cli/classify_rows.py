@@ -36,7 +36,9 @@ class RowPrinter:
     Numbers have six digits after the point. What is to be seen of a text stands on one line, as it does on a terminal.
     """
 
-    def __init__(self, stream: TextIO, *, classes: Sequence[str] = (), others: int = 0, tabs: bool) -> None:
+    def __init__(
+        self, stream: TextIO, *, classes: Sequence[str] = (), others: int = 0, tabs: bool, header: bool = True
+    ) -> None:
         """Write the header.
 
         Args:
@@ -44,6 +46,7 @@ class RowPrinter:
             classes: those whose probability has a column; every answer lists them.
             others: how many classes are listed beside the first, each with its name.
             tabs: TSV rather than CSV.
+            header: whether there is none yet.
         """
         self._classes, self._others = classes, others
         if tabs:
@@ -54,7 +57,8 @@ class RowPrinter:
             # On Windows, stdout ends each line in two characters by itself.
             self._writer = csv.writer(stream, lineterminator="\n" if stream is sys.stdout else "\r\n")
         more = [part for place in range(2, self._others + 2) for part in (f"class_{place}", f"probability_{place}")]
-        self._writer.writerow(map(_cell, [*COLUMNS, *self._classes, *more]))
+        if header:
+            self._writer.writerow(map(_cell, [*COLUMNS, *self._classes, *more]))
 
     def __call__(self, result: Result) -> None:
         """Write the row of one result."""
@@ -78,6 +82,11 @@ def others_listed(top_k: int | None, classes: int) -> int:
 
 def _number(value: float) -> str:
     return f"{value:.6f}"
+
+
+def path_cell(path: str) -> str:
+    """Return the cell of a path."""
+    return _cell(_as_path(path))
 
 
 def _as_path(path: str) -> str:

@@ -38,6 +38,7 @@ class Format(StrEnum):
     TSV = "tsv"
     CSV = "csv"
     JSON = "json"
+    PARQUET = "parquet"
 
 
 # What answers where no model is named.

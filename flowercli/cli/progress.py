@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock, Timer
-from typing import Self
+from threading import Lock, Thread, Timer
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -26,10 +26,15 @@ from rich.text import Text
 from flowercli.cli.output import note, stderr_console
 from flowercli.progress import Advance, untold
 
+if TYPE_CHECKING:
+    from rich.progress import Task
+
 # What is done sooner shows nothing: a line that flashes tells nobody anything.
 SECONDS = 1.0
 SAY_EVERY = 30
 BAR_WIDTH = 20
+# So many a second have a digit behind the point.
+SLOW = 10
 
 
 class LateProgress(Progress):
@@ -72,6 +77,35 @@ class TimeLeft(TimeRemainingColumn):
     def render(self, task: Task) -> Text:
         """Return the text."""
         return TimeElapsedColumn().render(task) if task.total is None else super().render(task)
+
+
+class Bar(BarColumn):
+    """A bar; where it is not known how many there are, something that turns."""
+
+    def __init__(self) -> None:
+        super().__init__(BAR_WIDTH)
+        self._turning = SpinnerColumn()
+
+    def render(self, task: Task) -> Any:
+        """Return what is shown."""
+        return self._turning.render(task) if task.total is None else super().render(task)
+
+
+class Count(ProgressColumn):
+    """How many, of how many where that is known, and of what."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        total = "" if task.total is None else f"/{task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{total} {task.description}")
+
+
+class Speed(ProgressColumn):
+    """How many a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return Text("" if task.speed is None else f"{task.speed:,.{int(task.speed < SLOW)}f}/s")
 
 
 def bars(*columns: ProgressColumn, seconds: float | None = None) -> LateProgress:
@@ -144,10 +178,24 @@ def _steps(*columns: ProgressColumn) -> Iterator[Advance]:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[], None]]:
-    """Yield a function that counts, where nobody knows how many there will be."""
-    with LateProgress(SpinnerColumn(), TextColumn(f"{{task.completed}} {what}"), TimeElapsedColumn()) as progress:
-        task = progress.add_task(what, total=None)
+def counting(
+    what: str, before: int = 0, how_many: Callable[[], int | None] = lambda: None
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that counts what is done, and show how fast.
+
+    Args:
+        what: is counted.
+        before: how many were done by an earlier run.
+        how_many: says how many there are in all, on a thread of its own; from then on the time left is shown.
+    """
+    with LateProgress(Bar(), Count(), Speed(), TimeLeft()) as progress:
+        task = progress.add_task(what, total=None, completed=before)
+
+        def find() -> None:
+            progress.update(task, total=how_many())
+
+        if not progress.disable:
+            Thread(target=find, name="count", daemon=True).start()
         yield lambda: progress.advance(task)
 
 

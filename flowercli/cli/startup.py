@@ -32,6 +32,7 @@ HARMLESS = frozenset(
         "--move-to",
         "--only",
         "--output",
+        "--resume",
         "--top-k",
         "-k",
         "-o",

@@ -12,7 +12,7 @@ from pathlib import Path
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.columns import Repeated, Table, Texts
 from flowercli.errors import DataError
-from flowercli.inference.sources import IMAGE_SUFFIXES
+from flowercli.inference.patterns import IMAGE_SUFFIXES
 from flowercli.shown import in_shell
 
 MIN_CLASSES = 2

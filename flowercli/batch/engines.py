@@ -13,7 +13,7 @@ from flowercli.batch.part import Done, answer_parts
 from flowercli.batch.places import Place
 from flowercli.batch.plan import Plan
 from flowercli.errors import BatchError, FlowersError, UsageError
-from flowercli.inference.classifier import Classifier, parse_only
+from flowercli.inference.classifier import open_for_many, parse_only
 from flowercli.inference.cpu import available_cores
 from flowercli.models import load_model
 from flowercli.monitoring.features import identity
@@ -21,6 +21,8 @@ from flowercli.shown import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from flowercli.inference.classifier import Classifier
 
 # Tasks that wait beside those that run, a core: enough that none stands still while the plan is read.
 TASKS_PER_CORE = 3
@@ -38,6 +40,7 @@ class Question(NamedTuple):
     device: str | None
     only: str | None
     top_k: int
+    batch_size: int | None = None
 
     def opened(self) -> Classifier:
         """Open the model.
@@ -45,7 +48,7 @@ class Question(NamedTuple):
         Raises:
             BundleError, DeviceError, UsageError: it cannot be opened, or has no such flowers.
         """
-        classifier = Classifier.open(load_model(self.model), self.device)
+        classifier = open_for_many(load_model(self.model), self.device, self.batch_size)
         return classifier if self.only is None else classifier.answering_only(parse_only(self.only))
 
 

@@ -18,6 +18,7 @@ from flowercli.cli.options import (
     Address,
     AnswerLog,
     AnswerLogRows,
+    BatchSize,
     Device,
     Engine,
     EngineOption,
@@ -96,6 +97,7 @@ def classify(
         ),
     ] = None,
     device: Device = None,
+    batch_size: BatchSize = None,
     copy_to: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Copy the pictures there, a folder a flower, rejected ones into _refused."),
@@ -132,6 +134,7 @@ def classify(
             _paths_on_stdin(),
             model=model,
             device=device,
+            batch_size=batch_size,
             only=only,
             top_k=top_k,
             as_json=json_lines,
@@ -143,7 +146,7 @@ def classify(
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import Output
         from flowercli.cli.output import note
-        from flowercli.inference.classifier import Classifier, check_top_k, parse_only
+        from flowercli.inference.classifier import check_top_k, open_for_many, parse_only
         from flowercli.inference.cpu import available_cores
         from flowercli.inference.pipeline import classify_stream
         from flowercli.inference.session import requested_device
@@ -154,7 +157,7 @@ def classify(
         requested_device(device)
         workers = available_cores()
         ahead = context.obj.take() if isinstance(context.obj, Ahead) else None
-        classifier = ahead or Classifier.open(load_model(model), device)
+        classifier = ahead or open_for_many(load_model(model), device, batch_size)
         if only is not None:
             classifier = classifier.answering_only(parse_only(only))
     if verbose:

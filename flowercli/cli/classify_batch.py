@@ -42,6 +42,7 @@ def classify_into(
     *,
     model: str | None,
     device: str | None,
+    batch_size: int | None,
     only: str | None,
     top_k: int | None,
     as_json: bool,
@@ -57,7 +58,7 @@ def classify_into(
     check_top_k(listed)
     shard = Shard() if into.shard is None else Shard.parse(into.shard)
     plan = Plan(Place.at(into.out))
-    question = Question(plan.place.address, model, device, only, listed)
+    question = Question(plan.place.address, model, device, only, listed, batch_size)
     classifier = question.opened()
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
+from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, BatchSize, Device, Only, finite
 from flowercli.cli.startup import keep_numpy_to_one_thread
 from flowercli.monitoring import MAX_ROWS
 
@@ -40,6 +40,7 @@ def serve(
         typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
     ] = 1,
     device: Device = None,
+    batch_size: BatchSize = None,
     only: Only = None,
     api_key: Annotated[
         str | None,
@@ -145,6 +146,7 @@ def serve(
             model=bundle,
             device=device,
             threads=-(-available_cores() // workers),
+            batch_size=batch_size,
             limits=limits,
             api_key=api_key,
             hosts=Hosts.of(host, allow_host or (), cors_origin or ()),

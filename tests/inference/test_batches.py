@@ -380,7 +380,7 @@ def test_interrupt_in_the_middle_of_batches():
     assert "Traceback" not in err
 
 
-def test_evaluating_in_batches_gives_the_same_rows(alone, pixels):
+def test_evaluating_in_batches_gives_the_same_rows():
     pytest.importorskip("torch", reason="needs the extra 'train'")
     from flowercli.evaluation.answers import Runs, answer_rows
 

@@ -13,6 +13,7 @@ from conftest import flowers
 from flowercli.bundle import Bundle, add_files
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.engine import this_machine, unusable
+from flowercli.inference.pinned import is_pinned
 from flowercli.inference.probe import cuda_obstacles, tensorrt_obstacles
 
 OBSTACLE = next(cuda_obstacles(), None) or next(tensorrt_obstacles(), None)
@@ -78,6 +79,40 @@ def test_every_batch_of_the_profile(built, batch):
     assert np.abs(outputs.probabilities - expected.probabilities).max() < 0.05
     assert np.abs(outputs.embedding - expected.embedding).max() < 0.05 * np.abs(expected.embedding).max()
     assert np.abs(outputs.known - expected.known).max() < 0.05
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_no_answer_depends_on_its_batch(built, dataset, run, device):
+    """Half precision rounds otherwise in another batch; the flower stays, but where two are as probable."""
+    same = ("classify", dataset, "--json", "--top-k", 0, "--device", device, "--model", built[0])
+    alone, *others = (
+        run(*same, *more) for more in (("--batch-size", 1), (), ("--batch-size", 8), ("--batch-size", 64))
+    )
+    expected = [json.loads(line) for line in alone.out.splitlines()]
+    assert len(expected) == 120
+    for other in others:
+        assert other.code == 0, other.err
+        for line, wanted in zip(other.out.splitlines(), expected, strict=True):
+            answer = json.loads(line)
+            assert answer["path"] == wanted["path"]
+            assert answer["all_predictions"] == pytest.approx(wanted["all_predictions"], abs=0.01)
+
+
+def test_runs_on_cuda_are_recorded_and_replayed(built):
+    """What comes of a replay is that of the pictures at hand, not of those that were recorded, for each size."""
+    classifier = Classifier.open(Bundle.load(built[0]), "cuda")
+    session = classifier._session
+    assert session.session.get_provider_options()["CUDAExecutionProvider"]["enable_cuda_graph"] == "1"
+    assert sorted(session.measured()) == [1, 8, 64]
+    on_cpu = Classifier.open(Bundle(built[0] / "model.fp16.onnx", classifier.bundle.config), "cpu")
+    for count in (1, 8, 64, 5, 1, 70):
+        pixels = np.random.default_rng(count).integers(0, 256, (count, 96, 96, 3), dtype=np.uint8)
+        assert np.abs(classifier.run(pixels).embedding - on_cpu.run(pixels).embedding).max() < 0.05
+
+
+def test_pixels_wait_in_memory_that_the_gpu_reaches(built):
+    Classifier.open(Bundle.load(built[0]), "cuda")
+    assert is_pinned()
 
 
 @pytest.mark.parametrize(("field", "value"), [("tensorrt", "10.0.1"), ("compute_capability", "1.0"), ("driver", "1.2")])

@@ -133,10 +133,10 @@ def device(asked: argparse.Namespace) -> None:
         shape = (size, classifier.spec.height, classifier.spec.width, 3)
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         ours = rate(lambda pixels=pixels: classifier.run(pixels), size, asked.seconds)
-        say(f"batch {size}: ours {ours:.0f} img/s")
+        say(f"batch {size}: ours {ours:.3g} img/s")
         for name, other in bare.items():
             theirs = rate(lambda other=other, pixels=pixels: other.run(None, {INPUT: pixels}), size, asked.seconds)
-            say(f"batch {size}: {name} {theirs:.0f} img/s, ours is {ours / theirs:.2f} of it")
+            say(f"batch {size}: {name} {theirs:.3g} img/s, ours is {ours / theirs:.2f} of it")
         if asked.device == "tensorrt":
             for name, alone in (("TensorRT's own loop", tensorrt_loop), ("trtexec", trtexec)):
                 against(name, partial(alone, asked.bundle / PLAN, pixels, asked.seconds), size, ours)
@@ -149,7 +149,7 @@ def against(name: str, measured: Callable[[], float], size: int, ours: float) ->
     except Exception as error:  # noqa: BLE001  (whatever is missing)
         say(f"batch {size}: {name} was not measured: {type(error).__name__}: {error}")
     else:
-        say(f"batch {size}: {name} {theirs:.0f} img/s, ours is {ours / theirs:.2f} of it")
+        say(f"batch {size}: {name} {theirs:.3g} img/s, ours is {ours / theirs:.2f} of it")
 
 
 def recorded(session: OnDevice) -> bool:
@@ -222,21 +222,22 @@ def stream(asked: argparse.Namespace) -> None:
     paths = photographs(asked)
     classifier = opened(asked, asked.batch_size)
     many = [str(paths[place % len(paths)]) for place in range(asked.count)]
-    batches = classifier.batches()
+    gathering = classifier.gathering()
+    batches = gathering and gathering.measured()
     say(f"{asked.count} pictures; chosen by measuring: {batches}; {available_cores()} threads decode")
     started = time.perf_counter()
     decoded = sum(1 for _ in ordered_map(lambda path: load_pixels(path, classifier.spec), many, available_cores()))
     decoding = decoded / (time.perf_counter() - started)
-    say(f"decoding alone: {decoding:.0f} img/s")
+    say(f"decoding alone: {decoding:.3g} img/s")
     size = batches.most if batches else 1
     pixels = np.zeros((size, classifier.spec.height, classifier.spec.width, 3), np.uint8)
     alone = rate(lambda: classifier.run(pixels), size, asked.seconds)
-    say(f"{asked.device} alone, batches of {size}: {alone:.0f} img/s")
+    say(f"{asked.device} alone, batches of {size}: {alone:.3g} img/s")
     started = time.perf_counter()
     answered = sum(1 for _ in classify_stream(classifier, many, workers=available_cores()))
     both = answered / (time.perf_counter() - started)
     busy = f"{asked.device} is busy for {both / alone:.0%}"
-    say(f"both together: {both:.0f} img/s, {both / min(decoding, alone):.2f} of the slower one; {busy}")
+    say(f"both together: {both:.3g} img/s, {both / min(decoding, alone):.2f} of the slower one; {busy}")
 
 
 def photographs(asked: argparse.Namespace) -> list[Path]:
@@ -284,7 +285,7 @@ def training(asked: argparse.Namespace) -> None:
         step()
         first = time.perf_counter() - started
         found = rate(step, asked.train_batch, asked.seconds)
-        say(f"{'torch.compile' if compiled else 'as it is'}: {found:.0f} img/s; the first step took {first:.1f} s")
+        say(f"{'torch.compile' if compiled else 'as it is'}: {found:.3g} img/s; the first step took {first:.1f} s")
 
 
 PARTS = {each.__name__: each for each in (machine, model, tests, engine, device, stream, training)}

@@ -161,10 +161,10 @@ def _onnx_rows(bundle: Bundle, variant: str, sources: Sequence[Any], runs: Runs)
         outputs = classifier.run(pixels)
         return zip(outputs.probabilities, outputs.embedding, map(float, outputs.known), strict=True)
 
-    if (batches := classifier.batches()) is not None:
+    if (gathering := classifier.gathering()) is not None:
         from flowercli.inference.batches import gathered_map
 
-        return gathered_map(load, rows, sources, available_cores(), batches)
+        return gathered_map(load, rows, sources, available_cores(), gathering)
     return ordered_map(lambda source: next(rows(load(source)[np.newaxis])), sources, available_cores())
 
 

@@ -5,8 +5,9 @@ A batch goes when it is full, when nothing else is on its way, or when its first
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from functools import partial
+from contextlib import suppress
 from threading import Condition, Lock, Thread, get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -48,6 +49,13 @@ class Batches(NamedTuple):
         return cls(size, min(runs, MOST_WAIT))
 
 
+class Gathering(NamedTuple):
+    """How pictures are gathered before anything is known of the device, and what measures it."""
+
+    first: Batches
+    measured: Callable[[], Batches]
+
+
 class Gatherer(Generic[P]):
     """Gathers what other threads bring, and works on it batch by batch, on threads of its own.
 
@@ -58,7 +66,9 @@ class Gatherer(Generic[P]):
     """
 
     def __init__(self, work: Callable[[list[P]], None], batches: Batches, coming: Callable[[], bool]) -> None:
-        self._work, self._batches, self._coming = work, batches, coming
+        self._work, self._coming = work, coming
+        # May be replaced by better ones at any time.
+        self.batches = batches
         # With the time when each came.
         self._waiting: deque[tuple[float, P]] = deque()
         self._changed = Condition()
@@ -107,18 +117,18 @@ class Gatherer(Generic[P]):
         """Wait for a batch; an empty one is the end."""
         with self._changed:
             while not self._is_due():
-                left = self._waiting[0][0] + self._batches.wait - perf_counter() if self._waiting else None
+                left = self._waiting[0][0] + self.batches.wait - perf_counter() if self._waiting else None
                 self._changed.wait(left)
-            return [self._waiting.popleft()[1] for _ in range(min(self._batches.most, len(self._waiting)))]
+            return [self._waiting.popleft()[1] for _ in range(min(self.batches.most, len(self._waiting)))]
 
     def _is_due(self) -> bool:
         if not self._waiting:
             return self._closed
-        full = len(self._waiting) >= self._batches.most
+        full = len(self._waiting) >= self.batches.most
         return full or self._closed or not self._coming() or self._is_late()
 
     def _is_late(self) -> bool:
-        return perf_counter() >= self._waiting[0][0] + self._batches.wait
+        return perf_counter() >= self._waiting[0][0] + self.batches.wait
 
 
 class UnderWay:
@@ -142,7 +152,7 @@ def gathered_map(
     work: Callable[[Sequence[P]], Iterable[T]],
     items: Iterable[S],
     workers: int,
-    batches: Batches,
+    gathering: Gathering,
 ) -> Iterator[T]:
     """Load on several threads, work on what was loaded batch by batch, and yield the results in order.
 
@@ -154,10 +164,19 @@ def gathered_map(
         work: gives the results of a batch.
         items: read only as far ahead as there is room.
         workers: threads that load.
-        batches: of how many, and how long the first of one waits.
+        gathering: of how many a batch is, and how long the first of one waits. It is measured when a whole batch has
+            come: for fewer that would take longer than what it wins.
     """
-    under_way = UnderWay()
-    gatherer: Gatherer[tuple[P, Future[T]]] = Gatherer(partial(settle, work), batches, under_way.__bool__)
+    under_way, first = UnderWay(), gathering.first
+    come = itertools.count(1)
+
+    def settled(batch: list[tuple[P, Future[T]]]) -> None:
+        settle(work, batch)
+        if any(next(come) == first.most for _ in batch):
+            with suppress(Exception):  # What is wrong with the device, its next batch tells.
+                gatherer.batches = gathering.measured()
+
+    gatherer: Gatherer[tuple[P, Future[T]]] = Gatherer(settled, first, under_way.__bool__)
 
     def announced() -> Iterator[S]:
         for item in items:
@@ -175,6 +194,6 @@ def gathered_map(
 
     gatherer.start()
     try:
-        yield from started_map(start, announced(), workers, workers * WINDOW_PER_WORKER + (AT_ONCE + 1) * batches.most)
+        yield from started_map(start, announced(), workers, workers * WINDOW_PER_WORKER + (AT_ONCE + 1) * first.most)
     finally:
         gatherer.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from flowercli.bundle import Bundle
-    from flowercli.inference.batches import Batches
+    from flowercli.inference.batches import Gathering
     from flowercli.inference.decode import Source
     from flowercli.inference.on_device import Pixels
     from flowercli.inference.session import Runtime, Session
@@ -144,15 +144,17 @@ class Classifier:
             session = OnDevice(inner, device, (self.spec.height, self.spec.width), sizes)
         return type(self)(self.bundle, session, self.runtime, self._only, size)
 
-    def batches(self) -> Batches | None:
-        """Say how pictures are gathered, which the first call measures; ``None``: each is asked about alone."""
+    def gathering(self) -> Gathering | None:
+        """Say how pictures are gathered for it; ``None``: each is asked about alone."""
         if not self._is_gathering:
             return None
-        from flowercli.inference.batches import Batches
+        from flowercli.inference.batches import MOST_WAIT, Batches, Gathering
         from flowercli.inference.on_device import OnDevice
 
-        assert isinstance(self._session, OnDevice)
-        return Batches.chosen(self._session.measured(), self._batch_size)
+        session, size = self._session, self._batch_size
+        assert isinstance(session, OnDevice)
+        first = Batches(size or session.sizes[-1], MOST_WAIT)
+        return Gathering(first, lambda: Batches.chosen(session.measured(), size))
 
     @property
     def _is_gathering(self) -> bool:

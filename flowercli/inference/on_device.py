@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flowercli.inference.engine import PROFILE
 from flowercli.inference.pinned import host_pixels
 from flowercli.inference.preprocess import INPUT
 from flowercli.inference.probe import import_onnxruntime
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]
     Answers = dict[str, npt.NDArray[np.float32]]
 
-# Pictures of a run, from the least on.
-SIZES = (1, 8, 64)
+# Pictures of a run, from the least on: those that TensorRT's engines are built for.
+SIZES = tuple(PROFILE.values())
 # Which recorded run is meant; onnxruntime keeps 0 for itself, and -1 records nothing.
 GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 # A size whose two runs would take longer is not measured, but taken to cost as much a picture as the one before it.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from flowercli.inference.ahead import Fetcher
-    from flowercli.inference.batches import Batches
+    from flowercli.inference.batches import Gathering
     from flowercli.inference.classifier import Prediction
     from flowercli.inference.preprocess import Picture
 
@@ -42,7 +42,7 @@ class Classifies(Protocol):
     def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about decoded pictures."""
 
-    def batches(self) -> Batches | None:
+    def gathering(self) -> Gathering | None:
         """Say how pictures are to be gathered for it; ``None``: not at all."""
 
 
@@ -101,12 +101,12 @@ def classify_stream(
     room = Room()
     try:
         sources = fetched_ahead(paths, fetcher, room)
-        if (batches := classifier.batches()) is None:
+        if (gathering := classifier.gathering()) is None:
             yield from grouped_map(work, sources, workers)
         else:
             from flowercli.inference.batches import gathered_map
 
-            yield from gathered_map(load, answered, sources, workers, batches)
+            yield from gathered_map(load, answered, sources, workers, gathering)
     finally:
         room.close()
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from flowercli.errors import ImageError
 from flowercli.inference import on_device
-from flowercli.inference.batches import MOST_WAIT, Batches, Gatherer, gathered_map
+from flowercli.inference.batches import MOST_WAIT, Batches, Gatherer, Gathering, gathered_map
 from flowercli.inference.classifier import Classifier, open_for_many
 from flowercli.inference.on_device import OnDevice, best_size, portions
 from flowercli.inference.pipeline import classify_stream
@@ -55,6 +55,10 @@ def start():
     yield call
     for gatherer in started:
         gatherer.close()
+
+
+def gathering(most, wait):
+    return Gathering(Batches(most, wait), lambda: Batches(most, wait))
 
 
 class Taken:
@@ -148,14 +152,35 @@ def test_results_keep_their_order_and_one_that_fails_harms_no_other():
         batches.append(len(loaded))
         return [number * number for number in loaded]
 
-    results = gathered_map(load, work, range(40), 4, Batches(8, 0.05))
+    results = gathered_map(load, work, range(40), 4, gathering(8, 0.05))
     assert list(itertools.islice(results, 13)) == [number * number for number in range(13)]
     with pytest.raises(ImageError, match="thirteen"):
         next(results)
     # The generator has ended, as that of all others does; another one goes on behind what fails.
     assert max(batches) == 8
-    again = gathered_map(load, lambda loaded: [-number for number in loaded], range(14, 20), 2, Batches(4, 0.05))
+    again = gathered_map(load, lambda loaded: [-number for number in loaded], range(14, 20), 2, gathering(4, 0.05))
     assert list(again) == [-14, -15, -16, -17, -18, -19]
+
+
+def test_what_is_measured_counts_from_the_second_batch_on():
+    sizes, measured = [], []
+
+    def measure():
+        measured.append(sum(sizes))
+        return Batches(2, 5)
+
+    def work(loaded):
+        sizes.append(len(loaded))
+        return loaded
+
+    few = list(gathered_map(lambda number: number, work, range(7), 2, Gathering(Batches(8, 5), measure)))
+    assert (few, measured) == (list(range(7)), [])
+    sizes.clear()
+    many = list(gathered_map(lambda number: number, work, range(200), 2, Gathering(Batches(8, 5), measure)))
+    assert many == list(range(200))
+    assert len(measured) == 1
+    assert max(sizes[:2]) == 8
+    assert max(sizes[10:]) <= 2
 
 
 def test_an_error_of_the_work_is_raised_and_nothing_hangs():
@@ -163,7 +188,7 @@ def test_an_error_of_the_work_is_raised_and_nothing_hangs():
         raise ValueError("the device is gone")
 
     with pytest.raises(ValueError, match="the device is gone"):
-        list(gathered_map(lambda number: number, work, range(100), 2, Batches(8, 0.01)))
+        list(gathered_map(lambda number: number, work, range(100), 2, gathering(8, 0.01)))
 
 
 def test_no_more_is_read_than_there_is_room_for():
@@ -175,7 +200,7 @@ def test_no_more_is_read_than_there_is_room_for():
             yield number
 
     before = threading.active_count()
-    results = gathered_map(lambda number: number, list, endless(), 2, Batches(8, 0.01))
+    results = gathered_map(lambda number: number, list, endless(), 2, gathering(8, 0.01))
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     time.sleep(0.3)
     room = 2 * 8 + 3 * 8
@@ -303,7 +328,7 @@ def test_no_answer_depends_on_its_batch(alone, odd, size):
 def test_a_picture_waits_for_a_slow_neighbour_no_longer_than_is_said(odd, monkeypatch):
     """While a picture is decoded that takes long, those before it are answered."""
     batched = open_for_many(load_model("flowers5"), "cpu", 8)
-    monkeypatch.setattr(type(batched), "batches", lambda _self: Batches(8, 0.01))
+    monkeypatch.setattr(type(batched), "gathering", lambda _self: gathering(8, 0.01))
     slow, decoding, done = next(path for path in odd if path.name == "slow.png"), threading.Event(), threading.Event()
     load = type(batched).load
 
@@ -339,8 +364,8 @@ def test_among_some_flowers_only_and_told_to_a_log(run, tmp_path):
 
 
 def test_batches_of_one_are_as_before(alone, run):
-    assert alone.batches() is None
-    assert alone.in_batches(1).batches() is None
+    assert alone.gathering() is None
+    assert alone.in_batches(1).gathering() is None
     assert run("classify", *PICTURES, "--batch-size", 1).out == run("classify", *PICTURES).out
     for size in (0, 65):
         assert run("classify", PICTURES[0], "--batch-size", size).code == 2
@@ -397,4 +422,4 @@ def test_bytes_and_images_are_answered_in_batches_too(alone):
     image = Image.open(io.BytesIO(PICTURES[2].read_bytes()))
     assert batched.classify(image).predicted_class == "rose"
     assert batched.answer([]) == []
-    assert batched.answering_only(["rose", "tulip"]).batches().most == 4
+    assert batched.answering_only(["rose", "tulip"]).gathering().measured().most == 4

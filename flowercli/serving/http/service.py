@@ -64,8 +64,8 @@ class Service:
 
     def _workers(self) -> Workers:
         """Make what answers, measuring first where pictures are gathered into batches."""
-        batches = self.classifier.batches()
-        make = Workers if batches is None else partial(BatchWorkers, batches=batches)
+        gathering = self.classifier.gathering()
+        make = Workers if gathering is None else partial(BatchWorkers, batches=gathering.measured())
         return make(
             self.classifier,
             threads=self.settings.threads,

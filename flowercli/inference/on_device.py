@@ -102,7 +102,15 @@ class OnDevice:
         self.get_providers = session.get_providers
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Pixels]) -> list[npt.NDArray[np.float32]]:
-        """Return the outputs of these names for the pixels of any number of pictures, as onnxruntime's session does."""
+        """Return the outputs of these names for the pixels of any number of pictures, as onnxruntime's session does.
+
+        Raises:
+            ValueError: they are of another size.
+            Exception: onnxruntime's.
+        """
+        if any(picture.shape != self._shape for picture in feeds[INPUT]):
+            message = f"The pixels of a picture are not of the shape {self._shape}."
+            raise ValueError(message)
         return self._thread.submit(self._run, names, feeds[INPUT]).result()
 
     def measured(self) -> dict[int, float]:
@@ -129,11 +137,28 @@ class OnDevice:
         return self._places[size]
 
     def _run(self, names: Sequence[str], pictures: Pixels) -> list[npt.NDArray[np.float32]]:
-        parts, start = [], 0
-        for size in portions(len(pictures), self._seconds or dict.fromkeys(self.sizes, 1.0)):
-            parts.append(self._place(size).run(pictures[start : start + size]))
-            start += size
+        parts = self._parts(pictures)
         return [np.concatenate([part[name] for part in parts]) for name in names]
+
+    def _parts(self, pictures: Pixels) -> list[Answers]:
+        """Run pictures, in smaller batches from now on where the device has no memory for one of that size."""
+        parts: list[Answers] = []
+        start = 0
+        for size in portions(len(pictures), self._seconds or dict.fromkeys(self.sizes, 1.0)):
+            try:
+                parts.append(self._place(size).run(pictures[start : start + size]))
+            except Exception:  # onnxruntime's exceptions have no other common base
+                if size == min(self.sizes):
+                    raise
+                self._do_without(size)
+                return parts + self._parts(pictures[start:])
+            start += size
+        return parts
+
+    def _do_without(self, size: int) -> None:
+        self._places.pop(size, None)
+        self.sizes = tuple(one for one in self.sizes if one < size)
+        self._seconds = {one: taken for one, taken in self._seconds.items() if one < size}
 
     def _measure(self) -> dict[int, float]:
         seconds: dict[int, float] = {}
@@ -148,7 +173,7 @@ class OnDevice:
             except Exception:  # onnxruntime's exceptions have no other common base
                 if not seconds:
                     raise
-                self._places.pop(size, None)
+                self._do_without(size)
                 break
         return seconds
 

@@ -88,7 +88,7 @@ def test_one_that_comes_alone_waits_for_no_other(server):
 
 def test_what_was_accepted_is_answered_at_the_end(tmp_path):
     def under_way(server):
-        return int(float(re.search(r"flowers_in_progress (\S+)", server.ask("GET", "/metrics").body.decode())[1]))
+        return int(float(re.search(r"\nflowers_in_progress (\S+)", server.ask("GET", "/metrics").body.decode())[1]))
 
     with serving(tmp_path, "flowers5", "--batch-size", 8, "--max-wait", 60) as server, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(server.classify, form(*[("a.jpg", PICTURE)] * 12), FORM) for _ in range(4)]

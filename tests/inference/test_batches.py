@@ -379,6 +379,18 @@ def test_batches_of_one_are_as_before(alone, run):
         assert run("classify", PICTURES[0], "--batch-size", size).code == 2
 
 
+def test_parts_are_answered_in_batches_by_this_machine_alone(run, tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the extra 'batch'")
+    into = ("classify", *PICTURES, "--out")
+    assert run(*into, tmp_path / "a").code == 0
+    assert run(*into, tmp_path / "b", "--batch-size", 4).code == 0
+    answers = [run("answers", tmp_path / place, "--format", "csv").out for place in "ab"]
+    assert answers[0] == answers[1] != ""
+    refused = run(*into, tmp_path / "c", "--batch-size", 4, "--engine", "ray")
+    assert refused.code == 2
+    assert "does not go with --engine ray" in refused.err
+
+
 def test_classifying_one_by_one_loads_nothing_of_this():
     script = (
         "import sys; from flowercli.cli.main import main; code = main(sys.argv[1:]);"

@@ -100,13 +100,9 @@ def model(asked: argparse.Namespace) -> None:
 
 
 def tests(_asked: argparse.Namespace) -> None:
-    """Run the tests that need a GPU."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    for text in [line for line in done.stdout.splitlines() if line.strip()][-12:]:
-        say(text)
+    """Run the tests that need a GPU, each with its result as it ends."""
+    line = [sys.executable, "-m", "pytest", "-v", "--no-header", "--tb=line", "-p", "no:cacheprovider", "tests/gpu"]
+    subprocess.run(line, cwd=Path(__file__).parents[1], check=False)
 
 
 def engine(asked: argparse.Namespace) -> None:

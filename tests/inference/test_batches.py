@@ -16,7 +16,7 @@ from conftest import FLOWERS, SAMPLES, command, default_interrupt
 from PIL import Image
 
 from flowercli.errors import ImageError
-from flowercli.inference import on_device
+from flowercli.inference import on_device, session
 from flowercli.inference.batches import MOST_WAIT, Batches, Gatherer, Gathering, gathered_map
 from flowercli.inference.classifier import Classifier, open_for_many
 from flowercli.inference.on_device import OnDevice, best_size, portions
@@ -248,32 +248,32 @@ def test_size_and_wait_are_chosen_by_what_was_measured():
 
 
 def test_places_give_what_the_session_gives_for_any_number_of_pictures(alone, pixels):
-    session = OnDevice(alone._session, "cpu", (alone.spec.height, alone.spec.width), (1, 2, 4))
+    held = OnDevice(alone._session, "cpu", (alone.spec.height, alone.spec.width), (1, 2, 4))
     seven = np.concatenate([pixels, pixels[:2]])
     expected = [alone._session.run(OUTPUTS, {INPUT: one[np.newaxis]}) for one in seven]
-    kept = {count: session.run(OUTPUTS, {INPUT: seven[:count]}) for count in (1, 2, 3, 7)}
-    assert sorted(session.measured()) == [1, 2, 4]
-    kept |= {-count: session.run(OUTPUTS, {INPUT: list(seven[:count])}) for count in (3, 5, 7)}
+    kept = {count: held.run(OUTPUTS, {INPUT: seven[:count]}) for count in (1, 2, 3, 7)}
+    assert sorted(held.measured()) == [1, 2, 4]
+    kept |= {-count: held.run(OUTPUTS, {INPUT: list(seven[:count])}) for count in (3, 5, 7)}
     # What was answered before is not written over by what came later.
     for count, columns in kept.items():
         for column, wanted in zip(columns, zip(*expected, strict=True), strict=True):
             assert column.shape[0] == abs(count)
             np.testing.assert_allclose(column, np.concatenate(wanted[: abs(count)]), rtol=1e-5, atol=TOLERANCE)
-    (known,) = session.run(["known"], {INPUT: pixels[:1]})
+    (known,) = held.run(["known"], {INPUT: pixels[:1]})
     np.testing.assert_array_equal(known, kept[1][2])
     with pytest.raises(ValueError, match="shape"):
-        session.run(OUTPUTS, {INPUT: np.zeros((1, 8, 8, 3), np.uint8)})
-    assert session.run(["known"], {INPUT: pixels[:1]})[0] == known
+        held.run(OUTPUTS, {INPUT: np.zeros((1, 8, 8, 3), np.uint8)})
+    assert held.run(["known"], {INPUT: pixels[:1]})[0] == known
 
 
 def test_many_threads_may_ask_at_once(alone, pixels):
-    session = OnDevice(alone._session, "cpu", (alone.spec.height, alone.spec.width), (1, 2))
-    expected = [session.run(OUTPUTS, {INPUT: one[np.newaxis]})[0] for one in pixels]
+    held = OnDevice(alone._session, "cpu", (alone.spec.height, alone.spec.width), (1, 2))
+    expected = [held.run(OUTPUTS, {INPUT: one[np.newaxis]})[0] for one in pixels]
     wrong = []
 
     def ask(place):
         for _ in range(5):
-            answer = session.run(OUTPUTS, {INPUT: pixels[place][np.newaxis]})[0]
+            answer = held.run(OUTPUTS, {INPUT: pixels[place][np.newaxis]})[0]
             if not np.array_equal(answer, expected[place]):
                 wrong.append(place)
 
@@ -289,12 +289,12 @@ def test_a_size_that_memory_does_not_hold_is_done_without(alone, pixels, monkeyp
     """As a small GPU: onnxruntime raises where it cannot allocate."""
     monkeypatch.setattr(on_device, "MEASURE_SECONDS", 1e12)
     shape, many = (alone.spec.height, alone.spec.width), (1, 2, 10**9)
-    session, asked_first = OnDevice(alone._session, "cpu", shape, many), OnDevice(alone._session, "cpu", shape, many)
-    assert sorted(session.measured()) == [1, 2]
+    held, asked_first = OnDevice(alone._session, "cpu", shape, many), OnDevice(alone._session, "cpu", shape, many)
+    assert sorted(held.measured()) == [1, 2]
     three = np.stack([pixels[0], pixels[1], pixels[2]])
-    answers = [one.run(["known"], {INPUT: three})[0] for one in (session, asked_first)]
+    answers = [one.run(["known"], {INPUT: three})[0] for one in (held, asked_first)]
     np.testing.assert_array_equal(*answers)
-    assert session.sizes == asked_first.sizes == (1, 2)
+    assert held.sizes == asked_first.sizes == (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -377,6 +377,56 @@ def test_batches_of_one_are_as_before(alone, run):
     assert run("classify", *PICTURES, "--batch-size", 1).out == run("classify", *PICTURES).out
     for size in (0, 65):
         assert run("classify", PICTURES[0], "--batch-size", size).code == 2
+
+
+@pytest.fixture
+def posing(monkeypatch):
+    """Have the CPU pose as the device `cuda`, which has nothing in its way."""
+    row = session.Candidate("cuda", session.CPU_PROVIDER, session.ON_CPU, lambda: iter(()), session._on_cpu)
+    monkeypatch.setattr(session, "CANDIDATES", (row, session.CANDIDATES[-1]))
+
+
+@pytest.mark.usefixtures("posing")
+def test_a_device_that_is_none_of_the_cpu_is_asked_in_batches_unasked(run, monkeypatch):
+    monkeypatch.setitem(session.MEMORY, "cuda", "cpu")
+    taken = []
+    inner = OnDevice.run
+
+    def counted(self, names, feeds):
+        taken.append(len(feeds[INPUT]))
+        return inner(self, names, feeds)
+
+    monkeypatch.setattr(OnDevice, "run", counted)
+    measured = []
+    monkeypatch.setattr(OnDevice, "measured", lambda _self: measured.append(sum(taken)) or {1: 1.0, 8: 2.0, 64: 20.0})
+    many = [*PICTURES * 14, SAMPLES / "none.jpg"]
+    same = ("classify", *many, "--json", "--model", "flowers5")
+    batched, alone = run(*same, "--verbose"), run(*same, "--device", "cpu")
+    assert batched.code == alone.code == 3
+    assert "on cuda (model.int8.onnx)" in batched.err
+    for one, other in zip(batched.out.splitlines(), alone.out.splitlines(), strict=True):
+        mine, its = json.loads(one), json.loads(other)
+        assert mine.keys() == its.keys()
+        assert mine["path"] == its["path"]
+        assert mine.get("all_predictions") == pytest.approx(its.get("all_predictions"), abs=TOLERANCE)
+    assert sum(taken) == 70
+    assert len(taken) < 50
+    # Once, and not before as many had come as a batch holds at first.
+    assert len(measured) == 1
+    taken.clear()
+    assert run("classify", PICTURES[0], "--model", "flowers5").code == 0
+    assert (taken, len(measured)) == ([1], 1)
+
+
+@pytest.mark.usefixtures("posing")
+def test_a_device_that_opens_and_cannot_run_is_passed_over(run):
+    """As a driver that breaks at the first run: here, memory that this onnxruntime does not have."""
+    answered = run("classify", PICTURES[0], "--model", "flowers5", "--verbose")
+    assert answered.code == 0
+    assert "on cpu (model.int8.onnx); not cuda: " in answered.err
+    refused = run("classify", PICTURES[0], "--model", "flowers5", "--device", "cuda")
+    assert refused.code == 1
+    assert "--device cuda cannot be had: " in refused.err
 
 
 def test_parts_are_answered_in_batches_by_this_machine_alone(run, tmp_path):

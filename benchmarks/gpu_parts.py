@@ -22,19 +22,20 @@ from measured import flowers
 from PIL import Image
 
 from flowercli.bundle import ONNX, ONNX_FP16, PLAN, TENSORRT_GRAPH, Bundle, add_files, create
-from flowercli.inference.classifier import Classifier, open_for_many
 from flowercli.inference.cpu import available_cores, cpu_name
 from flowercli.inference.engine import PROFILE, this_machine
 from flowercli.inference.libraries import CUDA
 from flowercli.inference.nvidia import find_driver, kernel_module
 from flowercli.inference.on_device import OnDevice
 from flowercli.inference.pinned import is_pinned
-from flowercli.inference.pipeline import classify_stream, ordered_map
+from flowercli.inference.pipeline import classify_stream, open_for_many, ordered_map
 from flowercli.inference.preprocess import INPUT, load_pixels
 from flowercli.inference.probe import cuda_obstacles, tensorrt_obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flowercli.inference.classifier import Classifier
 
 SIZES = tuple(PROFILE.values())
 OBSTACLES = {"cuda": cuda_obstacles, "tensorrt": tensorrt_obstacles}

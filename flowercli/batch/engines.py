@@ -13,8 +13,9 @@ from flowercli.batch.part import Done, answer_parts
 from flowercli.batch.places import Place
 from flowercli.batch.plan import Plan
 from flowercli.errors import BatchError, FlowersError, UsageError
-from flowercli.inference.classifier import open_for_many, parse_only
+from flowercli.inference.classifier import parse_only
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import open_for_many
 from flowercli.models import load_model
 from flowercli.monitoring.features import identity
 from flowercli.shown import first_line

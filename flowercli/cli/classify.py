@@ -146,9 +146,9 @@ def classify(
         from flowercli.cli.answer_log import logged
         from flowercli.cli.classify_output import Output
         from flowercli.cli.output import note
-        from flowercli.inference.classifier import check_top_k, open_for_many, parse_only
+        from flowercli.inference.classifier import check_top_k, parse_only
         from flowercli.inference.cpu import available_cores
-        from flowercli.inference.pipeline import classify_stream
+        from flowercli.inference.pipeline import classify_stream, open_for_many
         from flowercli.inference.session import requested_device
         from flowercli.models import load_model
 

@@ -13,9 +13,9 @@ from flowercli.data.manifest import class_indices
 from flowercli.data.shards import photographs
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
-from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, open_for_many
+from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT
 from flowercli.inference.cpu import available_cores
-from flowercli.inference.pipeline import ordered_map
+from flowercli.inference.pipeline import open_for_many, ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
 from flowercli.inference.session import CPU
 from flowercli.progress import untold

@@ -9,7 +9,6 @@ import numpy as np
 
 from flowercli.errors import BundleError, UsageError
 from flowercli.inference import DEFAULT_TOP_K as DEFAULT_TOP_K  # noqa: PLC0414  (it is part of what is offered here)
-from flowercli.inference.cpu import available_cores
 from flowercli.inference.graph_check import EXPORT, check_graph
 from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_picture
 from flowercli.inference.session import CPU, open_session
@@ -132,8 +131,7 @@ class Classifier:
     def in_batches(self, size: int) -> Self:
         """Return a classifier that asks about so many pictures at once; with 1 about each alone, on a GPU too.
 
-        Left alone, it does what suits: on a CPU it is asked about each picture alone, on a GPU about as many at once as
-        measuring shows to be worth it. On a CPU, open it with as many threads as there are cores.
+        Without it, a CPU is asked about each alone, a GPU about as many as measuring shows to be worth it.
         """
         session = self._session
         if size > 1:
@@ -236,18 +234,6 @@ class Classifier:
             rejected=rejected,
             reason=(UNSURE if sure >= MORE_LIKELY_THAN_NOT else UNKNOWN) if rejected else None,
         )
-
-
-def open_for_many(bundle: Bundle, device: str | None = None, batch_size: int | None = None) -> Classifier:
-    """Open a bundle for many pictures: to ask about each alone, or about so many at once on all cores or the GPU.
-
-    Raises:
-        DeviceError, BundleError: as of :meth:`Classifier.open`.
-    """
-    if batch_size is None:
-        return Classifier.open(bundle, device)
-    classifier = Classifier.open(bundle, device, threads=1 if batch_size == 1 else available_cores())
-    return classifier.in_batches(batch_size)
 
 
 def _are_shares(values: npt.NDArray[np.float32]) -> bool:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.ahead import Fetched, Room, by_web, fetched_ahead
-from flowercli.inference.classifier import DEFAULT_TOP_K
+from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier
+from flowercli.inference.cpu import available_cores
 from flowercli.inference.sources import STDIN, picture_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from flowercli.bundle import Bundle
     from flowercli.inference.ahead import Fetcher
     from flowercli.inference.batches import Gathering
     from flowercli.inference.classifier import Prediction
@@ -44,6 +46,18 @@ class Classifies(Protocol):
 
     def gathering(self) -> Gathering | None:
         """Say how pictures are to be gathered for it; ``None``: not at all."""
+
+
+def open_for_many(bundle: Bundle, device: str | None = None, batch_size: int | None = None) -> Classifier:
+    """Open a bundle for many pictures: to ask about each alone, or about so many at once on all cores or the GPU.
+
+    Raises:
+        DeviceError, BundleError: as of :meth:`Classifier.open`.
+    """
+    if batch_size is None:
+        return Classifier.open(bundle, device)
+    classifier = Classifier.open(bundle, device, threads=1 if batch_size == 1 else available_cores())
+    return classifier.in_batches(batch_size)
 
 
 class Result(NamedTuple):

@@ -18,9 +18,9 @@ from PIL import Image
 from flowercli.errors import ImageError
 from flowercli.inference import on_device, session
 from flowercli.inference.batches import MOST_WAIT, Batches, Gatherer, Gathering, gathered_map
-from flowercli.inference.classifier import Classifier, open_for_many
+from flowercli.inference.classifier import Classifier
 from flowercli.inference.on_device import OnDevice, best_size, portions
-from flowercli.inference.pipeline import classify_stream
+from flowercli.inference.pipeline import classify_stream, open_for_many
 from flowercli.inference.preprocess import INPUT, load_pixels
 from flowercli.models import load_model
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from flowercli.inference.classifier import Classifier, open_for_many
 from flowercli.inference.memory import limit_decoders
+from flowercli.inference.pipeline import open_for_many
 from flowercli.inference.preprocess import load_pixels
 from flowercli.models import load_model
 from flowercli.serving.arriving import Arrivals
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.settings import Settings
 
 WARM_UP_SIZE = (640, 480)

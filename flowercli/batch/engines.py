@@ -16,6 +16,7 @@ from flowercli.batch.plan import Plan
 from flowercli.errors import BatchError, FlowersError, UsageError
 from flowercli.inference.classifier import Classifier, parse_only
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.pipeline import open_for_many
 from flowercli.models import load_model
 from flowercli.monitoring.features import identity
 from flowercli.shown import first_line
@@ -36,6 +37,7 @@ class Question(NamedTuple):
     device: str | None
     only: str | None
     top_k: int
+    batch_size: int | None = None
 
     def opened(self) -> Classifier:
         """Open the model.
@@ -43,7 +45,7 @@ class Question(NamedTuple):
         Raises:
             BundleError, DeviceError, UsageError: it cannot be opened, or has no such flowers.
         """
-        classifier = Classifier.open(load_model(self.model), self.device)
+        classifier = open_for_many(load_model(self.model), self.device, self.batch_size)
         return classifier if self.only is None else classifier.answering_only(parse_only(self.only))
 
 

@@ -17,6 +17,7 @@ from flowercli.cli.options import (
     Address,
     AnswerLog,
     AnswerLogRows,
+    BatchSize,
     Device,
     Engine,
     EngineOption,
@@ -99,6 +100,7 @@ def classify(
         ),
     ] = None,
     device: Device = None,
+    batch_size: BatchSize = None,
     copy_to: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Copy the pictures there, a folder a flower, rejected ones into _refused."),
@@ -136,6 +138,7 @@ def classify(
             _paths_on_stdin(),
             model=model,
             device=device,
+            batch_size=batch_size,
             only=only,
             top_k=top_k,
             as_json=json_lines,
@@ -148,9 +151,9 @@ def classify(
         from flowercli.cli.classify_output import Output
         from flowercli.cli.classify_printing import print_all
         from flowercli.cli.output import note
-        from flowercli.inference.classifier import Classifier, check_top_k, parse_only
+        from flowercli.inference.classifier import check_top_k, parse_only
         from flowercli.inference.cpu import available_cores
-        from flowercli.inference.pipeline import classify_stream
+        from flowercli.inference.pipeline import classify_stream, open_for_many
         from flowercli.inference.session import requested_device
         from flowercli.models import load_model
 
@@ -161,7 +164,7 @@ def classify(
         requested_device(device)
         workers = available_cores()
         ahead = context.obj.take() if isinstance(context.obj, Ahead) else None
-        classifier = ahead or Classifier.open(load_model(model), device)
+        classifier = ahead or open_for_many(load_model(model), device, batch_size)
         if only is not None:
             classifier = classifier.answering_only(parse_only(only))
     if verbose:

@@ -43,6 +43,7 @@ def classify_into(
     *,
     model: str | None,
     device: str | None,
+    batch_size: int | None,
     only: str | None,
     top_k: int | None,
     as_json: bool,
@@ -56,9 +57,11 @@ def classify_into(
     """
     listed = DEFAULT_TOP_K if top_k is None else top_k
     check_top_k(listed)
+    if batch_size is not None and into.engine == "ray":
+        raise UsageError("--batch-size does not go with --engine ray: a task there has one core, and no GPU.")
     shard = Shard() if into.shard is None else Shard.parse(into.shard)
     plan = Plan(Place.at(into.out))
-    question = Question(plan.place.address, model, device, only, listed)
+    question = Question(plan.place.address, model, device, only, listed, batch_size)
     classifier = question.opened()
     if verbose:
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")

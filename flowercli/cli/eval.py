@@ -9,12 +9,13 @@ import typer
 
 from flowercli.atomic import scratch_folder
 from flowercli.cli.completion import splits
-from flowercli.cli.options import Only, OutliersFolder
+from flowercli.cli.options import BatchSize, Only, OutliersFolder
 from flowercli.cli.output import check_target, note, print_json
 from flowercli.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from flowercli.bundle import Bundle
+    from flowercli.evaluation.answers import Runs
     from flowercli.evaluation.bundle_data import BundleData
 
 
@@ -39,6 +40,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE.html", help="Also write a page of figures and photographs that holds all it shows."),
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="What runs the ONNX files: auto, tensorrt, cuda or cpu.")
+    ] = "cpu",
+    batch_size: BatchSize = None,
     dvc: Annotated[
         Path | None,
         typer.Option(
@@ -56,6 +61,7 @@ def evaluate(
     metrics are also written into the bundle's config.json, and into its model card unless people changed that.
     """
     from flowercli.data.split import SPLITS
+    from flowercli.inference.session import CPU, requested_device
     from flowercli.models import load_model
 
     if split not in SPLITS:
@@ -68,8 +74,11 @@ def evaluate(
         )
     if only is not None and (against is not None or find_label_errors):
         raise UsageError("--only goes with neither --against nor --find-label-errors.")
+    if (device != CPU or batch_size is not None) and (against is not None or find_label_errors):
+        raise UsageError("--device and --batch-size go with neither --against nor --find-label-errors.")
     if against is not None and report is not None:
         raise UsageError("--report shows one bundle: it does not go with --against.")
+    requested_device(device)
     loaded = load_model(bundle)
     with needs_extra("train"):
         if report is not None:
@@ -80,12 +89,13 @@ def evaluate(
             _find_label_errors(loaded, data, report, json_output=json_output)
         else:
             from flowercli.cli.progress import advancing
+            from flowercli.evaluation.answers import Runs
             from flowercli.evaluation.labelled_folder import data_to_evaluate
 
             names = _only(loaded, only)
             with advancing() as advance:
                 photos = data_to_evaluate(loaded, data, outliers, note, advance)
-            _evaluate(loaded, split, photos, names, report, dvc, json_output=json_output)
+            _evaluate(loaded, split, photos, names, Runs(device, batch_size), report, dvc, json_output=json_output)
 
 
 def _only(bundle: Bundle, only: str | None) -> list[str]:
@@ -104,6 +114,7 @@ def _evaluate(
     split: str,
     photos: BundleData,
     only: list[str],
+    runs: Runs,
     report: Path | None,
     dvc: Path | None,
     *,
@@ -116,7 +127,7 @@ def _evaluate(
     from flowercli.evaluation.evaluate import can_record, evaluate_bundle, record
 
     with advancing() as advance:
-        result = evaluate_bundle(bundle, photos, split, advance, only=only)
+        result = evaluate_bundle(bundle, photos, split, advance, only=only, runs=runs)
     if dvc is not None:
         from flowercli.reporting.dvc_files import write_dvc_files
 

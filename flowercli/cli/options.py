@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from flowercli.cli import completion
+from flowercli.inference import MOST_A_BATCH
 
 
 class Engine(StrEnum):
@@ -67,6 +68,17 @@ Only = Annotated[
         metavar="NAMES",
         autocompletion=completion.flowers,
         help="Answer among these flowers alone, such as daisy,rose,tulip.",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        metavar="N",
+        min=1,
+        max=MOST_A_BATCH,
+        show_default="1 on a CPU, measured on a GPU",
+        help="Pictures that the model is asked about at once.",
     ),
 ]
 AnswerLog = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, Device, Only, finite
+from flowercli.cli.options import DEFAULT_MODEL, AllowHost, AnswerLog, AnswerLogRows, BatchSize, Device, Only, finite
 from flowercli.cli.output import note, warn
 from flowercli.cli.startup import keep_numpy_to_one_thread
 from flowercli.errors import needs_extra
@@ -48,6 +48,7 @@ def serve(
         typer.Option(min=1, max=256, metavar="N", help="Processes. One uses all cores; more survive the death of one."),
     ] = 1,
     device: Device = None,
+    batch_size: BatchSize = None,
     only: Only = None,
     api_key: Annotated[
         str | None,
@@ -116,6 +117,7 @@ def serve(
             model=bundle,
             device=device,
             threads=-(-available_cores() // workers),
+            batch_size=batch_size,
             limits=limits,
             api_key=api_key,
             hosts=Hosts.of(host, allow_host or (), cors_origin or ()),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,32 @@ from flowercli.data.manifest import Entry, class_indices
 from flowercli.data.shards import photographs
 from flowercli.errors import BundleError
 from flowercli.inference.calibration import softmax
-from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT, Classifier
+from flowercli.inference.classifier import MORE_LIKELY_THAN_NOT
 from flowercli.inference.cpu import available_cores
-from flowercli.inference.pipeline import ordered_map
+from flowercli.inference.pipeline import open_for_many, ordered_map
 from flowercli.inference.preprocess import PreprocessSpec, load_pixels
+from flowercli.inference.session import CPU
 from flowercli.progress import Advance, untold
+
+if TYPE_CHECKING:
+    from flowercli.inference.on_device import Pixels
 
 Row = tuple[npt.NDArray[Any], npt.NDArray[Any], float]
 
 # What each file of a bundle is called in the results, the one that `classify` runs on a CPU last.
 VARIANTS = {"torch": WEIGHTS} | {form.name: form.file for form in reversed(GRAPHS)}
 TORCH_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What runs the ONNX files: a device, and of how many photographs they are asked at once; see ``in_batches``."""
+
+    device: str = CPU
+    batch_size: int | None = None
+
+
+CPU_ALONE = Runs()
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,7 @@ def ask(
     root: Path,
     photos: Sequence[Entry],
     advance: Advance = untold,
+    runs: Runs = CPU_ALONE,
 ) -> Answers:
     """Ask a variant of a bundle about photographs.
 
@@ -101,8 +117,10 @@ def ask(
         root: the dataset.
         photos: of classes that the bundle knows, or outliers, whose targets lie behind all classes.
         advance: called at the start and after each photograph.
+        runs: what runs an ONNX file.
 
     Raises:
+        DeviceError: the device cannot be had.
         BundleError: the file of the variant is missing or altered.
         ImageError: a photograph cannot be read.
     """
@@ -110,7 +128,7 @@ def ask(
     told = partial(advance, f"Asking {variant}", len(photos))
     told(0)  # Torch and the weights take seconds to load.
     rows = []
-    for row in answer_rows(bundle, variant, photographs(root, photos)):
+    for row in answer_rows(bundle, variant, photographs(root, photos), runs):
         rows.append(row)
         told()
     probabilities, embeddings, known = zip(*rows, strict=True)
@@ -123,20 +141,27 @@ def ask(
     )
 
 
-def answer_rows(bundle: Bundle, variant: str, sources: Sequence[Any]) -> Iterator[Row]:
+def answer_rows(bundle: Bundle, variant: str, sources: Sequence[Any], runs: Runs = CPU_ALONE) -> Iterator[Row]:
     """Yield probabilities ``[C]``, embedding ``[D]`` and how sure the model is to know it, for each photograph."""
-    return _torch_rows(bundle, sources) if variant == "torch" else _onnx_rows(bundle, variant, sources)
+    return _torch_rows(bundle, sources) if variant == "torch" else _onnx_rows(bundle, variant, sources, runs)
 
 
-def _onnx_rows(bundle: Bundle, variant: str, sources: Sequence[Any]) -> Iterator[Row]:
+def _onnx_rows(bundle: Bundle, variant: str, sources: Sequence[Any], runs: Runs) -> Iterator[Row]:
     graph = bundle.path if bundle.is_lone_onnx else bundle.file(VARIANTS[variant])
-    classifier = Classifier.open(Bundle(graph, bundle.config), "cpu")
+    classifier = open_for_many(Bundle(graph, bundle.config), runs.device, runs.batch_size)
 
-    def run(source: Any) -> Row:
-        outputs = classifier.run(load_pixels(source, classifier.spec)[np.newaxis])
-        return outputs.probabilities[0], outputs.embedding[0], float(outputs.known[0])
+    def load(source: Any) -> npt.NDArray[np.uint8]:
+        return load_pixels(source, classifier.spec)
 
-    return ordered_map(run, sources, available_cores())
+    def rows(pixels: Pixels) -> Iterator[Row]:
+        outputs = classifier.run(pixels)
+        return zip(outputs.probabilities, outputs.embedding, map(float, outputs.known), strict=True)
+
+    if (gathering := classifier.gathering()) is not None:
+        from flowercli.inference.batches import gathered_map
+
+        return gathered_map(load, rows, sources, available_cores(), gathering)
+    return ordered_map(lambda source: next(rows(load(source)[np.newaxis])), sources, available_cores())
 
 
 def _torch_rows(bundle: Bundle, sources: Sequence[Any]) -> Iterator[Row]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from flowercli.bundle import CARD, CHECKSUMS, Bundle, add_files
 from flowercli.errors import UsageError
-from flowercli.evaluation.answers import Answers, ask, variants_of
+from flowercli.evaluation.answers import CPU_ALONE, Answers, Runs, ask, variants_of
 from flowercli.evaluation.card import model_card, stated_license
 from flowercli.evaluation.metrics import by_source, evaluate, refusal
 from flowercli.models import FOLDER as SHIPPED
@@ -44,6 +44,7 @@ def evaluate_bundle(
     advance: Advance = untold,
     *,
     only: Sequence[str] = (),
+    runs: Runs = CPU_ALONE,
 ) -> Evaluation:
     """Evaluate every variant that a bundle has, and its refusal where there are pictures to refuse.
 
@@ -53,10 +54,12 @@ def evaluate_bundle(
         split: ``train``, ``val`` or ``test``.
         advance: called after each photograph of each step.
         only: the classes that may be answered, if not all: photographs of others are to be refused then.
+        runs: what runs the ONNX files.
 
     Raises:
         UsageError: the classes are not those of the manifest.
         DataError: photographs are missing, or are not those of the manifest.
+        DeviceError: the device cannot be had.
         BundleError: the bundle has nothing to evaluate.
     """
     data.check_classes(bundle.class_names)
@@ -64,8 +67,10 @@ def evaluate_bundle(
     photos, outliers = data.photos(split), data.outliers(split)
     answers, metrics = {}, {}
     for variant in variants_of(bundle):
-        said = ask(bundle, variant, data.root, photos, advance)
-        outside = [Outside(ask(bundle, variant, data.outliers_root, outliers, advance), outliers)] if outliers else []
+        said = ask(bundle, variant, data.root, photos, advance, runs)
+        outside = []
+        if outliers:
+            outside.append(Outside(ask(bundle, variant, data.outliers_root, outliers, advance, runs), outliers))
         if only:
             said, others = _restrict(said, photos, bundle, only)
             outside = [*(one.among(bundle, only) for one in outside), *others]

@@ -11,17 +11,18 @@ from flowercli.errors import BundleError, UsageError
 from flowercli.inference import DEFAULT_TOP_K as DEFAULT_TOP_K  # noqa: PLC0414  (it is part of what is offered here)
 from flowercli.inference.graph_check import EXPORT, check_graph
 from flowercli.inference.preprocess import INPUT, Picture, PreprocessSpec, load_picture
-from flowercli.inference.session import open_session
+from flowercli.inference.session import CPU, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
-    import onnxruntime as ort
 
     from flowercli.bundle import Bundle
+    from flowercli.inference.batches import Gathering
     from flowercli.inference.decode import Source
-    from flowercli.inference.session import Runtime
+    from flowercli.inference.on_device import Pixels
+    from flowercli.inference.session import Runtime, Session
 
 OUTPUTS = ("probabilities", "embedding", "known")
 DIGITS = 6
@@ -69,9 +70,10 @@ class Classifier:
     def __init__(
         self,
         bundle: Bundle,
-        session: ort.InferenceSession,
+        session: Session,
         runtime: Runtime,
         only: npt.NDArray[np.intp] | None = None,
+        batch_size: int | None = None,
     ) -> None:
         self.bundle = bundle
         self.runtime = runtime
@@ -85,6 +87,8 @@ class Classifier:
         self._threshold = bundle.rejection_threshold
         # The class indices that may be answered, in order; without it all of them.
         self._only = only
+        # Pictures that are asked about at once, as somebody wants it; without it as suits what it runs on.
+        self._batch_size = batch_size
 
     @classmethod
     def open(cls, bundle: Bundle, device: str | None = None, *, threads: int = 1) -> Self:
@@ -122,7 +126,37 @@ class Classifier:
         """
         among = range(len(self._class_names)) if self._only is None else self._only.tolist()
         only = _indices_of(names, {self._class_names[index]: index for index in among}, self.bundle)
-        return type(self)(self.bundle, self._session, self.runtime, np.array(only))
+        return type(self)(self.bundle, self._session, self.runtime, np.array(only), self._batch_size)
+
+    def in_batches(self, size: int) -> Self:
+        """Return a classifier that asks about so many pictures at once; with 1 about each alone, on a GPU too.
+
+        Without it, a CPU is asked about each alone, a GPU about as many as measuring shows to be worth it.
+        """
+        session = self._session
+        if size > 1:
+            from flowercli.inference.on_device import SIZES, OnDevice
+
+            inner, device = (session.session, session.device) if isinstance(session, OnDevice) else (session, CPU)
+            sizes = (*(one for one in SIZES if one < size), size)
+            session = OnDevice(inner, device, (self.spec.height, self.spec.width), sizes)
+        return type(self)(self.bundle, session, self.runtime, self._only, size)
+
+    def gathering(self) -> Gathering | None:
+        """Say how pictures are gathered for it; ``None``: each is asked about alone."""
+        if not self._is_gathering:
+            return None
+        from flowercli.inference.batches import MOST_WAIT, Batches, Gathering
+        from flowercli.inference.on_device import OnDevice
+
+        session, size = self._session, self._batch_size
+        assert isinstance(session, OnDevice)
+        first = Batches(size or session.sizes[-1], MOST_WAIT)
+        return Gathering(first, lambda: Batches.chosen(session.measured(), size))
+
+    @property
+    def _is_gathering(self) -> bool:
+        return self.runtime.device != CPU if self._batch_size is None else self._batch_size > 1
 
     def classify(self, source: Source, top_k: int = DEFAULT_TOP_K) -> Prediction:
         """Answer about one picture, given as a path, as the bytes of a file, or as an image of Pillow's.
@@ -141,16 +175,19 @@ class Classifier:
         return load_picture(source, self.spec)
 
     def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
-        """Answer about pictures, each a batch of its own.
+        """Answer about pictures, each a batch of its own, unless it is to answer :meth:`in_batches`.
 
         A run of the network leaves the caches of the CPU without anything of Python: it is started for one picture
         after the other, and only then is said what came of them.
         """
+        if self._is_gathering and pictures:
+            rows = self.run([picture.pixels for picture in pictures])
+            return [self.prediction(*row, top_k) for row in zip(rows.probabilities, rows.known, strict=True)]
         outputs = [self.run(picture.pixels[np.newaxis]) for picture in pictures]
         return [self.prediction(probabilities[0], known[0], top_k) for probabilities, _, known in outputs]
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
-        """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``.
+    def run(self, pixels: Pixels) -> Outputs:
+        """Run the graph on ``uint8`` pixels ``[N, H, W, 3]``; one that answers in batches takes N arrays too.
 
         Of a graph without the output ``known`` the largest probability stands in for it.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowercli.bundle import PLAN, TENSORRT_GRAPH, TENSORRT_SIDECAR, describe
 from flowercli.errors import BundleError
+from flowercli.inference import MOST_A_BATCH
 from flowercli.inference.libraries import NVINFER
 from flowercli.inference.nvidia import find_driver, kernel_module
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
 
 # Pictures a batch: the least, the number that an engine is tuned for, the most.
-PROFILE = {"min": 1, "opt": 8, "max": 64}
+PROFILE = {"min": 1, "opt": 8, "max": MOST_A_BATCH}
 VERSION_FUNCTION = "getInferLibVersion"
 
 

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
     from flowercli.bundle import Bundle
     from flowercli.inference.preprocess import PreprocessSpec
+    from flowercli.inference.session import Session
 
 EXPORT = "Fetch it again, or export it: flowers export BUNDLE --onnx --int8"
 # A size that a graph leaves open is a name, or nothing.
 Shape = tuple[int | None, ...]
 
 
-def check_graph(bundle: Bundle, spec: PreprocessSpec, session: ort.InferenceSession) -> None:
+def check_graph(bundle: Bundle, spec: PreprocessSpec, session: Session) -> None:
     """Compare names, types and sizes of a session's inputs and outputs with what the bundle says.
 
     Raises:

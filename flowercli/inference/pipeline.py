@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flowercli.errors import ImageError
 from flowercli.inference.ahead import Fetched, Room, by_web, fetched_ahead
-from flowercli.inference.classifier import DEFAULT_TOP_K
+from flowercli.inference.classifier import DEFAULT_TOP_K, Classifier
+from flowercli.inference.cpu import available_cores
 from flowercli.inference.sources import STDIN, picture_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from flowercli.bundle import Bundle
     from flowercli.inference.ahead import Fetcher
+    from flowercli.inference.batches import Gathering
     from flowercli.inference.classifier import Prediction
     from flowercli.inference.preprocess import Picture
 
@@ -40,6 +43,21 @@ class Classifies(Protocol):
 
     def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about decoded pictures."""
+
+    def gathering(self) -> Gathering | None:
+        """Say how pictures are to be gathered for it; ``None``: not at all."""
+
+
+def open_for_many(bundle: Bundle, device: str | None = None, batch_size: int | None = None) -> Classifier:
+    """Open a bundle for many pictures: to ask about each alone, or about so many at once on all cores or the GPU.
+
+    Raises:
+        DeviceError, BundleError: as of :meth:`Classifier.open`.
+    """
+    if batch_size is None:
+        return Classifier.open(bundle, device)
+    classifier = Classifier.open(bundle, device, threads=1 if batch_size == 1 else available_cores())
+    return classifier.in_batches(batch_size)
 
 
 class Result(NamedTuple):
@@ -70,9 +88,10 @@ def classify_stream(
 ) -> Iterator[Result]:
     """Classify pictures and yield the results in input order, each as soon as those before it are out.
 
-    Decoding and inference of one picture happen on one thread, one picture a batch: so an answer never depends on the
-    neighbours, and neither Pillow nor onnxruntime holds Python's lock while it works. What lies at an
-    address is fetched before, by threads of its own, so that no core waits for it.
+    On a CPU, decoding and inference of one picture happen on one thread, one picture a batch: so an answer never
+    depends on the neighbours, and neither Pillow nor onnxruntime holds Python's lock while it works. For a classifier
+    that wants batches the threads decode, and what they have decoded is gathered. What lies at an address is fetched
+    before, by threads of its own, so that no core waits for it.
 
     Args:
         classifier: opened with one thread an operator, so that ``workers`` of them fill the cores.
@@ -82,15 +101,26 @@ def classify_stream(
         fetcher: says what fetches an address.
     """
 
+    def load(source: str | Fetched) -> tuple[str, Picture | ImageError]:
+        return _path(source), _load(classifier, source)
+
+    def answered(loaded: Sequence[tuple[str, Picture | ImageError]]) -> Iterator[Result]:
+        pictures = [one for _, one in loaded if not isinstance(one, ImageError)]
+        answers = iter(classifier.answer(pictures, top_k))
+        return (Result(path, one if isinstance(one, ImageError) else next(answers)) for path, one in loaded)
+
     def work(group: Sequence[str | Fetched]) -> Iterable[Result]:
-        loaded = [_load(classifier, source) for source in group]
-        answers = iter(classifier.answer([one for one in loaded if not isinstance(one, ImageError)], top_k))
-        outcomes = (one if isinstance(one, ImageError) else next(answers) for one in loaded)
-        return map(Result, map(_path, group), outcomes)
+        return answered(list(map(load, group)))
 
     room = Room()
     try:
-        yield from grouped_map(work, fetched_ahead(paths, fetcher, room), workers)
+        sources = fetched_ahead(paths, fetcher, room)
+        if (gathering := classifier.gathering()) is None:
+            yield from grouped_map(work, sources, workers)
+        else:
+            from flowercli.inference.batches import gathered_map
+
+            yield from gathered_map(load, answered, sources, workers, gathering)
     finally:
         room.close()
 
@@ -155,15 +185,29 @@ def grouped_map(work: Callable[[Sequence[S]], Iterable[T]], items: Iterable[S], 
         items: read only as far ahead as the window needs.
         workers: threads.
     """
+    return started_map(partial(settle, work), items, workers, workers * WINDOW_PER_WORKER)
+
+
+def started_map(
+    start: Callable[[list[tuple[S, Future[T]]]], None], items: Iterable[S], workers: int, window: int
+) -> Iterator[T]:
+    """Start work on several threads and yield the results in order; all else is as in :func:`grouped_map`.
+
+    Args:
+        start: called with items, each with the future that is to get its result, by then or later.
+        items: read only as far ahead as the window needs.
+        workers: threads.
+        window: results that are awaited at once.
+    """
     # The futures in order; the size of the queue is what bounds how far ahead is worked.
-    queue: Queue[Future[T] | None] = Queue(workers * WINDOW_PER_WORKER)
+    queue: Queue[Future[T] | None] = Queue(window)
     waiting: Waiting[S, T] = Waiting(workers)
     pool = ThreadPoolExecutor(workers)
 
     def work_on_some() -> None:
         group = waiting.take()
         if group:
-            _settle(work, group)
+            start(group)
 
     def feed() -> None:
         try:
@@ -199,7 +243,7 @@ def _submitted(pool: ThreadPoolExecutor, call: Callable[[], None]) -> bool:
     return True
 
 
-def _settle(work: Callable[[Sequence[S]], Iterable[T]], group: list[tuple[S, Future[T]]]) -> None:
+def settle(work: Callable[[Sequence[S]], Iterable[T]], group: list[tuple[S, Future[T]]]) -> None:
     """Work on a group and give each future its result as it comes, or the error that ended the work."""
     items, futures = zip(*group, strict=True)
     left = iter(futures)

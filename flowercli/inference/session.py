@@ -9,7 +9,7 @@ beyond a provider is in ``tensorrt``.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flowercli.bundle import FORMATS, ON_CPU, ON_GPU, ONNX_INT8, WEIGHTS, Bundle
 from flowercli.errors import BundleError, DeviceError, UsageError
@@ -22,7 +22,7 @@ from flowercli.installation import add_extra
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import onnxruntime as ort
@@ -38,6 +38,22 @@ DEVICE_VARIABLE = "FLOWERS_DEVICE"
 LOG_NOTHING = 4
 # Sums of products of uint8 and int8 fit into 16 bits, where a CPU without VNNI adds them, up to so many bits a weight.
 BITS_THAT_FIT = 7
+
+
+class Session(Protocol):
+    """What is used here of a session: onnxruntime's, or one that keeps its places on a device."""
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
+        """Return the outputs of these names."""
+
+    def get_inputs(self) -> list[Any]:
+        """Tell name, type and shape of each input."""
+
+    def get_outputs(self) -> list[Any]:
+        """Tell name, type and shape of each output."""
+
+    def get_providers(self) -> list[str]:
+        """Tell what it runs on, the first first."""
 
 
 class Rejected(NamedTuple):
@@ -76,6 +92,8 @@ class Candidate(NamedTuple):
 
 
 def _on_cuda(_bundle: Bundle, graph: Path) -> Iterator[tuple[Path, list[Provider]]]:
+    # Refused where a part of the graph is left to the CPU, as all of an int8 one is.
+    yield graph, [(CUDA, RECORDING)]
     yield graph, [CUDA]
 
 
@@ -84,6 +102,10 @@ def _on_cpu(_bundle: Bundle, graph: Path) -> Iterator[tuple[Path, list[Provider]
 
 
 CPU_PROVIDER = "CPUExecutionProvider"
+# One call replays a whole run. Not for TensorRT: its provider keeps one recording, whatever the size of the batch.
+RECORDING = {"enable_cuda_graph": "1"}
+# What onnxruntime calls the devices whose memory holds pixels and answers.
+MEMORY = {"tensorrt": "cuda", "cuda": "cuda"}
 # Not int8: its graph takes the pixels as quantized values, which TensorRT wants signed.
 ON_TENSORRT = tuple(name for name in ON_GPU if name != ONNX_INT8)
 CANDIDATES = (
@@ -105,9 +127,7 @@ def requested_device(option: str | None = None) -> str:
     return device
 
 
-def open_session(
-    bundle: Bundle, device: str | None = None, *, threads: int = 1
-) -> tuple[ort.InferenceSession, Runtime]:
+def open_session(bundle: Bundle, device: str | None = None, *, threads: int = 1) -> tuple[Session, Runtime]:
     """Open a session of a bundle on the best device, or on the one that was asked for.
 
     Args:
@@ -148,18 +168,21 @@ def choose_graph(bundle: Bundle, preferred: tuple[str, ...]) -> Path:
     raise BundleError(message, hint=f"flowers export {in_shell(bundle.path)} --onnx --int8")
 
 
-def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[ort.InferenceSession, Path] | Obstacle:
+def _open(bundle: Bundle, candidate: Candidate, threads: int) -> tuple[Session, Path] | Obstacle:
     graph = _graph_for(bundle, candidate)
     if isinstance(graph, Obstacle):
         return graph
     options = _options(threads, precise=lacks_vnni() and _weight_bits(bundle, graph) > BITS_THAT_FIT)
-    opened: tuple[ort.InferenceSession, Path] | Obstacle = Obstacle("nothing to open", "flowers doctor")
+    obstacle = Obstacle("nothing to open", "flowers doctor")
     for file, providers in candidate.setups(bundle, graph):
         check_file(file)
-        opened = _try(file, providers, options)
+        opened: Session | Obstacle = _try(file, providers, options)
+        if not isinstance(opened, Obstacle) and candidate.device in MEMORY:
+            opened = _try_places(bundle, opened, MEMORY[candidate.device])
         if not isinstance(opened, Obstacle):
-            break
-    return opened
+            return opened, file
+        obstacle = opened
+    return obstacle
 
 
 def _graph_for(bundle: Bundle, candidate: Candidate) -> Path | Obstacle:
@@ -194,9 +217,7 @@ def _options(threads: int, *, precise: bool) -> ort.SessionOptions:
     return options
 
 
-def _try(
-    graph: Path, providers: list[Provider], options: ort.SessionOptions
-) -> tuple[ort.InferenceSession, Path] | Obstacle:
+def _try(graph: Path, providers: list[Provider], options: ort.SessionOptions) -> ort.InferenceSession | Obstacle:
     try:
         # Its own way to fall back prints on stdout and hides what went wrong.
         session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
@@ -208,7 +229,19 @@ def _try(
         if reason := load_error(first):
             return Obstacle(reason, add_extra("gpu" if first == CUDA else "tensorrt"))
         return Obstacle(f"onnxruntime fell back to {used}", "flowers doctor")
-    return session, graph
+    return session
+
+
+def _try_places(bundle: Bundle, session: ort.InferenceSession, memory: str) -> Session | Obstacle:
+    """Have a session keep its pixels and answers in the device's memory, and answer about a black picture there."""
+    from flowercli.inference.on_device import OnDevice
+    from flowercli.inference.preprocess import PreprocessSpec
+
+    spec = PreprocessSpec.from_pretrained_cfg(bundle.pretrained_cfg)
+    try:
+        return OnDevice(session, memory, (spec.height, spec.width))
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions have no other common base)
+        return Obstacle((str(error).splitlines() or [type(error).__name__])[0], "flowers doctor")
 
 
 def _asked_for(option: str | None, device: str) -> str:

@@ -155,7 +155,7 @@ class LoggedClassifier:
 
     def __init__(self, classifier: Classifier, tell: Callable[[Observation], None]) -> None:
         self._classifier, self._tell = classifier, tell
-        self.load = classifier.load
+        self.load, self.gathering = classifier.load, classifier.gathering
 
     def answer(self, pictures: Sequence[Picture], top_k: int = DEFAULT_TOP_K) -> list[Prediction]:
         """Answer about decoded pictures."""

@@ -11,6 +11,7 @@ from PIL import Image
 
 from flowercli.bundle import Bundle
 from flowercli.data.manifest import Manifest
+from flowercli.inference.probe import cuda_obstacles
 from flowercli.models import FOLDER
 
 
@@ -48,6 +49,18 @@ def test_classes_are_mapped_and_others_are_to_be_refused(run, labelled):
     table = run("eval", "flowers5", "--data", root, "--only", "rose,tulip")
     assert table.code == 0
     assert "orchid (1)" in table.out
+
+
+def test_in_batches_the_figures_are_the_same_and_a_device_that_is_not_there_is_an_error(run, labelled):
+    root, walls = labelled
+    same = ("eval", "flowers5", "--data", root, "--outliers", walls, "--json")
+    assert metrics_of(run(*same, "--batch-size", 4)) == metrics_of(run(*same))
+    if next(cuda_obstacles(), None) is not None:
+        refused = run(*same, "--device", "cuda")
+        assert refused.code == 1
+        assert "--device cuda cannot be had" in refused.err
+    assert run("eval", "flowers5", "--against", "flowers5", "--batch-size", 4).code == 2
+    assert run("eval", "flowers5", "--device", "gpu").code == 2
 
 
 def test_a_lone_graph_is_asked_too(run, labelled, tmp_path):

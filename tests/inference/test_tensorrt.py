@@ -17,8 +17,10 @@ from support.machines import NVINFER, compile_library, linux, toy_gpu, with_libr
 from flowercli.bundle import add_files
 from flowercli.inference import tensorrt
 from flowercli.inference.engine import cache_key, library_version, misfits, unusable
-from flowercli.inference.libraries import TENSORRT
+from flowercli.inference.libraries import CUDA, PROVIDER_FILES, TENSORRT
 from flowercli.inference.nvidia import find_driver
+from flowercli.inference.on_device import GRAPH_ID
+from flowercli.inference.session import RECORDING
 from flowercli.installation import add_extra
 from flowercli.models import FOLDER
 
@@ -52,6 +54,16 @@ def test_every_option_is_one_of_the_installed_onnxruntime():
         assert said.encode() in text, flag
     assert b"ep_cache_context" in text
     assert b"\0trt_no_such_option\0" not in text
+
+
+@linux
+@gpu_wheel
+def test_what_records_runs_is_known_to_the_installed_onnxruntime():
+    provider = Path(onnxruntime.__file__).parent / "capi" / PROVIDER_FILES[CUDA]
+    for name in RECORDING:
+        assert b"\0" + name.encode() + b"\0" in provider.read_bytes(), name
+    assert b"\0" + GRAPH_ID.encode() + b"\0" in installed_text()
+    assert hasattr(onnxruntime.OrtDeviceMemoryType, "HOST_ACCESSIBLE")
 
 
 def test_options(tmp_path, monkeypatch):

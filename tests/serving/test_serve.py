@@ -91,6 +91,7 @@ def test_metrics_are_what_prometheus_reads(tmp_path):
     assert {family.name for family in families} == {
         "flowers_requests", "flowers_request_seconds", "flowers_stage_seconds", "flowers_images", "flowers_predictions",
         "flowers_in_progress", "flowers_queue_images", "flowers_shed", "flowers_model_info", "flowers_runtime_info",
+            "flowers_batch_images",
     }  # fmt: skip
     assert values["flowers_requests_total", "/v1/classify", "200", "POST"] == 1
     assert values["flowers_requests_total", "/v1/classify", "415", "POST"] == 1

@@ -20,10 +20,15 @@ QUEUE = 32
 LARGE = saved(Image.new("RGB", (5000, 5000), "green"), "PNG")
 
 
+# Each picture alone, and gathered.
+BOTH_WAYS = pytest.mark.parametrize("service", [None, 8], indirect=True)
+
+
 @pytest.fixture
-def service(monkeypatch):
+def service(monkeypatch, request):
     monkeypatch.setattr(memory, "MOST_A_PICTURE", 150_000_000)
-    settings = Settings(threads=2, limits=Limits(queue=QUEUE, wait=60), drain_seconds=1)
+    batch_size = getattr(request, "param", None)
+    settings = Settings(threads=2, batch_size=batch_size, limits=Limits(queue=QUEUE, wait=60), drain_seconds=1)
     running = Service(open_classifier(settings), settings)
     running.start()
     yield running
@@ -57,6 +62,7 @@ def test_a_request_of_one_picture_waits_for_none_of_many(service):
     asyncio.run(ask_all())
 
 
+@BOTH_WAYS
 def test_large_pictures_are_answered_one_after_the_other_and_small_ones_meanwhile(service):
     async def ask_all():
         # As another thread would that decodes.
@@ -71,6 +77,7 @@ def test_large_pictures_are_answered_one_after_the_other_and_small_ones_meanwhil
     assert DECODERS.waiting == 0
 
 
+@BOTH_WAYS
 def test_pictures_that_were_put_back_are_answered_in_their_places(service):
     async def ask():
         with DECODERS.taken(100_000_000):

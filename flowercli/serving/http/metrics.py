@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Where the workers of one service keep their numbers; set before prometheus_client is imported.
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PICTURES = (1, 2, 4, 8, 16, 32, 64)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STAGES = ("decode", "infer", "queue")
 
@@ -42,6 +43,9 @@ class Metrics:
             Histogram, "flowers_stage_seconds", "Seconds a picture spends in a stage.", ("stage",), buckets=SECONDS
         )
         self.decode, self.infer, self.queue = (stages.labels(stage) for stage in STAGES)
+        self.batch = self._make(
+            Histogram, "flowers_batch_images", "Pictures that the model was asked about at once.", buckets=PICTURES
+        )
         images = self._make(Counter, "flowers_images_total", "Pictures, by what came of them.", ("outcome", "reason"))
         self._outcomes = {None: images.labels("answered", "")} | {
             reason: images.labels("rejected", reason) for reason in (UNSURE, UNKNOWN)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from flowercli.inference.classifier import Classifier
 from flowercli.inference.memory import limit_decoders
+from flowercli.inference.pipeline import open_for_many
 from flowercli.inference.preprocess import load_pixels
 from flowercli.models import load_model
 from flowercli.serving.arriving import Arrivals
+from flowercli.serving.http.batch_workers import BatchWorkers
 from flowercli.serving.http.metrics import Metrics
 from flowercli.serving.http.observers import Observers
 from flowercli.serving.http.problems import Problem
@@ -24,6 +26,7 @@ from flowercli.serving.http.workers import Workers
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from flowercli.inference.classifier import Classifier
     from flowercli.serving.http.settings import Settings
 
 WARM_UP_SIZE = (640, 480)
@@ -38,7 +41,7 @@ def open_classifier(settings: Settings) -> Classifier:
         DeviceError: the device cannot be had.
         UsageError: it is to answer among classes that it does not have.
     """
-    classifier = Classifier.open(load_model(settings.model), settings.device)
+    classifier = open_for_many(load_model(settings.model), settings.device, settings.batch_size)
     return classifier if settings.only is None else classifier.answering_only(settings.only)
 
 
@@ -56,14 +59,20 @@ class Service:
         self.metrics.describe(classifier.bundle, classifier.runtime)
         self.arrivals = Arrivals(most=self.limits.body, held=self.limits.held, seconds=self.limits.upload)
         self.observers = Observers([make(classifier) for make in settings.observers])
-        self.workers = Workers(
-            classifier,
-            threads=settings.threads,
-            limits=settings.limits,
+        self.workers = self._workers()
+        self.embedding_size = 0
+
+    def _workers(self) -> Workers:
+        """Make what answers, measuring first where pictures are gathered into batches."""
+        gathering = self.classifier.gathering()
+        make = Workers if gathering is None else partial(BatchWorkers, batches=gathering.measured())
+        return make(
+            self.classifier,
+            threads=self.settings.threads,
+            limits=self.limits,
             metrics=self.metrics,
             observers=self.observers,
         )
-        self.embedding_size = 0
 
     def start(self) -> None:
         """Warm up, so that the first answer takes no longer than the others, and start the threads."""

@@ -47,6 +47,7 @@ class Limits:
 class Settings:
     """How a server process is set up.
 
+    ``batch_size`` is of how many pictures the model is asked at once, ``None`` for what suits the device.
     ``hosts`` are the names that it answers to, and whose pages may ask. ``only`` are the class names that may be
     answered, ``None`` for all. ``page`` and ``observers`` are functions, which each process calls with its classifier:
     the files of the page by URL path, and those who look at every answer. They are module-level functions, or
@@ -56,6 +57,7 @@ class Settings:
     model: str | None = None
     device: str | None = None
     threads: int = 1
+    batch_size: int | None = None
     limits: Limits = field(default_factory=Limits)
     api_key: str | None = None
     hosts: Hosts = field(default_factory=Hosts)

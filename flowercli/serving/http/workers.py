@@ -84,6 +84,8 @@ class Workers:
         self._jobs: set[Job] = set()
         self._mean_seconds = FIRST_GUESS
         self._threads = [Worker(self._work) for _ in range(threads)]
+        # Pictures that no longer wait: each thread has one.
+        self._at_once = threads
         self._left_behind: list[Worker] = []
 
     def start(self) -> None:
@@ -117,7 +119,7 @@ class Workers:
 
     def _waiting(self, pictures: int = sys.maxsize) -> int:
         """Return how many pictures wait for a thread; of each request as many as have their turn before so many."""
-        return max(0, sum(min(job.left, pictures) for job in self._jobs) - len(self._threads))
+        return max(0, sum(min(job.left, pictures) for job in self._jobs) - self._at_once)
 
     async def answer(
         self,
@@ -210,13 +212,21 @@ class Workers:
         try:
             outcome = self._outcome(job, picture, started)
         except NoRoomError:
-            job.begun[place] = None
-            job.aside.append((place, picture))
-            DECODERS.tell_when_freed(partial(self._put_back, job))
+            self._put_aside(job, place, picture)
             return
+        self._tell(job, place, outcome, started)
+
+    def _tell(self, job: Job, place: int, outcome: Outcome, started: float) -> None:
+        """Hand over what came of a picture that was begun with then."""
         self._metrics.queue.observe(started - job.since)
         if not job.loop.is_closed():
             job.loop.call_soon_threadsafe(job.done, place, outcome)
+
+    def _put_aside(self, job: Job, place: int, picture: Input) -> None:
+        """Keep a picture until others give back the memory that it needs."""
+        job.begun[place] = None
+        job.aside.append((place, picture))
+        DECODERS.tell_when_freed(partial(self._put_back, job))
 
     def _put_back(self, job: Job) -> None:
         with suppress(IndexError):  # It was given up.
@@ -225,33 +235,55 @@ class Workers:
 
     def _outcome(self, job: Job, picture: Input, started: float) -> Outcome:
         try:
-            outcome = picture if isinstance(picture, ImageError) else self._answer(picture, job, started)
-        except ImageError as error:
-            # The error itself holds, by its traceback, all that was decoded of the picture.
-            outcome = ImageError(error.code, error.message)
+            loaded = self._load(picture, started)
+            return loaded if isinstance(loaded, ImageError) else self._answer(loaded, job, started)
         except NoRoomError:
             raise
-        except Exception:
-            logger.exception("A picture could not be answered.")
-            self._metrics.bad_picture()
-            return Problem(500, "internal", "The picture could not be answered; the log says why.")
-        if isinstance(outcome, ImageError):
-            self._metrics.bad_picture()
-        return outcome
+        except Exception:  # noqa: BLE001  (logged there)
+            return self._defect()
 
-    def _answer(self, source: bytes | npt.NDArray[np.uint8], job: Job, started: float) -> Answered:
-        if isinstance(source, bytes):
-            picture = load_picture(source, self._classifier.spec, self._limits.pixels)
+    def _defect(self) -> Problem:
+        """Log what is wrong with us, and answer so; called where it is caught."""
+        logger.exception("A picture could not be answered.")  # noqa: LOG004
+        self._metrics.bad_picture()
+        return Problem(500, "internal", "The picture could not be answered; the log says why.")
+
+    def _load(self, source: Input, started: float) -> Picture | ImageError:
+        """Decode a picture, or say what is wrong with it."""
+        loaded: Picture | ImageError
+        try:
+            if isinstance(source, bytes):
+                loaded = load_picture(source, self._classifier.spec, self._limits.pixels)
+            else:
+                loaded = source if isinstance(source, ImageError) else Picture(source, source.shape[1], source.shape[0])
+        except ImageError as error:
+            # The error itself holds, by its traceback, all that was decoded of the picture.
+            loaded = ImageError(error.code, error.message)
+        if isinstance(loaded, ImageError):
+            self._metrics.bad_picture()
         else:
-            picture = Picture(source, source.shape[1], source.shape[0])
+            self._metrics.decode.observe(perf_counter() - started)
+        return loaded
+
+    def _answer(self, picture: Picture, job: Job, started: float) -> Answered:
         decoded = perf_counter()
-        probabilities, embedding, known = (output[0] for output in self._classifier.run(picture.pixels[np.newaxis]))
+        outputs = self._classifier.run(picture.pixels[np.newaxis])
         ended = perf_counter()
-        prediction = job.classifier.prediction(probabilities, known, job.top_k)
-        self._metrics.decode.observe(decoded - started)
         self._metrics.infer.observe(ended - decoded)
-        self._metrics.picture(prediction.class_index, prediction.reason)
         self._mean_seconds += LATEST * (ended - started - self._mean_seconds)
+        return self._said(job, picture, outputs.probabilities[0], outputs.embedding[0], outputs.known[0])
+
+    def _said(
+        self,
+        job: Job,
+        picture: Picture,
+        probabilities: npt.NDArray[np.float32],
+        embedding: npt.NDArray[np.float32],
+        known: np.float32,
+    ) -> Answered:
+        """Put into words what the graph says of a picture, count it, and tell the observers."""
+        prediction = job.classifier.prediction(probabilities, known, job.top_k)
+        self._metrics.picture(prediction.class_index, prediction.reason)
         if self._observers:
             size = picture.width, picture.height
             self._observers.tell(Observation(prediction, *size, picture.brightness), job.request)

@@ -50,7 +50,7 @@ WITH_FLOWERS = frozenset({"tree_flowers", "wild_plants", "wild_plants_lookalike"
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format, lint, layers, dependencies."""
-    session.install("-e", ".", *group("lint"))
+    install(session, "-e", ".", *group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("lint-imports", "--no-logo")
@@ -61,7 +61,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def base(session: nox.Session) -> None:
     """The tests of the base install, without torch, on the lowest versions allowed, but for the marker `network`."""
-    session.install(".", *lowest_versions(), *group("test"))
+    install(session, ".", *lowest_versions(), *group("test"))
     session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=photos())
 
 
@@ -69,7 +69,7 @@ def base(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Types and every test, with everything that training, DVC and serving need, an S3 server, Chromium where it is."""
     groups = (package for name in ("test", "s3", "serve", "browser", "deploy", "installers") for package in group(name))
-    session.install("-e", ".[train,data,serve,heif,ray]", "mypy", "hatchling", *groups)
+    install(session, "-e", ".[train,data,serve,heif,ray]", "mypy", "hatchling", *groups)
     session.run("mypy")
     session.run("pytest", "-n", WORKERS, "--dist", "worksteal", "--durations", "10", *session.posargs, env=photos())
 
@@ -127,7 +127,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, after checking that the CLI reference is what the program says."""
-    session.install(".", *group("docs"))
+    install(session, ".", *group("docs"))
     current = session.run("python", "docs/cli_reference.py", silent=True)
     if Path(CLI_REFERENCE).read_text(encoding="utf-8") != current:
         session.error(f"{CLI_REFERENCE} is not current: python docs/cli_reference.py > {CLI_REFERENCE}")
@@ -282,6 +282,11 @@ def measure(session: nox.Session, model: str, name: str, *options: str) -> None:
 def from_folder(weights: list[str], name: str) -> list[str]:
     """Take the ImageNet weights from a folder laid out like the Hub; from the Hub itself without one."""
     return [f"model.weights={folder}/{name}.in1k" for folder in weights]
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages without compiling them, which takes a minute for torch: few of its modules are ever imported."""
+    session.install("--no-compile", *packages)
 
 
 def group(name: str) -> list[str]:

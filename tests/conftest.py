@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 # Keeps the Hub out of reach. Its client reads this when it is first imported, so before any test's module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A busy machine takes longer for one example than for another.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 # Fixtures of many tests about one subject.
 pytest_plugins = ["support.published", "support.repositories", "support.transfers"]
 

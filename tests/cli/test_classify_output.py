@@ -7,12 +7,12 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from conftest import FLOWERS, SAMPLES, command, default_interrupt, in_terminal
 from PIL import Image
+from support.waiting import wait_until_asleep
 
 from flowercli.models import load_model
 
@@ -109,7 +109,7 @@ def test_a_file_appears_whole(pictures, tmp_path):
     process = subprocess.Popen(line, stdin=subprocess.PIPE, preexec_fn=default_interrupt)  # noqa: PLW1509
     process.stdin.write(f"{pictures / 'rose.jpg'}\n".encode())
     process.stdin.flush()
-    time.sleep(1)
+    wait_until_asleep(process.pid)
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == 130

@@ -34,7 +34,8 @@ COMMANDS = frozenset({"average", "eval", "export", "train"})
 MOST_BYTES = 2**18
 # What else the program imports when it trains, exports or records, and pytest when it reads the tests.
 ALSO = (
-    "matplotlib.pyplot", "onnx.reference", "onnxruntime.quantization", "onnxscript", "pandas", "pyarrow.parquet",
+    "cleanlab.filter", "dvc.repo", "hypothesis.strategies", "matplotlib.pyplot", "onnx.reference",
+    "onnxruntime.quantization", "onnxscript.function_libs.torch_lib.ops", "pandas", "pyarrow.parquet",
     "sklearn.linear_model", "torch._inductor.compile_fx", "torch.onnx._internal.exporter._core",
 )  # fmt: skip
 
@@ -181,7 +182,8 @@ def _load() -> None:
 
     import_mlflow()
     for name in ALSO:
-        import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):  # It may be of another extra.
+            import_module(name)
 
 
 def _keep(connection: socket.socket, asked: dict, streams: list[int]) -> None:

@@ -61,7 +61,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def base(session: nox.Session) -> None:
     """The tests of the base install, without torch, on the lowest versions allowed, but for the marker `network`."""
-    install(session, ".", *lowest_versions(), *group("test"))
+    session.install(".", *lowest_versions(), *group("test"))
     session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=variables())
 
 

@@ -175,7 +175,7 @@ def test_servers(strange, tmp_path, arguments, path, ours):
             command(*arguments, "--port", 0), cwd=ROOT, env=strange, stdout=stderr, stderr=stderr
         )
     try:
-        for _ in range(1200):
+        for _ in range(3000):
             found = re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())
             if found or process.poll() is not None:
                 break

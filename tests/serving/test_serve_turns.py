@@ -20,7 +20,7 @@ QUEUE = 32
 
 
 @cache
-def large():
+def large_picture():
     """Return a picture of 25 megapixels, so of a hundred megabytes."""
     return saved(Image.new("RGB", (5000, 5000), "green"), "PNG")
 
@@ -66,7 +66,7 @@ def test_large_pictures_are_answered_one_after_the_other_and_small_ones_meanwhil
     async def ask_all():
         # As another thread would that decodes.
         with DECODERS.taken(100_000_000):
-            large = [asyncio.create_task(answer(service, large())) for _ in range(3)]
+            large = [asyncio.create_task(answer(service, large_picture())) for _ in range(3)]
             await are_put_back(3)
             await answer(service, PICTURE)
             assert not any(task.done() for task in large)
@@ -80,7 +80,7 @@ def test_pictures_that_were_put_back_are_answered_in_their_places(service):
     async def ask():
         with DECODERS.taken(100_000_000):
             mixed = asyncio.create_task(
-                service.workers.answer([large(), PICTURE, large(), PICTURE], service.classifier, 1)
+                service.workers.answer([large_picture(), PICTURE, large_picture(), PICTURE], service.classifier, 1)
             )
             await are_put_back(2)
         return [outcome.prediction.predicted_class for outcome in await mixed]

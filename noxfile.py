@@ -50,10 +50,10 @@ WITH_FLOWERS = frozenset({"tree_flowers", "wild_plants", "wild_plants_lookalike"
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format, lint, layers, dependencies."""
-    session.install("-e", ".", *group("lint"))
+    install(session, "-e", ".", *group("lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("lint-imports", "--no-logo")
+    session.run("lint-imports", "--no-logo", env=variables())
     session.run("deptry", "flowercli")
     session.run("pip-audit", "--local", "--skip-editable", "--progress-spinner", "off")
 
@@ -62,16 +62,16 @@ def lint(session: nox.Session) -> None:
 def base(session: nox.Session) -> None:
     """The tests of the base install, without torch, on the lowest versions allowed, but for the marker `network`."""
     session.install(".", *lowest_versions(), *group("test"))
-    session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=photos())
+    session.run("pytest", "-n", WORKERS, "-m", "not network", *session.posargs, env=variables())
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Types and every test, with everything that training, DVC and serving need, an S3 server, Chromium where it is."""
     groups = (package for name in ("test", "s3", "serve", "browser", "deploy", "installers") for package in group(name))
-    session.install("-e", ".[train,data,serve,heif,ray]", "mypy", "hatchling", *groups)
-    session.run("mypy")
-    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", "--durations", "10", *session.posargs, env=photos())
+    install(session, "-e", ".[train,data,serve,heif,ray]", "mypy", "hatchling", *groups)
+    session.run("mypy", env=variables())
+    session.run("pytest", "-n", WORKERS, "--dist", "worksteal", "--durations", "10", *session.posargs, env=variables())
 
 
 @nox.session(default=False)
@@ -86,14 +86,16 @@ def triton(session: nox.Session) -> None:
     # What the repository asks for, and nothing of this project.
     wanted = ("nvidia-pytriton", "-r", str(folder / "repository" / "requirements.txt"))
     session.run(server, "-m", "pip", "install", "--quiet", *wanted, external=True)
-    session.run("pytest", "tests/export/test_triton.py", *session.posargs, env={**photos(), "FLOWERS_TRITON": server})
+    session.run(
+        "pytest", "tests/export/test_triton.py", *session.posargs, env={**variables(), "FLOWERS_TRITON": server}
+    )
 
 
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
     """Sessions on CUDA and TensorRT, and engines. Needs a GPU; TensorRT comes from NVIDIA's own index."""
     session.install("-e", ".[train,tensorrt]", *group("test"))
-    session.run("pytest", "tests/gpu", *session.posargs, env=photos())
+    session.run("pytest", "tests/gpu", *session.posargs, env=variables())
 
 
 @nox.session(default=False)
@@ -127,11 +129,11 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, after checking that the CLI reference is what the program says."""
-    session.install(".", *group("docs"))
-    current = session.run("python", "docs/cli_reference.py", silent=True)
+    install(session, ".", *group("docs"))
+    current = session.run("python", "docs/cli_reference.py", silent=True, env=variables())
     if Path(CLI_REFERENCE).read_text(encoding="utf-8") != current:
         session.error(f"{CLI_REFERENCE} is not current: python docs/cli_reference.py > {CLI_REFERENCE}")
-    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", env=variables())
 
 
 @nox.session(default=False)
@@ -284,6 +286,11 @@ def from_folder(weights: list[str], name: str) -> list[str]:
     return [f"model.weights={folder}/{name}.in1k" for folder in weights]
 
 
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages without compiling them, which takes a minute for torch: few of its modules are ever imported."""
+    session.install("--no-compile", *packages)
+
+
 def group(name: str) -> list[str]:
     """Return the requirements of a dependency group."""
     return list(PROJECT["dependency-groups"][name])
@@ -295,7 +302,10 @@ def lowest_versions() -> list[str]:
     return [re.sub(r">=([\d.]+)", r"==\1.*", requirement) for requirement in requirements]
 
 
-def photos() -> dict[str, str]:
-    """Pass the folder of real photographs on, as an absolute path."""
+def variables() -> dict[str, str]:
+    """Pass the folder of real photographs on, as an absolute path, and let Python keep what it compiles.
+
+    Nothing of what is installed is compiled beforehand, and hundreds of processes start.
+    """
     folder = os.environ.get("FLOWERS_PHOTOS")
-    return {"FLOWERS_PHOTOS": str(Path(folder).resolve())} if folder else {}
+    return {"PYTHONDONTWRITEBYTECODE": "", **({"FLOWERS_PHOTOS": str(Path(folder).resolve())} if folder else {})}

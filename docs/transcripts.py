@@ -3,6 +3,7 @@
 python docs/transcripts.py                  writes docs/first-minutes.md and docs/first-hour.md
 python docs/transcripts.py --check          only compares, but for figures, which differ between machines
 python docs/transcripts.py --pictures DIR   draws them in light and dark too, as SVG
+python docs/transcripts.py --program SCRIPT of a shell that is `flowers`, instead of this Python with warnings as errors
 """
 
 from __future__ import annotations
@@ -175,9 +176,10 @@ ENGINEER = Transcript(
     OF_A_TRAINING,
 )
 ALL = (GARDENER, ENGINEER)
+PROGRAM = f'exec "{sys.executable}" -W error -P -m flowercli "$@"'
 
 
-def typed(transcript: Transcript) -> Iterator[tuple[Step, Screen]]:
+def typed(transcript: Transcript, program: str) -> Iterator[tuple[Step, Screen]]:
     """Type the steps in a folder of their own; yield each with the screen after it."""
     with tempfile.TemporaryDirectory() as temporary, socket.socket() as free:
         folder = Path(temporary).resolve()
@@ -186,7 +188,7 @@ def typed(transcript: Transcript) -> Iterator[tuple[Step, Screen]]:
         work.mkdir(parents=True)
         programs.mkdir()
         script = programs / "flowers"
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -P -m flowercli "$@"\n', encoding="utf-8")
+        script.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
         script.chmod(0o755)
         transcript.prepare(work)
         free.bind(("127.0.0.1", 0))
@@ -243,10 +245,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="PAGE", help=f"of {', '.join(one.file for one in ALL)}; all")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--program", default=PROGRAM)
     asked = parser.parse_args()
     stale = 0
     for transcript in (one for one in ALL if not asked.names or one.file in asked.names):
-        shown = list(typed(transcript))
+        shown = list(typed(transcript, asked.program))
         written = page(transcript, shown)
         target = DOCS / transcript.file
         if asked.pictures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -17,11 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
-from support.forked import can_fork, forking, run_forked
+from support.forked import Forked, can_fork, forked_python, forking, run_forked
 
 import flowercli.training  # noqa: F401  (before a test imports torch: its threads shall not spin, here neither)
 from flowercli.cli.main import main
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 # Keeps the Hub out of reach. Its client reads this when it is first imported, so before any test's module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A busy machine takes longer for one example than for another.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 # Fixtures of many tests about one subject.
 pytest_plugins = ["support.published", "support.repositories", "support.transfers"]
 
@@ -52,11 +57,13 @@ class Run:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start what processes that train are forked from, once for all workers."""
+    """Start what processes that train are forked from, once for all workers, which begin as such processes too."""
     if not hasattr(config, "workerinput") and find_spec("torch") and hasattr(os, "fork"):
         running = contextlib.ExitStack()
         running.enter_context(forking())
         config.add_cleanup(running.close)
+        if config.getoption("tx", None):
+            config.option.tx = [f"popen//python={shlex.join(forked_python())}" for _ in config.option.tx]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -104,10 +111,11 @@ def run(capfd):
     return call
 
 
-def flowers(*arguments: object, timeout: float = 300, **options) -> Run:
-    """Run the program as a process of its own; one that wants torch and no ``options`` is forked where it is loaded."""
-    if not options and can_fork(untracked(arguments)):
-        return Run(*run_forked(untracked(arguments), ROOT, timeout))
+def flowers(*arguments: object, timeout: float = 300, forked: bool = True, **options) -> Run:
+    """Run the program as a process of its own; one that wants torch is forked where it is loaded."""
+    environment = options.get("env", os.environ)
+    if forked and options.keys() <= {"env"} and can_fork(untracked(arguments), environment):
+        return Run(*run_forked(untracked(arguments), ROOT, timeout, environment))
     done = subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT, **options
     )
@@ -134,11 +142,14 @@ def default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start_training(*arguments: object) -> subprocess.Popen[str]:
+def start_training(*arguments: object, forked: bool = True) -> subprocess.Popen[str] | Forked:
     """Start ``flowers train`` as the leader of a group of processes, as a terminal or a job scheduler does."""
-    line = command("train", *arguments)
     # An interrupt may come between a library's opening of a file and its ``with``.
-    line[line.index("-m") : line.index("-m")] = ["-W", "ignore::ResourceWarning"]
+    ignored = "ignore::ResourceWarning"
+    if forked and can_fork(["train"]):
+        return Forked(untracked(["train", *arguments]), ROOT, ignored)
+    line = command("train", *arguments)
+    line[line.index("-m") : line.index("-m")] = ["-W", ignored]
     return subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=default_interrupt,  # noqa: PLW1509

@@ -16,6 +16,7 @@ from functools import partial
 
 import pytest
 from conftest import SAMPLES, command, default_interrupt, flowers
+from support.waiting import wait_until_asleep
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra 'batch'")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -186,10 +187,9 @@ def test_a_mistyped_place_is_no_plan(tmp_path, run):
 
 def test_shards_share_the_parts_and_wait_for_the_plan(tmp_path, photographs, plainly, proof, read_out):
     third = start(tmp_path, photographs, "--shard", "3/3")
-    time.sleep(1)
+    assert any("Waiting for the plan" in line for line in third.stderr)
     others = [start(tmp_path, photographs, "--shard", f"{number}/3") for number in (1, 2)]
     said = [process.communicate(timeout=120) for process in (third, *others)]
-    assert "Waiting for the plan" in said[0][1]
     assert [out.rpartition(" in ")[2] for out, _ in said] == ["4 parts\n", "5 parts\n", "4 parts\n"]
     assert proof(tmp_path)["complete"]
     assert read_out(tmp_path) == plainly
@@ -240,7 +240,7 @@ def test_a_run_that_is_asked_to_end_says_how_to_go_on(tmp_path, photographs, num
     process.stdin.write("".join(f"{path}\n" for path in sorted((photographs / "blue").iterdir())[:7]))
     process.stdin.flush()
     await_files(tmp_path, 1, process)
-    time.sleep(0.5)
+    wait_until_asleep(process.pid)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130

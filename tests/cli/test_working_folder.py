@@ -38,7 +38,7 @@ def check_started(folder, *arguments):
         subprocess.Popen(line, stdout=stream, stderr=stream, cwd=folder, env=environment) as process,
     ):
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 300
             while not READY.search(log.read_text()):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()

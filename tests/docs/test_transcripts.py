@@ -9,16 +9,18 @@ from importlib.metadata import version
 
 import pytest
 from conftest import ROOT
+from support.forked import forked_script
 
 pytest.importorskip("pty", reason="there are no such terminals here")
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+PROGRAM = f'exec "{sys.executable}" -W error -P -m flowercli "$@"'
 pytestmark = pytest.mark.skipif(
     f"typer=={version('typer')}" not in GROUPS["docs"], reason="another Typer lays its pages out in another way"
 )
 
 
-def check(page):
-    command = [sys.executable, ROOT / "docs" / "transcripts.py", "--check", page]
+def check(page, *options):
+    command = [sys.executable, ROOT / "docs" / "transcripts.py", "--check", page, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=580)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\nWrite it anew: python docs/transcripts.py {page}"
 
@@ -33,4 +35,5 @@ def test_a_gardeners_first_minutes():
 def test_an_engineers_first_hour():
     pytest.importorskip("mlflow", reason="needs the extras 'train' and 'serve'")
     pytest.importorskip("torch", reason="needs the extra 'train'")
-    check("first-hour.md")
+    # What its libraries say when they are loaded is in tests/cli/test_quiet.py.
+    check("first-hour.md", "--program", forked_script(PROGRAM))

@@ -300,7 +300,7 @@ def free_port() -> int:
 
 
 def wait_until(true) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.2)

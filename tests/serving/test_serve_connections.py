@@ -13,6 +13,7 @@ import time
 import pytest
 from PIL import Image
 from support.serve_server import FORM, PICTURE, form, serving
+from support.waiting import wait_until_worked
 
 from flowercli.errors import ImageError
 from flowercli.inference.preprocess import load_picture
@@ -26,6 +27,8 @@ HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jp
 # Five megabytes of an answer.
 MODEL = b"GET /model/model.int8.onnx HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CONNECTIONS = 64
+# What strangers can hold up takes ten seconds or more; a machine that is busy with something else, one or two.
+SOON = 5
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def received(connection: socket.socket) -> bytes:
 
 def test_clients_that_never_read_make_room(server, strangers):
     kept = [strangers(MODEL * 2) for _ in range(CONNECTIONS)]
-    assert worst_seconds(server, 3) < 1
+    assert worst_seconds(server, 3) < SOON
     assert len(kept) == CONNECTIONS
 
 
@@ -98,7 +101,7 @@ def test_announced_bytes_take_no_room(server, strangers):
     before = server.memory()
     for _ in range(16):
         strangers(HEAD + b"Content-Length: 33554432\r\n\r\nx")
-    assert worst_seconds(server, 2) < 1
+    assert worst_seconds(server, 2) < SOON
     assert server.memory() < before + 30
 
 
@@ -106,7 +109,7 @@ def test_bodies_that_stop_give_way_to_those_that_hold_less(server, strangers):
     head = HEAD + f"Content-Length: {32 * MEBI}\r\n\r\n".encode()
     # One byte less than there is room for.
     kept = [strangers(head + bytes(32 * MEBI - missing)) for missing in (1, 2)]
-    assert worst_seconds(server, 1) < 1
+    assert worst_seconds(server, 1) < SOON
     assert sorted(received(connection)[9:12] for connection in kept) == [b"408", b"503"]
 
 
@@ -165,7 +168,7 @@ def test_a_large_body_leaves_no_room_for_headers(server, strangers):
 def test_requests_that_wait_for_answers_have_a_limit(server, strangers):
     used = server.memory()
     kept = [strangers(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5000) for _ in range(8)]
-    assert worst_seconds(server, 1) < 1
+    assert worst_seconds(server, 1) < SOON
     assert server.memory() < used + 30
     assert len(kept) == 8
 
@@ -257,7 +260,7 @@ def test_a_client_that_waits_for_its_answer_gives_way_to_none(tmp_path, slow_pic
     with serving(tmp_path, "--max-connections", 4, "--drain-seconds", 0.5) as server, contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(asks_about(server, pictures))
-        time.sleep(0.5)
+        wait_until_worked(server.process.pid, 3)
         full = server.ask("GET", "/v2")
         assert full.problem() == (503, "too_many_connections")
         assert full.headers["Retry-After"] == "1"
@@ -268,10 +271,10 @@ def test_the_end_does_not_wait_for_pictures(tmp_path, slow_picture):
     pictures = form(*(("slow.webp", slow_picture) for _ in range(64)))
     options = ("--drain-seconds", 0.5, "--max-body", 96)
     with serving(tmp_path, *options) as server, asks_about(server, pictures) as connection:
-        time.sleep(0.5)
+        wait_until_worked(server.process.pid, 3)
         started = time.monotonic()
         assert server.end() == 0
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 9
         # Whoever waits is told, and the log has nothing that looks like a fault.
         answer = received(connection)
         assert answer.startswith(b"HTTP/1.1 503 ")
@@ -283,6 +286,6 @@ def test_many_connections_at_once(server):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     kept = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(300)]
-    assert worst_seconds(server, 2) < 1
+    assert worst_seconds(server, 2) < SOON
     for connection in kept:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 
 import pytest
 from PIL import Image
@@ -16,8 +17,12 @@ from flowercli.serving.http.service import Service, open_classifier
 from flowercli.serving.http.settings import Limits, Settings
 
 QUEUE = 32
-# 25 megapixels, so a hundred megabytes.
-LARGE = saved(Image.new("RGB", (5000, 5000), "green"), "PNG")
+
+
+@cache
+def large_picture():
+    """Return a picture of 25 megapixels, so of a hundred megabytes."""
+    return saved(Image.new("RGB", (5000, 5000), "green"), "PNG")
 
 
 # Each picture alone, and gathered.
@@ -67,7 +72,7 @@ def test_large_pictures_are_answered_one_after_the_other_and_small_ones_meanwhil
     async def ask_all():
         # As another thread would that decodes.
         with DECODERS.taken(100_000_000):
-            large = [asyncio.create_task(answer(service, LARGE)) for _ in range(3)]
+            large = [asyncio.create_task(answer(service, large_picture())) for _ in range(3)]
             await are_put_back(3)
             await answer(service, PICTURE)
             assert not any(task.done() for task in large)
@@ -81,7 +86,9 @@ def test_large_pictures_are_answered_one_after_the_other_and_small_ones_meanwhil
 def test_pictures_that_were_put_back_are_answered_in_their_places(service):
     async def ask():
         with DECODERS.taken(100_000_000):
-            mixed = asyncio.create_task(service.workers.answer([LARGE, PICTURE, LARGE, PICTURE], service.classifier, 1))
+            mixed = asyncio.create_task(
+                service.workers.answer([large_picture(), PICTURE, large_picture(), PICTURE], service.classifier, 1)
+            )
             await are_put_back(2)
         return [outcome.prediction.predicted_class for outcome in await mixed]
 

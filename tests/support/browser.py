@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "FLOWERS_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SECONDS = 30
+SECONDS = 90
 READY = re.compile("^Ready")
 # An install that was built where there was no npm.
 WITHOUT_RUNTIME = "import pathlib; from flowercli.serving.page import runtime; runtime.FOLDER = pathlib.Path('nowhere')"

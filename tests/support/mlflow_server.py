@@ -41,7 +41,7 @@ class Server:
                 [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
                 env=environment, start_new_session=True, cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
-        for _ in range(600):
+        for _ in range(3000):
             if self.answers():
                 return
             assert self.process.poll() is None, (self.folder / "log").read_text()

@@ -35,7 +35,7 @@ def moto_server(**environment):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment},
     )  # fmt: skip
     try:
-        for _ in range(1200):
+        for _ in range(3000):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break

@@ -32,7 +32,7 @@ class Server:
             self.process = subprocess.Popen(
                 command("serve-mlflow", "--port", 0, *arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr
             )
-        for _ in range(600):
+        for _ in range(3000):
             found = re.search(r"at http://127\.0\.0\.1:(\d+)", log.read_text())
             if found:
                 self.port = int(found[1])

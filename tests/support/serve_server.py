@@ -22,7 +22,7 @@ for package in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
 
 PICTURE = (SAMPLES / "rose.jpg").read_bytes()
 READY = re.compile(r"Ready: (http://\S+)")
-START_SECONDS = 60
+START_SECONDS = 120
 BOUNDARY = "boundary-of-the-tests"
 HTML = b"<!doctype html><title>flowers</title>"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -101,7 +101,7 @@ class Server:
 
     def end(self, number=signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(40)
+        return self.process.wait(120)
 
 
 @contextmanager

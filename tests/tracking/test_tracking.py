@@ -394,7 +394,7 @@ def test_a_server_that_drips_is_not_waited_for(dripping, split_dataset, tmp_path
     started = time.perf_counter()
     with tracking:
         tracking.step(1, 1, 2000, 0.5, 1e-3)
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60
     assert "one request has taken more than" in tracking.trouble
     spool = Spool.open(tracking.unsent)
     with pytest.raises(TrackingError, match="does not take the records: nothing whole"):

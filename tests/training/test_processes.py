@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import command, flowers, start_training
+from conftest import flowers, start_training, untracked
+from support.forked import forked_program
 
 from flowercli.bundle import WEIGHTS, Bundle
 from flowercli.data.manifest import Manifest, class_indices
@@ -190,9 +191,9 @@ def drawn_by_the_second(dataset):
 @pytest.mark.slow
 def test_what_torchrun_starts_again_goes_on_in_the_same_run(dataset, alone, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
-    program = command("train", "--data", dataset, *RECIPE, "--output", tmp_path, "name=mine")
+    arguments = untracked(("train", "--data", dataset, *RECIPE, "--output", tmp_path, "name=mine"))
     process = subprocess.Popen(
-        [*torchrun, *program[program.index("-m") :]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*torchrun, *forked_program()[-2:], *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     read_until(process, "epoch 1/3")
     workers = psutil.Process(process.pid).children()

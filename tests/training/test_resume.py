@@ -56,7 +56,7 @@ def stop_soon(process, output, number, rng):
             os.killpg(process.pid, number)  # As a job scheduler does, to the data workers too.
         else:
             process.send_signal(number)
-    return process.communicate(timeout=120)[1]
+    return process.communicate(timeout=300)[1]
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_stopped_run_ends_with_the_weights_of_one_that_was_not(dataset, tmp_path
             assert f"flowers train --resume {checkpoint(output).parent}" in err
         assert "Traceback" not in err
         process = start_training("--resume", checkpoint(output).parent)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     finished = Path(out.strip()) if out else next(output.iterdir())
     assert process.returncode in ends, err
     assert weights_of(finished) == weights_of(whole.out.strip())

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
-from conftest import command, flowers
+from conftest import flowers, start_training
 
 from flowercli.bundle import Bundle
 
@@ -82,18 +81,18 @@ def test_loss_that_is_no_number_ends_the_run(dataset, run, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_leaves_no_broken_bundle(dataset, tmp_path):
-    arguments = ("train", "--data", dataset, "model=tiny", "--epochs", 1, "--batch-size", 16, "num_workers=0")
+    arguments = ("--data", dataset, "model=tiny", "--epochs", 1, "--batch-size", 16, "num_workers=0")
     started = time.monotonic()
-    assert flowers(*arguments, "--output", tmp_path / "whole").code == 0
+    whole = start_training(*arguments, "--output", tmp_path / "whole")
+    _, err = whole.communicate(timeout=300)
+    assert whole.returncode == 0, err
     duration = time.monotonic() - started
     # Two of three in the last tenth, where the files are written.
     for earliest in (0.3, 0.9, 0.9):
-        process = subprocess.Popen(
-            command(*arguments, "--output", tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = start_training(*arguments, "--output", tmp_path / "killed")
         time.sleep(random.uniform(earliest, 1) * duration)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         for path in (tmp_path / "killed").glob("*"):
             if not path.name.startswith(".") and not path.name.endswith(SUFFIX):
                 Bundle.load(path).verify()

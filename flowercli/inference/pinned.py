@@ -29,9 +29,9 @@ def host_pixels(shape: Sequence[int], device: str) -> tuple[npt.NDArray[np.uint8
         shape: of the array.
         device: what copies from there, as onnxruntime calls it: ``cpu`` or ``cuda``.
     """
-    value = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type(
-        list(shape), np.uint8, memory_info=_memory_of_gpu() if device == "cuda" else None
-    )
+    memory = _memory_of_gpu() if device == "cuda" else None
+    where = {} if memory is None else {"memory_info": memory}  # Which onnxruntime 1.24 does not take.
+    value = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type(list(shape), np.uint8, **where)
     array = np.ctypeslib.as_array(ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint8)), tuple(shape))
     return array, value
 

@@ -355,6 +355,8 @@ def test_answers_are_read_out_into_parquet(tmp_path, photographs, plainly, run):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_file_is_told_from_a_place(run, monkeypatch, options, words):
+    if "--out" in options:
+        pytest.importorskip("pyarrow", reason="needs the extra 'batch'")
     monkeypatch.chdir(ROOT)
     refused = run("classify", SAMPLES, *options)
     assert (refused.code, refused.out) == (2, "")

@@ -94,8 +94,8 @@ def test_no_more_is_fetched_than_has_room():
         time.sleep(0.0005)
         with source as content:
             assert len(content) == size
-        with lock:
-            held -= size
+            with lock:  # While it still has its room: when it gives that back, another is fetched at once.
+                held -= size
     assert size < most <= budget
 
 

@@ -248,30 +248,31 @@ def test_no_more_threads_are_left_behind_than_may_be(service):
 
 
 def asks_about(server, pictures: bytes) -> socket.socket:
-    """Open a connection and ask about a form of pictures."""
+    """Open a connection and ask about a form of pictures, but for its last byte."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['Content-Type']}\r\n"
-    connection.sendall(f"{head}Content-Length: {len(pictures)}\r\n\r\n".encode() + pictures)
+    connection.sendall(f"{head}Content-Length: {len(pictures)}\r\n\r\n".encode() + pictures[:-1])
     return connection
 
 
 def test_a_client_that_waits_for_its_answer_gives_way_to_none(tmp_path, slow_picture):
     pictures = form(*(("slow.webp", slow_picture) for _ in range(8)))
     with serving(tmp_path, "--max-connections", 4, "--drain-seconds", 0.5) as server, contextlib.ExitStack() as stack:
-        for _ in range(4):
-            stack.enter_context(asks_about(server, pictures))
-        wait_until_worked(server.process.pid, 3)
+        for connection in [stack.enter_context(asks_about(server, pictures)) for _ in range(4)]:
+            connection.sendall(pictures[-1:])
+        wait_until_worked(server.process.pid, 1)
         full = server.ask("GET", "/v2")
         assert full.problem() == (503, "too_many_connections")
         assert full.headers["Retry-After"] == "1"
 
 
 def test_the_end_does_not_wait_for_pictures(tmp_path, slow_picture):
-    # More than ten seconds of work.
+    # Seconds of work, as it is taken one after the other.
     pictures = form(*(("slow.webp", slow_picture) for _ in range(64)))
     options = ("--drain-seconds", 0.5, "--max-body", 96)
     with serving(tmp_path, *options) as server, asks_about(server, pictures) as connection:
-        wait_until_worked(server.process.pid, 3)
+        connection.sendall(pictures[-1:])
+        wait_until_worked(server.process.pid, 1)
         started = time.monotonic()
         assert server.end() == 0
         assert time.monotonic() - started < 9

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from flowercli.atomic import new_file
 from flowercli.batch.part import SCHEMA, to_table
-from flowercli.batch.plan import as_text, read_table
+from flowercli.batch.plan import as_text
 from flowercli.errors import BatchError
 
 if TYPE_CHECKING:
@@ -85,13 +85,19 @@ def tables_in(file: Path) -> Iterator[pa.Table]:
             yield content.read_row_group(number)
 
 
-def paths_in(file: Path) -> list[str]:
-    """Return the paths that a file has answers about.
+def paths_in(file: Path) -> Iterator[str]:
+    """Yield the paths that a file has answers about.
 
     Raises:
         BatchError: it is damaged.
     """
-    return list(read_table(file.read_bytes(), str(file), ["path"])["path"].to_pylist())
+    with _opened(file) as content:
+        try:
+            for rows in content.iter_batches(columns=["path"]):
+                yield from rows.column(0).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            hint = "Delete it, and run the command again that wrote it."
+            raise BatchError(f"{file} is damaged.", hint=hint) from error
 
 
 def _opened(file: Path) -> pq.ParquetFile:

@@ -177,7 +177,7 @@ def as_text(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return Path(path).as_uri()
+        return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100  (it may have any bytes)
     return path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import time
 import uuid
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +23,7 @@ from flowercli.cli.interruption import by_sigterm, later, typed_with
 from flowercli.cli.options import Format
 from flowercli.cli.output import note
 from flowercli.errors import BatchError, BatchInterrupted, UsageError
-from flowercli.inference.sources import is_elsewhere
+from flowercli.inference.sources import STDIN, is_elsewhere
 from flowercli.shown import in_shell
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class AnswerFile:
         self._alone = ExitStack()
         self._kept, self._waiting, self._since = 0, 0, time.monotonic()
         self._is_locked = self._is_recorded = self._has_failed = False
+        self._is_parquet = output.form is Format.PARQUET
         self.before: Before | None = None
         if output.resume:
             self._lock()
@@ -160,7 +162,7 @@ class AnswerFile:
         if self.before is None:
             self._lock()
             check_new(self.named)
-        write_text(_record(self.file), json_text.dumps(self._asked, indent=2) + "\n")
+        write_text(_record(self.file), json_text.dumps(self._asked, indent=2, ascii_only=True) + "\n")
         self._is_recorded = True
 
     def _end(self) -> None:
@@ -169,8 +171,9 @@ class AnswerFile:
         with self._explained():
             self._parts.end()
         self._kept, self._waiting = self._kept + self._waiting, 0
-        if self.before is not None or self._is_recorded:
+        if self._is_locked or not locks.is_held(self.file):  # Also one of a run whose file was deleted.
             _record(self.file).unlink(missing_ok=True)
+        if self._is_locked:
             self._alone.close()
             self.file.with_name(f".{self.file.name}.lock").unlink(missing_ok=True)
 
@@ -199,24 +202,37 @@ class AnswerFile:
         try:
             found = dict(json.loads(_record(self.file).read_text(encoding="utf-8")))
         except FileNotFoundError:
+            self._check_folder(arguments)
             return {}
         except (ValueError, TypeError) as error:
             raise BatchError(f"{_record(self.named)} is damaged.", hint="Delete it, and run this again.") from error
         self._is_recorded = True
         check_same(found, self._asked, self.named, "Ask as they were asked, or give another --output.")
-        here = any(not is_elsewhere(argument) and not Path(argument).is_absolute() for argument in arguments)
-        if here and found["folder"] != self._asked["folder"]:
-            message = f"{self.named} was begun in {found['folder']}: paths from here are others."
-            raise UsageError(message, hint=f"cd {in_shell(found['folder'])}")
+        self._check_folder(arguments, found["folder"])
         return {"run": found["run"], "folder": found["folder"]}
+
+    def _check_folder(self, arguments: Sequence[str], folder: str | None = None) -> None:
+        """Refuse relative paths, and lists, which may hold some, from another folder than the one of the first run."""
+        if folder is None and self._is_parquet:
+            from flowercli.cli.answers_before import folder_of
+
+            folder = folder_of(self.file)
+        here = any(
+            argument == STDIN or (not is_elsewhere(argument) and not Path(argument).is_absolute())
+            for argument in arguments
+        )
+        if here and folder not in {None, self._asked["folder"]}:
+            message = f"{self.named} was begun in {folder}: paths from here are others."
+            raise UsageError(message, hint=f"cd {in_shell(str(folder))}")
 
     def _read(self, output: Output, classifier: Classifier) -> Before | None:
         from flowercli.cli.answers_before import parquet_before, text_before
 
-        if output.form is Format.PARQUET:
+        if self._is_parquet:
             before = parquet_before(self.file, self._asked)
         else:
-            before = text_before(self.file, output, classifier) if _holds_something(self.file) else None
+            there = _holds_something(self.file)
+            before = text_before(self.file, output, classifier, self._asked["folder"]) if there else None
         if before is None:
             note(f"There is no {self.named} yet: it begins.")
         else:
@@ -225,7 +241,7 @@ class AnswerFile:
         return before
 
     def _made(self, output: Output, classifier: Classifier) -> Parts:
-        if output.form is Format.PARQUET:
+        if self._is_parquet:
             from flowercli.cli.answer_parquet import ParquetParts
 
             return ParquetParts(self.file, self._asked)
@@ -242,7 +258,7 @@ class AnswerFile:
         return f"{self.named} has {self._kept:,} answer{'s' * (self._kept != 1)}."
 
     def _command(self) -> str:
-        return typed_with(OPTIONS, "--resume", str(self.named))
+        return _going_on(self.named)
 
 
 def check_new(file: Path) -> None:
@@ -253,9 +269,18 @@ def check_new(file: Path) -> None:
     """
     from flowercli.cli.answers_before import parts_of
 
-    if _holds_something(file) or parts_of(file).is_dir():
-        again = typed_with(OPTIONS, "--resume", str(file))
-        raise UsageError(f"--output {file} is there.", hint=f"Go on with it: {again}   (or delete it)")
+    parts = parts_of(Path(os.path.realpath(file)))
+    if _holds_something(file) or parts.is_dir():
+        there = file if _holds_something(file) else parts
+        hint = f"Go on with it: {_going_on(file)}   (or delete {in_shell(there)})"
+        raise UsageError(f"--output {file}: {there} is there.", hint=hint)
+
+
+def _going_on(file: Path) -> str:
+    """Return the command that does what is left; what was moved lies elsewhere, and its answers stay in this file."""
+    if any(word.partition("=")[0] == "--move-to" for word in sys.argv):
+        return typed_with(OPTIONS, "--output", str(file.with_stem(f"{file.stem}-2")))
+    return typed_with(OPTIONS, "--resume", str(file))
 
 
 def _holds_something(file: Path) -> bool:

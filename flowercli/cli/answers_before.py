@@ -52,17 +52,19 @@ def parts_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.parts")
 
 
-def text_before(file: Path, output: Output, classifier: Classifier) -> Before:
+def text_before(file: Path, output: Output, classifier: Classifier, folder: str) -> Before:
     """Read a file of lines, and take off what is no line at its end: it was cut, by a kill or a full disk.
+
+    Its relative paths are those of a folder.
 
     Raises:
         UsageError: it has something else than the answers that are asked for.
     """
     with file.open("r+b") as stream:
         if output.form is Format.JSON:
-            return _before(_whole(stream, _JsonRow(output, classifier), file), str)
+            return _before(_whole(stream, _JsonRow(output, classifier), file), str, folder)
         cells = _CellRow(stream.readline(), output, classifier, file)
-        return _before(_whole(stream, cells, file), path_cell)
+        return _before(_whole(stream, cells, file), path_cell, folder)
 
 
 def _whole(stream: Any, row: Callable[[bytes], str | None], file: Path) -> Iterator[str]:
@@ -155,22 +157,29 @@ def parquet_before(file: Path, asked: dict[str, Any]) -> Before | None:
         from flowercli.batch.one_file import paths_in, settings_of
         from flowercli.batch.plan import as_text, name_of, numbers
 
-    folder, files = parts_of(file), []
+    parts, files, folder = parts_of(file), [], asked["folder"]
     if file.is_file() and file.stat().st_size:
         settings = settings_of(file)
         check_same(settings, asked, file, HINT)
-        files = [file]
-        if settings["run"] == asked["run"]:
-            shutil.rmtree(folder, ignore_errors=True)
-    if folder.is_dir():
-        files += [folder / name_of(number) for number in numbers(os.listdir(folder))]
-    return _before((path for one in files for path in paths_in(one)), as_text) if files else None
+        files, folder = [file], settings.get("folder", folder)
+        if settings.get("run") == asked["run"]:
+            shutil.rmtree(parts, ignore_errors=True)
+    if parts.is_dir():
+        files += [parts / name_of(number) for number in numbers(os.listdir(parts))]
+    return _before((path for one in files for path in paths_in(one)), as_text, folder) if files else None
 
 
-def _before(paths: Iterator[str], written: Callable[[str], str]) -> Before:
+def folder_of(file: Path) -> str | None:
+    """Return the folder from which a whole Parquet file was written, if it says that."""
+    with needs_extra("batch"):
+        from flowercli.batch.one_file import settings_of
+    return settings_of(file).get("folder") if file.is_file() and file.stat().st_size else None
+
+
+def _before(paths: Iterator[str], written: Callable[[str], str], folder: str) -> Before:
     found = []
     count = 0
     while some := list(islice(paths, AT_ONCE)):
-        found.append(digests(map(anywhere, some)))
+        found.append(digests(anywhere(path, folder) for path in some))
         count += len(some)
     return Before(count, np.sort(np.concatenate(found)) if found else digests([]), written)

@@ -71,12 +71,14 @@ def classify(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write them into one file; the ending says the format. Not --out."
+            "--output", "-o", metavar="FILE", help="Write them into one new file; the ending says the format."
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="FILE", help="Go on with such a file: what it has is not asked again."),
+        typer.Option(
+            "--resume", metavar="FILE", help="Go on with such a file, or begin it: what it has is not asked again."
+        ),
     ] = None,
     top_k: Annotated[
         int | None,

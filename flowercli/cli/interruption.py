@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# ``-o`` with its value, or behind the one short option that takes none.
+JOINED = re.compile(r"-(v*)o(.*)", re.DOTALL)
 
 
 @contextmanager
@@ -51,18 +55,20 @@ def typed() -> str:
 
 
 def typed_with(options: tuple[str, ...], option: str, value: str) -> str:
-    """Return the command that is running with another option in place of any of ``options``, at its end."""
+    """Return the command that is running with another option in place of any of ``options``, behind its other ones."""
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
     kept: list[str] = []
-    words = iter(sys.argv[1:])
-    for word in words:
+    before = iter(words[:end])
+    for word in before:
         name, is_whole, _ = word.partition("=")
+        joined = JOINED.fullmatch(word) if "-o" in options else None
         if word in options:
-            next(words, None)
-        elif not (is_whole and name in options) and not _is_joined(word, options):
+            next(before, None)
+        elif joined:
+            kept += [f"-{joined[1]}"] if joined[1] else []
+            if not joined[2]:
+                next(before, None)
+        elif not (is_whole and name in options):
             kept.append(word)
-    return shlex.join(["flowers", *kept, option, value])
-
-
-def _is_joined(word: str, options: tuple[str, ...]) -> bool:
-    """Tell whether a word is a short option with its value, such as ``-oFILE``."""
-    return any(len(name) == len("-o") and word.startswith(name) and word != name for name in options)
+    return shlex.join(["flowers", *kept, option, value, *words[end:]])

@@ -192,7 +192,9 @@ def counting(
         task = progress.add_task(what, total=None, completed=before)
 
         def find() -> None:
-            progress.update(task, total=how_many())
+            total = how_many()
+            # Fewer than were done before: those were others.
+            progress.update(task, total=total if total is None or total >= before else None)
 
         if not progress.disable:
             Thread(target=find, name="count", daemon=True).start()

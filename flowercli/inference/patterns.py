@@ -114,6 +114,14 @@ def is_subfolder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(HIDDEN)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder or a link to one; a link that may not be followed, or never ends, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 class _Pattern:
     """The parts of a glob, and by their numbers which of them may be next in a folder.
 
@@ -207,13 +215,13 @@ class _Step(NamedTuple):
         if self.pattern.folders_only:
             return False
         last = self.pattern.end - 1
-        return any(number == last and matches(entry.name) for number, matches in self.named) and not entry.is_dir()
+        return any(number == last and matches(entry.name) for number, matches in self.named) and not _is_folder(entry)
 
     def leads_on(self, entry: os.DirEntry[str]) -> bool:
         """Tell whether an entry is a folder in which more may match."""
         if self.deep and is_subfolder(entry):
             return True
-        return any(matches(entry.name) for _, matches in self.named) and entry.is_dir()
+        return any(matches(entry.name) for _, matches in self.named) and _is_folder(entry)
 
     def next_in(self, name: str, *, is_link: bool) -> frozenset[int]:
         """Return what may be next in a subfolder."""

@@ -87,9 +87,10 @@ def is_elsewhere(argument: str) -> bool:
     return argument == STDIN or is_object(argument) or is_url(argument) or argument.startswith(FILE_URL)
 
 
-def anywhere(argument: str) -> str:
-    """Return an argument as it holds from any folder."""
-    return argument if is_elsewhere(argument) else os.path.abspath(argument)  # noqa: PTH100  (a pattern, or any bytes)
+def anywhere(argument: str, folder: str = "") -> str:
+    """Return an argument, which was given in a folder, or in this one, as it holds from any."""
+    # A pattern, or any bytes.
+    return argument if is_elsewhere(argument) else os.path.abspath(os.path.join(folder, argument))  # noqa: PTH100
 
 
 def _local(url: str) -> str:

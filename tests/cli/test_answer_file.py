@@ -19,6 +19,9 @@ import time
 import pytest
 from conftest import FLOWERS, ROOT, SAMPLES, default_interrupt
 
+from flowercli.cli.answer_file import OPTIONS
+from flowercli.cli.interruption import typed_with
+
 MODEL = ("--model", "flowers5")
 # The program, with parts of four answers.
 IN_SMALL_PARTS = "import flowercli.cli.answer_file as f; f.PART_ROWS = 4; from flowercli.cli.main import run; run()"
@@ -264,6 +267,11 @@ def test_from_another_folder_paths_are_others(tmp_path, run, photographs, monkey
     monkeypatch.chdir(photographs)
     refused = run("classify", "rose", *MODEL, "--resume", tmp_path / "a.jsonl")
     assert (refused.code, f"cd {ROOT}" in refused.err) == (2, True)
+    # Deleted, as the hint of --output says, it leaves nothing that another file of its name would be held to.
+    (tmp_path / "a.jsonl").unlink()
+    assert run("classify", "rose/01.jpg", *MODEL, "-k", 1, "--output", tmp_path / "a.jsonl").code == 0
+    assert "has 1 answer" in run("classify", "rose/01.jpg", *MODEL, "-k", 1, "--resume", tmp_path / "a.jsonl").err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path, photographs, plainly, run):
@@ -334,6 +342,39 @@ def test_answers_are_read_out_into_parquet(tmp_path, photographs, plainly, run):
     assert run("answers", tmp_path / "place", "--output", tmp_path / "a.parquet").code == 0
     found = rows(tmp_path / "a.parquet")
     nearly(found, plainly)
+
+
+def test_a_relative_name_that_is_no_text_becomes_an_address(tmp_path, run, photographs, monkeypatch):
+    pytest.importorskip("pyarrow", reason="needs the extra 'batch'")
+    monkeypatch.chdir(photographs)
+    name = os.fsdecode(b"b\xe9te.jpg")
+    assert run("classify", name, *MODEL, "-o", tmp_path / "a.parquet").code == 0
+    assert [row[0] for row in rows(tmp_path / "a.parquet")] == [os.path.join(photographs, name)]
+    assert "Nothing was missing" in run("classify", name, *MODEL, "--resume", tmp_path / "a.parquet").err
+
+
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        ("d --output a.csv -v", "d -v --resume b"),
+        ("d --output=a.csv -k 2", "d -k 2 --resume b"),
+        ("-vo a.csv d", "-v d --resume b"),
+        ("-oa.csv d", "d --resume b"),
+        ("--output a.csv -- -orchid.jpg", "--resume b -- -orchid.jpg"),
+    ],
+)
+def test_the_command_that_goes_on_is_the_one_that_was_typed(monkeypatch, typed, again):
+    monkeypatch.setattr(sys, "argv", ["flowers", "classify", *typed.split()])
+    assert typed_with(OPTIONS, "--resume", "b") == f"flowers classify {again}"
+
+
+def test_what_was_moved_is_not_looked_for_again(tmp_path, run, monkeypatch):
+    (tmp_path / "a.csv").write_text("something")
+    arguments = ["classify", SAMPLES, "--move-to", tmp_path / "sorted", "--output", tmp_path / "a.csv"]
+    monkeypatch.setattr(sys, "argv", ["flowers", *map(str, arguments)])
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert f"--move-to {tmp_path}/sorted --output {tmp_path}/a-2.csv" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,16 @@ def test_globs_match_what_pythons_match_and_each_once(tree, pattern):
     assert set(map(os.path.normpath, found)) == set(map(os.path.normpath, expected or [pattern]))
 
 
+def test_a_link_in_a_circle_hides_nothing_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for link in ("d/circle.jpg", "circle"):
+        (tmp_path / link).symlink_to(tmp_path / link)
+    (tmp_path / "d" / "a.jpg").touch()
+    assert list(expand_glob("*/a.jpg")) == ["d/a.jpg"]
+    assert list(expand_glob("d/*.jpg")) == ["d/a.jpg", "d/circle.jpg"]
+
+
 @pytest.mark.usefixtures("tree")
 def test_a_glob_waits_for_no_other_folder(monkeypatch):
     read = []

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from flowercli.atomic import new_file
 from flowercli.batch.part import SCHEMA, to_table
-from flowercli.batch.plan import as_text
+from flowercli.batch.plan import DAMAGED_HINT, as_text
 from flowercli.errors import BatchError
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def paths_in(file: Path) -> Iterator[str]:
             for rows in content.iter_batches(columns=["path"]):
                 yield from rows.column(0).to_pylist()
         except (pa.ArrowException, OSError) as error:
-            hint = "Delete it, and run the command again that wrote it."
-            raise BatchError(f"{file} is damaged.", hint=hint) from error
+            raise BatchError(f"{file} is damaged.", hint=DAMAGED_HINT) from error
 
 
 def _opened(file: Path) -> pq.ParquetFile:

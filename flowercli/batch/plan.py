@@ -38,6 +38,7 @@ VERSION = 1
 PATHS = pa.schema([("path", pa.string())])
 # How long after the end of a list on stdin an interrupt may have been what ended it.
 CUT_OFF_SECONDS = 2.0
+DAMAGED_HINT = "Delete it, and run the command again that wrote it."
 
 
 class Plan:
@@ -168,8 +169,7 @@ def read_table(content: bytes, where: str, columns: list[str] | None = None) -> 
     try:
         return pq.read_table(pa.BufferReader(content), columns=columns)
     except (pa.ArrowException, OSError) as error:
-        hint = "Delete it, and run the command again that wrote it."
-        raise BatchError(f"{where} is damaged.", hint=hint) from error
+        raise BatchError(f"{where} is damaged.", hint=DAMAGED_HINT) from error
 
 
 def as_text(path: str) -> str:

@@ -206,8 +206,10 @@ class AnswerFile:
             return {}
         except (ValueError, TypeError) as error:
             raise BatchError(f"{_record(self.named)} is damaged.", hint="Delete it, and run this again.") from error
+        from flowercli.cli.answers_before import HINT
+
         self._is_recorded = True
-        check_same(found, self._asked, self.named, "Ask as they were asked, or give another --output.")
+        check_same(found, self._asked, self.named, HINT)
         self._check_folder(arguments, found["folder"])
         return {"run": found["run"], "folder": found["folder"]}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Thread, Timer
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -25,9 +25,6 @@ from rich.text import Text
 
 from flowercli.cli.output import note, stderr_console
 from flowercli.progress import Advance, untold
-
-if TYPE_CHECKING:
-    from rich.progress import Task
 
 # What is done sooner shows nothing: a line that flashes tells nobody anything.
 SECONDS = 1.0

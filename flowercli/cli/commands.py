@@ -29,6 +29,7 @@ COMMANDS = {
     "undo": Command(
         ANSWER, "Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were."
     ),
+    "seen": Command(ANSWER, "Say whether a model was trained on these photographs, or on near copies of them."),
     "models": Command(
         ANSWER,
         "List the models that come with the package and those that were downloaded; `classify --model NAME` asks one.",

@@ -12,6 +12,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("answers",): ("flowers answers s3://bucket/answers", "flowers answers answers/ --output answers.csv"),
     ("undo",): ("flowers undo sorted/undo-20261130-101500-4711.jsonl",),
+    ("seen",): ("flowers seen rose.jpg", "flowers seen my_test_set/ --model garden --json"),
     ("models",): ("flowers models", "flowers models garden", "flowers models runs/20261130-101500-rexnet_150 --json"),
     ("doctor",): ("flowers doctor", "flowers doctor --no-benchmark --json"),
     ("download",): ("flowers download dataset", "flowers download --list", "flowers download --remove flower_photos"),

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercli.cli.options import HoldOut, OutliersFolder
-from flowercli.cli.output import print_json, warn
+from flowercli.cli.output import print_json
 from flowercli.errors import UsageError
 
 if TYPE_CHECKING:
     from flowercli.data.make_split import Outliers, SplitResult
-    from flowercli.data.manifest import Manifest
 
 
 def split(
@@ -76,16 +75,7 @@ def write_showing(
 
     with advancing() as advance:
         result, path = write_split(root, ratios, seed, output=output, advance=advance, **how)
-    warn_of_near_copies(result.manifest)
     return result, path
-
-
-def warn_of_near_copies(manifest: Manifest) -> None:
-    """Warn of a split that was made without looking for them."""
-    from flowercli.installation import add_extra
-
-    if not manifest.near_duplicates_checked:
-        warn(f"near copies were not looked for; with them: {add_extra('data')}")
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:

@@ -134,14 +134,10 @@ def train(
 
 def _manifest(config: TrainConfig, typed: Sequence[str]) -> Manifest:
     from flowercli.cli.progress import advancing
-    from flowercli.cli.split import warn_of_near_copies
     from flowercli.training.run_data import find_or_make_manifest
 
     with advancing() as advance:
-        manifest, is_new = find_or_make_manifest(config.data, typed, note, advance)
-    if is_new:
-        warn_of_near_copies(manifest)
-    return manifest
+        return find_or_make_manifest(config.data, typed, note, advance)
 
 
 def _resume(

@@ -178,6 +178,21 @@ def digests() -> Packed[str]:
     return Packed("32s", _from_hex, bytes.hex)
 
 
+def perceptual_hashes(values: Iterable[int | None] = ()) -> Packed[int | None]:
+    """Return a column of perceptual hashes, some of which may not be known."""
+    column = Packed[int | None]("<?Q", _or_zero, _unless_unknown)
+    column.extend(values)
+    return column
+
+
+def _or_zero(value: int | None) -> tuple[bool, int]:
+    return value is not None, value or 0
+
+
+def _unless_unknown(known: bool, value: int) -> int | None:  # noqa: FBT001  (as struct gives it)
+    return value if known else None
+
+
 class Table(Column[V], Generic[V]):
     """Rows of several columns.
 

@@ -1,13 +1,12 @@
 """Read every photograph once: its sha256, whether it decodes, and its perceptual hash; then group the copies.
 
 Copies on both sides of a split make a test score say more than it knows. Exact copies have the same
-sha256; near copies (rescaled, recompressed) a pHash (``imagehash.phash``) within a few bits.
+sha256; near copies (rescaled, recompressed) a pHash (``imagehash.phash``, which this is bit for bit) within a few bits.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 from array import array
 from collections import defaultdict
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from flowercli.data.alike import Groups, alike
-from flowercli.data.columns import Column, Packed, Table, digests, repeated
+from flowercli.data.columns import Column, Table, digests, perceptual_hashes, repeated
 from flowercli.data.seen import TOGETHER, Read, Stamp, remember
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 NEAR_BITS = 4
 # Larger than the pHash's own 32 pixels, so that its resampling decides, not the JPEG decoder's.
 HASH_DECODE_SIDE = 128
+HASH_SIDE, HASH_FREQUENCIES = 32, 8
+# Of a cosine transform (type II, without its scale): the lowest frequencies ``[8, 32]``.
+LOW_COSINES = np.cos(np.pi / HASH_SIDE * np.outer(np.arange(HASH_FREQUENCIES), np.arange(HASH_SIDE) + 0.5))
+# What differs less is the same but for the rounding of a processor: a picture of one colour has no frequencies.
+COSINE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,6 @@ class Fingerprint:
     stamp: Stamp | None = None
 
 
-def can_hash_perceptually() -> bool:
-    """Whether ``imagehash`` (extras ``data`` and ``train``) is installed."""
-    return importlib.util.find_spec("imagehash") is not None
-
-
 class Readable(NamedTuple):
     """The photographs that can be read with what their read told, and the paths of the others with the reason."""
 
@@ -66,25 +66,12 @@ class Readable(NamedTuple):
     unreadable: list[tuple[str, str]]
 
 
-def hash_column() -> Packed[int | None]:
-    """Return a column of perceptual hashes, some of which may not be known."""
-    return Packed("?Q", _packed, _unpacked)
-
-
-def _packed(value: int | None) -> tuple[bool, int]:
-    return value is not None, value or 0
-
-
-def _unpacked(known: bool, value: int) -> int | None:  # noqa: FBT001  (as struct gives it)
-    return value if known else None
-
-
 def read_all(root: Path, photos: Table[Photo], progress: Callable[[int], None], *, keep: bool = False) -> Readable:
     """Read every photograph, on all cores, and keep their order; ``progress`` is called with 1 for each.
 
     With ``keep``, what was read is kept for :mod:`flowercli.data.seen`.
     """
-    sha256, perceptual_hash = digests(), hash_column()
+    sha256, perceptual_hash = digests(), perceptual_hashes()
     good, unreadable, reads = array("q"), list[tuple[str, str]](), dict[str, Read]()
     paths = photos.columns["path"]
     for place, (path, told) in enumerate(zip(paths, _fingerprints(root, paths), strict=True)):
@@ -105,8 +92,7 @@ def read_all(root: Path, photos: Table[Photo], progress: Callable[[int], None], 
 
 
 def _fingerprints(root: Path, paths: Iterable[str]) -> Iterator[Fingerprint]:
-    read = partial(_fingerprint, perceptual=can_hash_perceptually())
-    return ordered_map(read, (os.path.join(root, path) for path in paths), available_cores())
+    return ordered_map(fingerprint, (os.path.join(root, path) for path in paths), available_cores())
 
 
 def exact_groups(hashes: Sequence[str]) -> list[list[int]]:
@@ -146,7 +132,8 @@ def _listed(members: npt.NDArray[np.intp], groups: npt.NDArray[np.intp]) -> list
     return list(found.values())
 
 
-def _fingerprint(path: str, *, perceptual: bool) -> Fingerprint:
+def fingerprint(path: str) -> Fingerprint:
+    """Read a photograph."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  (of millions)
             stamp, content = Stamp.of(os.fstat(file.fileno())), file.read()
@@ -157,9 +144,11 @@ def _fingerprint(path: str, *, perceptual: bool) -> Fingerprint:
         image = load_upright(content, HASH_DECODE_SIDE)
     except ImageError as error:
         return Fingerprint(sha256, None, error.message, stamp)
-    if not perceptual:
-        return Fingerprint(sha256, None, None, stamp)
-    import imagehash
+    return Fingerprint(sha256, perceptual_hash(image), None, stamp)
 
-    bits: npt.NDArray[np.bool_] = imagehash.phash(image).hash
-    return Fingerprint(sha256, int.from_bytes(np.packbits(bits).tobytes(), "big"), None, stamp)
+
+def perceptual_hash(image: Image.Image) -> int:
+    """Return the pHash of a picture (Zauner, 2010), 64 bits, the first the highest."""
+    pixels = np.asarray(image.convert("L").resize((HASH_SIDE, HASH_SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
+    frequencies = (LOW_COSINES @ pixels @ LOW_COSINES.T).round(COSINE_DIGITS)
+    return int.from_bytes(np.packbits(frequencies > np.median(frequencies)).tobytes(), "big")

@@ -139,7 +139,8 @@ def split_what_was_read(
     photos, sha256 = found.photos + found_others.photos, found.sha256 + found_others.sha256
     _check_classes(scan, found.photos)
     exact = duplicates.exact_groups(sha256)
-    near = duplicates.near_groups(found.perceptual_hash + found_others.perceptual_hash, advance)
+    perceptual_hash = found.perceptual_hash + found_others.perceptual_hash
+    near = duplicates.near_groups(perceptual_hash, advance)
     together = duplicates.connected(len(photos), ((g[0], other) for g in (*exact, *near) for other in g[1:]))
     labels = found.photos.columns["class_name"]
     if by_folder:
@@ -157,12 +158,12 @@ def split_what_was_read(
     if outliers is not None:
         drawn += outliers.assign(found_others.photos, seed)
     drawn = keep_groups_together(drawn, moving)
-    entries = _entries(photos, sha256, drawn)
+    entries = _entries(photos, sha256, drawn, perceptual_hash)
     manifest = Manifest(
         seed=seed,
         ratios=tuple(ratios),
         stratified=stratify,
-        near_duplicates_checked=duplicates.can_hash_perceptually(),
+        near_duplicates_checked=True,
         class_names=tuple(scan.class_names),
         photos=entries[: len(found.photos)],
         outliers=entries[len(found.photos) :],
@@ -192,10 +193,13 @@ def write_split(
     return result, path
 
 
-def _entries(photos: Table[Photo], sha256: Column[str], assigned: Sequence[str]) -> Table[Entry]:
+def _entries(
+    photos: Table[Photo], sha256: Column[str], assigned: Sequence[str], perceptual_hash: Column[int | None]
+) -> Table[Entry]:
     sources = Repeated()
     sources.extend_repeated([""], np.zeros(len(assigned), dtype=np.uint8))
-    return Table(Entry, **photos.columns, split=Repeated(assigned), sha256=sha256, source=sources)
+    others: dict[str, Column[Any]] = {"sha256": sha256, "source": sources, "perceptual_hash": perceptual_hash}
+    return Table(Entry, **photos.columns, split=Repeated(assigned), **others)
 
 
 def _check_classes(scan: Scan, photos: Table[Photo]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import compress, count
@@ -20,7 +20,7 @@ from typing import Self
 from flowercli.atomic import new_file
 from flowercli.bundle import MANIFEST, MANIFEST_PARQUET
 from flowercli.data import manifest_parquet
-from flowercli.data.columns import Repeated, Table, Texts, digests
+from flowercli.data.columns import Repeated, Table, Texts, digests, perceptual_hashes
 from flowercli.data.manifest_file import OtherFormatError, parse
 from flowercli.data.places import manifest_suffix
 from flowercli.data.scan import PARQUET
@@ -40,7 +40,8 @@ class Entry:
     """One photograph of the manifest; ``path`` is relative to the dataset, ``/``-separated.
 
     That of an outlier is relative to the outliers' folder, and its ``class_name`` is its kind. ``source`` is the
-    dataset that a merged one has it from.
+    dataset that a merged one has it from. ``perceptual_hash`` is that of ``data.duplicates``; manifests of
+    earlier versions have none.
     """
 
     path: str
@@ -48,16 +49,28 @@ class Entry:
     split: str
     sha256: str
     source: str = ""
+    perceptual_hash: int | None = None
 
     def to_json(self) -> str:
         """Return the line of the manifest file."""
         row = {"path": self.path, "class_name": self.class_name, "split": self.split, "sha256": self.sha256}
-        return as_json(row | {"source": self.source} if self.source else row)
+        if self.source:
+            row["source"] = self.source
+        if self.perceptual_hash is not None:
+            row["perceptual_hash"] = f"{self.perceptual_hash:016x}"
+        return as_json(row)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, str]) -> Self:
+        """Return the photograph of a line that was checked."""
+        hashed = row.get("perceptual_hash")
+        return cls(**{**row, "perceptual_hash": None if hashed is None else int(hashed, 16)})  # type: ignore[arg-type]
 
 
 def entry_table(entries: Iterable[Entry] = ()) -> Table[Entry]:
     """Return a table of photographs."""
-    table = Table(Entry, path=Texts(), class_name=Repeated(), split=Repeated(), sha256=digests(), source=Repeated())
+    texts = {"path": Texts(), "class_name": Repeated(), "split": Repeated(), "sha256": digests(), "source": Repeated()}
+    table = Table(Entry, **texts, perceptual_hash=perceptual_hashes())
     table.extend(entries)
     return table
 
@@ -167,8 +180,8 @@ class Manifest:
                 stratified=parsed["stratified"],
                 near_duplicates_checked=parsed["near_duplicates_checked"],
                 class_names=tuple(parsed["class_names"]),
-                photos=entry_table(Entry(**photo) for photo in parsed["photos"]),
-                outliers=entry_table(Entry(**photo) for photo in parsed.get("outliers", ())),
+                photos=entry_table(map(Entry.from_json, parsed["photos"])),
+                outliers=entry_table(map(Entry.from_json, parsed.get("outliers", ()))),
                 unreadable=tuple(parsed.get("unreadable", ())),
             )
         except OtherFormatError as error:
@@ -197,7 +210,7 @@ class Manifest:
         found = cls.from_json(head, path)
         try:
             manifest_parquet.read_rows(path, found.class_names, photos, outliers)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, NotImplementedError) as error:  # The last is pyarrow's, of columns of odd types.
             hint = "Split anew: flowers split DIR"
             raise DataError(f"The split manifest {path} is damaged: {error}.", hint=hint) from error
         return replace(found, photos=photos, outliers=outliers)

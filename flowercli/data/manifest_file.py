@@ -11,9 +11,9 @@ from flowercli import json_text
 from flowercli.data.inside import MAX_NAME_BYTES, leads_outside
 from flowercli.data.split import SPLITS
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256, PERCEPTUAL_HASH = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{16}")
 REQUIRED = ("path", "class_name", "split", "sha256")
-OPTIONAL = ("source",)
+OPTIONAL = ("source", "perceptual_hash")
 HEAD = ("format_version", "seed", "ratios", "stratified", "near_duplicates_checked", "class_names", "photos")
 BETWEEN = re.compile(r"[\s,:]*")
 
@@ -121,6 +121,8 @@ def wrong_entry(entry: Any, class_names: Container[str] | None) -> Iterator[str]
         yield f".split is {_shown(entry['split'])}; it must be train, val or test"
     if not SHA256.fullmatch(entry["sha256"]):
         yield f".sha256 is {_shown(entry['sha256'])}"
+    if not PERCEPTUAL_HASH.fullmatch(entry.get("perceptual_hash", "0" * 16)):
+        yield f".perceptual_hash is {_shown(entry['perceptual_hash'])}"
     if class_names is not None and entry["class_name"] not in class_names:
         yield f".class_name is {_shown(entry['class_name'])}, which class_names does not list"
     if class_names is None and (why := _bad_name(entry["class_name"])):

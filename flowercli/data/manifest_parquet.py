@@ -1,7 +1,8 @@
 """The split manifest of millions of photographs as Parquet, read and written some thousands of rows at a time.
 
-A row a photograph: ``path``, ``class_name``, ``split``, ``sha256`` as 32 bytes, ``source``, and whether it is an
-``outlier``. The metadata ``flowers`` is the JSON manifest that says all else, without its photographs.
+A row a photograph: ``path``, ``class_name``, ``split``, ``sha256`` as 32 bytes, ``source``, whether it is an
+``outlier``, and its ``perceptual_hash``, if that is known and the column there. The metadata ``flowers`` is the JSON
+manifest that says all else, without its photographs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from flowercli.data.split import SPLITS
 
 MAGIC = b"PAR1"
 HEAD = b"flowers"
-OUTLIER = "outlier"
+OUTLIER, HASH = "outlier", "perceptual_hash"
+# As `columns.perceptual_hashes` packs one.
+HASH_BYTES = np.dtype([("known", "?"), ("value", "<u8")])
 ROWS = 2**16
 # What somebody else's file may claim: rows, and bytes of those that come at once.
 MOST_ROWS, MOST_BYTES = 10**8, 2**30
@@ -59,8 +62,8 @@ def write(path: Path, head: str, photos: Table[Any], outliers: Table[Any]) -> No
         for table, is_outlier in ((photos, False), (outliers, True)):
             for start in range(0, len(table), ROWS):
                 stop = min(start + ROWS, len(table))
-                columns = [_arrow(pa, table.columns[name], start, stop) for name in schema.names[:-1]]
-                columns.append(pa.array([is_outlier] * (stop - start)))
+                columns = [_arrow(pa, table.columns[name], start, stop) for name in schema.names[:-2]]
+                columns += [pa.array([is_outlier] * (stop - start)), _hashes(pa, table.columns[HASH], start, stop)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -97,12 +100,13 @@ def read_rows(path: Path, class_names: Collection[str], photos: Table[Any], outl
     schema, row = _schema(pa), 0
     lists = {False: ("photos", frozenset(class_names), photos), True: ("outliers", None, outliers)}
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        if missing := [name for name in schema.names if name not in file.schema_arrow.names]:
+        names = [name for name in schema.names if name != HASH or name in file.schema_arrow.names]
+        if missing := [name for name in names if name not in file.schema_arrow.names]:
             raise ValueError(f"it has no column {missing[0]}")
         # Piece by piece: asked for all of them, pyarrow holds the whole file.
         pieces = ([place] for place in range(file.num_row_groups))
-        for batch in chain.from_iterable(file.iter_batches(ROWS, piece, schema.names) for piece in pieces):
-            if any(column.null_count for column in batch.columns):
+        for batch in chain.from_iterable(file.iter_batches(ROWS, piece, names) for piece in pieces):
+            if any(batch[name].null_count for name in names if name != HASH):
                 raise ValueError(f"rows {row} to {row + len(batch) - 1} lack a value")
             for is_outlier, into in lists.items():
                 some = batch.filter(pc.equal(batch[OUTLIER].cast(pa.bool_()), is_outlier))
@@ -115,7 +119,8 @@ def read_rows(path: Path, class_names: Collection[str], photos: Table[Any], outl
 def _schema(pa: Any) -> Any:
     text = pa.dictionary(pa.int32(), pa.string())
     kinds = {"path": pa.large_string(), "class_name": text, "split": text, "sha256": pa.binary(32), "source": text}
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in {**kinds, OUTLIER: pa.bool_()}.items()])
+    fields = [pa.field(name, kind, nullable=False) for name, kind in {**kinds, OUTLIER: pa.bool_()}.items()]
+    return pa.schema([*fields, pa.field(HASH, pa.uint64())])
 
 
 def _arrow(pa: Any, column: Column[str], start: int, stop: int) -> Any:
@@ -131,6 +136,21 @@ def _arrow(pa: Any, column: Column[str], start: int, stop: int) -> Any:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), stop - start, [None, pa.py_buffer(content)])
 
 
+def _hashes(pa: Any, column: Column[int | None], start: int, stop: int) -> Any:
+    assert isinstance(column, Packed)
+    rows = np.frombuffer(column.content, HASH_BYTES)[start:stop]
+    return pa.array(rows["value"], mask=~rows["known"])
+
+
+def _read_hashes(pa: Any, batch: Any) -> bytes:
+    """Return the perceptual hashes of a batch, packed; where the file has no such column, none is known."""
+    rows = np.zeros(len(batch), HASH_BYTES)
+    if HASH in batch.schema.names:
+        column = batch[HASH].cast(pa.uint64())
+        rows["known"], rows["value"] = column.is_valid(), column.fill_null(0)
+    return rows.tobytes()
+
+
 def _read_batch(pa: Any, batch: Any, list_name: str, class_names: frozenset[str] | None, table: Table[Any]) -> None:
     paths = batch["path"].cast(pa.large_string()).to_pylist()
     texts = {name: batch[name].cast(pa.string()).dictionary_encode() for name in ("class_name", "split", "source")}
@@ -144,6 +164,7 @@ def _read_batch(pa: Any, batch: Any, list_name: str, class_names: frozenset[str]
     columns: dict[str, Any] = table.columns
     columns["path"].extend(paths)
     columns["sha256"].content += b"".join(hashes)
+    columns[HASH].content += _read_hashes(pa, batch)
     for name, column in texts.items():
         columns[name].extend_repeated(found[name], column.indices.to_numpy())
 

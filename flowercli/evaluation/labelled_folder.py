@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import Bundle, describe
 from flowercli.data.class_names import class_name
+from flowercli.data.copies import Copies
 from flowercli.data.duplicates import read_all
 from flowercli.data.manifest import Entry, Manifest, entry_table
 from flowercli.data.scan import scan_outliers
@@ -118,11 +119,11 @@ def _unseen(bundle: Bundle, root: Path, entries: list[Entry], say: Say) -> list[
     if manifest is None:
         say(f"It is not known whether {bundle.name} was trained on photographs in {root}: it has no split manifest.")
         return entries
-    asked = {entry.sha256 for entry in entries}
-    seen = {photo.sha256 for photo in manifest.photos if photo.split != "test" and photo.sha256 in asked}
-    unseen = [entry for entry in entries if entry.sha256 not in seen]
+    copies = Copies(manifest)
+    unseen = [entry for entry in entries if (copy := copies.find(entry)) is None or copy.photo.split == WHOLE]
     if left := len(entries) - len(unseen):
-        say(f"{left} of the {len(entries)} photographs in {root} are left out: the model was trained on them.")
+        why = "the model was trained on them, or on near copies"
+        say(f"{left} of the {len(entries)} photographs in {root} are left out: {why}.")
     if not unseen:
         message = f"The model was trained on all photographs in {root}: they say nothing of others."
         raise DataError(message, hint="Say where others are: --data DIR")
@@ -150,8 +151,11 @@ def _entries(root: Path, say: Say, advance: Advance) -> list[Entry]:
     if found.unreadable:
         path, why = found.unreadable[0]
         say(f"{len(found.unreadable)} pictures in {root} cannot be read and are left out ({path}: {why}).")
-    pairs = zip(found.photos, found.sha256, strict=True)
-    return [Entry(photo.path, class_name(photo.class_name), WHOLE, sha256) for photo, sha256 in pairs]
+    rows = zip(found.photos, found.sha256, found.perceptual_hash, strict=True)
+    return [
+        Entry(photo.path, class_name(photo.class_name), WHOLE, sha256, perceptual_hash=hashed)
+        for photo, sha256, hashed in rows
+    ]
 
 
 def _absolute(root: Path, entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -84,8 +84,8 @@ def _outliers_differ(config: TrainConfig) -> DataError:
 
 def find_or_make_manifest(
     data: DataConfig, typed: Sequence[str], say: Callable[[str], None], advance: Advance = untold
-) -> tuple[Manifest, bool]:
-    """Return the split of a dataset, and whether it was made now.
+) -> Manifest:
+    """Return the split of a dataset; it is made where there is none yet.
 
     Args:
         data: where it is, and how to split it where it is not split yet.
@@ -104,10 +104,10 @@ def find_or_make_manifest(
     if path is None:
         others = None if data.outliers is None else Outliers(Path(data.outliers))
         how: dict[str, Any] = {"stratify": data.stratify, "outliers": others, "advance": advance}
-        return write_split(root, data.ratios, data.split_seed, **how)[0].manifest, True
+        return write_split(root, data.ratios, data.split_seed, **how)[0].manifest
     manifest = Manifest.read(path)
     _refuse_contradictions(data, {override.lstrip("+").partition("=")[0] for override in typed}, manifest, path)
-    return manifest, False
+    return manifest
 
 
 def _refuse_contradictions(data: DataConfig, typed: Collection[str], manifest: Manifest, path: Path) -> None:

@@ -39,6 +39,7 @@ COMMANDS = (
     "models",
     "publish",
     "reference",
+    "seen",
     "serve",
     "serve-mlflow",
     "split",
@@ -144,14 +145,6 @@ def test_missing_extra_is_named(run, arguments):
     assert add_extra("train") in result.err
 
 
-@pytest.mark.skipif(importlib.util.find_spec("imagehash") is not None, reason="imagehash is installed")
-def test_split_without_imagehash_says_so(own_dataset, run):
-    result = run("split", own_dataset, "--json")
-    assert result.code == 0
-    assert json.loads(result.out)["near_duplicates_checked"] is False
-    assert add_extra("data") in result.err
-
-
 def test_defects_keep_their_traceback():
     script = (
         "import sys, flowercli.models as m; m.load_model = lambda name: 1 / 0\n"
@@ -215,7 +208,7 @@ def test_wheel_holds_configs_and_model(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     wheel = next(tmp_path.glob("*.whl"))
-    assert wheel.stat().st_size <= 12_000_000
+    assert wheel.stat().st_size <= 16_000_000
     import zipfile
 
     names = zipfile.ZipFile(wheel).namelist()

@@ -28,7 +28,8 @@ def entries(count, classes=CLASSES):
     draw = random.Random(count)
     for number in range(count):
         name, split = draw.choice(classes), draw.choice(("train", "val", "test"))
-        yield Entry(f"{name}/Blüte 🌼 {number}.jpg", name, split, f"{draw.getrandbits(256):064x}", "a" * (number % 3))
+        hashes = f"{draw.getrandbits(256):064x}", "a" * (number % 3), draw.choice((None, 0, draw.getrandbits(64)))
+        yield Entry(f"{name}/Blüte 🌼 {number}.jpg", name, split, *hashes)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,10 @@ def with_column(name, change):
         (with_column("class_name", lambda rows: rows.__setitem__(9, "oak")), "which class_names does not list"),
         (with_column("class_name", lambda rows: rows.__setitem__(-1, "../x")), r"outliers\[39\].class_name is no name"),
         (with_column("sha256", lambda rows: rows.__setitem__(9, b"short")), "damaged"),
+        (with_column("path", lambda rows: rows.__setitem__(slice(None), [["a"]] * len(rows))), "damaged"),
+        (with_column("perceptual_hash", lambda rows: rows.__setitem__(slice(None), [-1] * len(rows))), "damaged"),
+        (with_column("perceptual_hash", lambda rows: rows.__setitem__(slice(None), ["a"] * len(rows))), "damaged"),
+        (with_column("perceptual_hash", lambda rows: rows.__setitem__(slice(None), [[1]] * len(rows))), "damaged"),
         (lambda table: table.drop(["source"]), "it has no column source"),
         (lambda table: table.replace_schema_metadata({}), "it is Parquet, and no split manifest"),
         (lambda table: table.replace_schema_metadata({"flowers": "{}"}), "line 1: format_version is missing"),
@@ -145,6 +150,15 @@ def test_what_other_programs_write_is_read(manifest, tmp_path):
     found = Manifest.read(path)
     assert sorted(map(dataclasses.astuple, found.photos)) == sorted(map(dataclasses.astuple, manifest.photos))
     assert len(found.outliers) == 40
+
+
+def test_a_manifest_of_before_has_no_hashes(manifest, tmp_path):
+    path = tmp_path / "split.parquet"
+    manifest.write(path)
+    pq.write_table(pq.read_table(path).drop(["perceptual_hash"]), path)
+    found = Manifest.read(path)
+    assert set(found.photos.columns["perceptual_hash"]) == {None}
+    assert [photo.sha256 for photo in found.photos] == [photo.sha256 for photo in manifest.photos]
 
 
 def test_split_writes_the_form_that_fits_and_one_alone(own_dataset, run, monkeypatch):

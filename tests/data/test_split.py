@@ -90,7 +90,6 @@ def test_table_names_classes_and_splits(dataset, run):
 
 
 def test_copies_stay_on_one_side_and_are_reported(own_dataset, run):
-    pytest.importorskip("imagehash")
     original = own_dataset / "blue" / "000.jpg"
     for number in range(30):
         shutil.copy(original, own_dataset / "blue" / f"copy{number:02}.jpg")

@@ -91,6 +91,14 @@ def classify(
         ),
     ] = None,
     only: Only = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="HOW",
+            help="One answer for the pictures of a plant: folder, name (rose_1, rose_2) or time:30s between them.",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -131,8 +139,8 @@ def classify(
         from flowercli.cli.classify_batch import check_alone, classify_into
 
         into = Into(out, shard, engine, address, add, retry, part_size)
-        others = {"--format": form, "--output": output, "--resume": resume}
-        others |= {"--copy-to": copy_to, "--move-to": move_to, "--log": log}
+        others: dict[str, object] = {"--format": form, "--output": output, "--resume": resume}
+        others |= {"--copy-to": copy_to, "--move-to": move_to, "--log": log, "--group": group}
         check_alone(into, others)
         code = classify_into(
             into,
@@ -160,6 +168,7 @@ def classify(
         from flowercli.models import load_model
 
         wanted = Output.choose(form, top_k, output, json=json_lines, resume=resume)
+        put_together = None if group is None else _grouping(group, wanted, copy_to or move_to)
         if wanted.is_in_parts:
             _check_begun(wanted, move_to)
         check_top_k(wanted.classes)
@@ -173,13 +182,16 @@ def classify(
         note(f"{classifier.bundle.name} on {classifier.runtime.describe()}")
     sources = _listed(paths, _paths_on_stdin())
     file = None
-    if wanted.is_in_parts:
+    if wanted.is_in_parts and put_together is None:
         from flowercli.cli.answer_file import AnswerFile
 
         file = AnswerFile(wanted, classifier, paths, only)
         sources = file.missing(sources)
     with logged(classifier, log, log_max_rows) as answering, _sorted(classifier, copy_to, move_to) as (outside, sort):
-        results = classify_stream(answering, outside(sources), workers=workers, top_k=wanted.classes, fetcher=_fetcher)
+        classes = wanted.classes if put_together is None else 0
+        results = classify_stream(answering, outside(sources), workers=workers, top_k=classes, fetcher=_fetcher)
+        if put_together is not None:
+            results = put_together(results, classifier, wanted.classes)
         code = print_all(sort(results), classifier, wanted, file, paths)
     raise typer.Exit(code)
 
@@ -213,6 +225,23 @@ def _check_no_place(*values: object, asked: bool) -> None:
             "--shard, --engine, --address, --add, --retry and --part-size say how a place is filled.",
             hint="Give it: --out PLACE",
         )
+
+
+def _grouping(
+    how: str, wanted: Output, into: Path | None
+) -> Callable[[Iterable[Result], Classifier, int], Iterator[Result]]:
+    """Return what puts results together.
+
+    Raises:
+        UsageError: something else is wanted that has an answer for each picture.
+    """
+    from flowercli.inference.groups import grouped, parse_group
+
+    group = parse_group(how)
+    if wanted.resume or wanted.form is Format.PARQUET or into is not None:
+        message = "--group goes neither with --resume and Parquet nor with --copy-to and --move-to."
+        raise UsageError(message, hint="Name another file: --output answers.csv")
+    return lambda results, classifier, top_k: grouped(results, group, classifier, top_k)
 
 
 def _sorted(classifier: Classifier, copy_to: Path | None, move_to: Path | None) -> AbstractContextManager[Sorting]:

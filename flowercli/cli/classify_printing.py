@@ -50,8 +50,9 @@ def print_all(
     with printed as show, counter(output, arguments, before) as count:
         for result in results:
             show(result)
-            count()
-            met[kind := _kind(result)] += 1
+            for _ in result.members or (result.path,):
+                count()
+            met[kind := _kind(result)] += len(result.members) or 1
             missing = missing or (result.path if kind == "not_found" else None)
     bad = met.total() - met[ANSWERED] - met[REJECTED]
     if before and not met:

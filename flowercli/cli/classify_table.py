@@ -74,7 +74,8 @@ class TablePrinter:
 
     def __call__(self, result: Result) -> None:
         """Print the row of one result."""
-        path = Text(shortened(one_line(result.path), self.path_width, keep_end=True))
+        number = f" ({len(result.members)})" if result.members else ""
+        path = Text(shortened(one_line(result.path) + number, self.path_width, keep_end=True))
         if isinstance(result.outcome, Prediction):
             self._row(path, *self._answer(result.outcome))
         else:

@@ -6,6 +6,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("classify",): (
         "flowers classify rose.jpg holiday/ 'more/**/*.png'",
         "flowers classify holiday/ --only rose,tulip --output answers.csv",
+        "flowers classify garden/ --group folder",
         "flowers classify photographs/ --resume answers.jsonl",
         "find . -name '*.jpg' -print0 | flowers classify - --json",
         "flowers classify s3://bucket/photos --out s3://bucket/answers --shard 3/64",

@@ -140,9 +140,9 @@ def _is_unmarked(image: Image.Image) -> bool:
 
 def _draft(source: File, shorter_side: int, most_pixels: int, memory: ExitStack) -> Draft:
     try:
-        with _open(source) as file:
+        with open_file(source) as file:
             kept = check_structure(file)
-            with _identify(file) as image:
+            with identify(file) as image:
                 size = image.size
                 # Of a JPEG in several scans all coefficients are decoded, whatever the scale.
                 _check_size(size[0] * size[1], most_pixels if kept else MAX_PIXELS)
@@ -174,12 +174,18 @@ def _draft(source: File, shorter_side: int, most_pixels: int, memory: ExitStack)
 
 
 def _is_cut_off(source: File) -> bool:
-    with suppress(OSError, ImageError), _open(source) as file:
+    with suppress(OSError, ImageError), open_file(source) as file:
         return is_cut_off(file)
     return False
 
 
-def _open(source: File) -> BinaryIO:
+def open_file(source: File) -> BinaryIO:
+    """Open a file, if it is one and of a size that a picture may have.
+
+    Raises:
+        ImageError: it is not.
+        OSError: it cannot be opened.
+    """
     if isinstance(source, bytes):
         if not source:
             raise ImageError("empty", "It is empty: 0 bytes.")
@@ -196,8 +202,12 @@ def _open(source: File) -> BinaryIO:
     return open(source, "rb")  # noqa: PTH123  (a path may be text here)
 
 
-def _identify(file: BinaryIO) -> Image.Image:
-    """Open a picture in one of the formats that are read; of Pillow's plugins a JPEG waits for its own alone."""
+def identify(file: BinaryIO) -> Image.Image:
+    """Open a picture in one of the formats that are read; of Pillow's plugins a JPEG waits for its own alone.
+
+    Raises:
+        Exception: whatever Pillow raises.
+    """
     file.seek(0)
     if file.read(len(JPEG_START)) == JPEG_START:
         file.seek(0)

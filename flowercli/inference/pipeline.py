@@ -61,14 +61,19 @@ def open_for_many(bundle: Bundle, device: str | None = None, batch_size: int | N
 
 
 class Result(NamedTuple):
-    """What came of one picture: a prediction or an error."""
+    """What came of one picture: a prediction or an error.
+
+    Of several that were put together, ``members`` are their paths, and ``path`` is what they are called.
+    """
 
     path: str
     outcome: Prediction | ImageError
+    members: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``flowers classify --json`` prints on a line."""
-        return as_dict(self.path, self.outcome)
+        said = as_dict(self.path, self.outcome)
+        return said | {"photos": list(self.members)} if self.members else said
 
 
 def as_dict(path: str | None, outcome: Prediction | ImageError) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def host(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str]:
+def host(folder: Path, headers: Mapping[str, str] | None = None, port: int = 0) -> Iterator[str]:
     """Serve a folder as ``python -m http.server`` does, with further headers if asked for; yield its address."""
 
     class WithHeaders(Handler):
@@ -107,7 +107,7 @@ def host(folder: Path, headers: Mapping[str, str] | None = None) -> Iterator[str
                 self.send_header(name, value)
             super().end_headers()
 
-    server = Server(("127.0.0.1", 0), functools.partial(WithHeaders, directory=folder))
+    server = Server(("127.0.0.1", port), functools.partial(WithHeaders, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -161,8 +161,8 @@ class Visit:
 
 @contextmanager
 def visit(browser: Any, **options: Any) -> Iterator[Visit]:
-    """Open a window of its own."""
-    context = browser.new_context(**options)
+    """Open a window of its own; with ``service_workers="allow"`` the page may keep its files."""
+    context = browser.new_context(**{"service_workers": "block"} | options)
     opened = Visit(context.new_page())
     context.on("request", lambda request: opened.requests.append(request.url))
     context.on("requestfailed", lambda request: opened.faults.append(request.url))

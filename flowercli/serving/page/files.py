@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 SITE = Path(__file__).with_name("site")
 MODEL = "/model"
 VENDOR = "/vendor"
+# The service worker.
+OFFLINE = "/offline.js"
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -25,8 +28,10 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".mjs": "text/javascript; charset=utf-8",
     ".onnx": "application/octet-stream",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
 }
 # Of the section 'flowers' of config.json; the rest is for people and for training, and half of the file.
 NEEDED = ("format_version", "rejection_threshold", "scientific_names")
@@ -70,6 +75,7 @@ def page_files(
         contents |= _runtime_files()
     settings = {"server": server, "key": key, "only": only, **_model_settings(contents, f"{MODEL}/{name}")}
     contents["/page.json"] = json.dumps(settings, indent=2).encode()
+    contents[OFFLINE] = _offline(contents)
     return {path: PageFile(content, _media_type(path)) for path, content in contents.items()}
 
 
@@ -81,6 +87,16 @@ def page_config(bundle: Bundle) -> dict[str, Any]:
 def _runtime_files() -> dict[str, bytes]:
     plain = {name: (runtime.FOLDER / name).read_bytes() for name in (runtime.SCRIPT, runtime.LICENSE)}
     return {f"{VENDOR}/{name}": content for name, content in {**plain, runtime.WASM: runtime.wasm()}.items()}
+
+
+def _offline(contents: Mapping[str, bytes]) -> bytes:
+    """Return the service worker, which begins with the names of all other files, and what is another if one is."""
+    others = {path: content for path, content in sorted(contents.items()) if path != OFFLINE}
+    digest = hashlib.sha256(contents[OFFLINE])
+    for path, content in others.items():
+        digest.update(path.encode() + hashlib.sha256(content).digest())
+    files = json.dumps([f".{path}" for path in others], indent=2)
+    return f'const VERSION = "{digest.hexdigest()[:16]}";\nconst FILES = {files};\n'.encode() + contents[OFFLINE]
 
 
 def _model_settings(contents: Mapping[str, bytes], graph: str) -> dict[str, Any]:

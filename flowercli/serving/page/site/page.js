@@ -3,6 +3,7 @@
 import { Engine } from './engine.js';
 import { announce, byId } from './elements.js';
 import { listen } from './intake.js';
+import { keepHere } from './keep.js';
 import { Only } from './only.js';
 import { Pictures } from './pictures.js';
 import { words } from './strings.js';
@@ -27,4 +28,5 @@ byId('use-server').addEventListener('change', ({ target }) => {
   if (target.checked) pictures.again(['not_supported']);
 });
 
-engine.start();
+await engine.start();
+await keepHere();

@@ -32,6 +32,7 @@ export const words = {
   notOffered: (names) => `The address asks about ${list.format(names)}, which I do not know.`,
   onDevice: 'Pictures stay on this device.',
   onServer: (host) => `Each picture is sent to ${host}, which answers and does not keep it.`,
+  kept: 'The page is kept here too, and works without a network.',
   serverInstead: 'The server answers instead.',
   cannot: 'Not ready.',
   cannotBecause: {

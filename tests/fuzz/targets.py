@@ -26,7 +26,7 @@ from flowercli import description
 from flowercli.bundle import Bundle
 from flowercli.data.archive import Limits, extract
 from flowercli.data.manifest import Manifest
-from flowercli.data.sorting import read_list
+from flowercli.data.sorting import listed
 from flowercli.errors import ArchiveError, BundleError, DataError, HubError, ImageError, LogError
 from flowercli.graph_file import check_file
 from flowercli.hub.card import Card
@@ -184,7 +184,7 @@ def read_sorted(data: bytes) -> None:
     """Read the list of pictures that were sorted into folders."""
     path = written("undo.jsonl", data)
     with contextlib.suppress(DataError):
-        assert all(folder().resolve() in done.target.parents for done in read_list(path))
+        assert all(folder().resolve() in done.target.parents for done in listed(path))
 
 
 def sorted_lists() -> list[bytes]:

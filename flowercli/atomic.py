@@ -125,10 +125,16 @@ def scratch_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
 
     What a killed process leaves there, the next one with this purpose deletes.
     """
-    start = (place or Path(tempfile.gettempdir())) / f"flowers-{purpose}"
-    sweep(start)
+    start = sweep_scratch(purpose, place)
     with tempfile.TemporaryDirectory(prefix=_prefix(start), dir=start.parent) as folder:
         yield Path(folder)
+
+
+def sweep_scratch(purpose: str, place: Path | None = None) -> Path:
+    """Delete what killed processes left of such folders; return how their names begin, without whose they are."""
+    start = (place or Path(tempfile.gettempdir())) / f"flowers-{purpose}"
+    sweep(start)
+    return start
 
 
 def _mode_of_new_folders(folder: Path) -> int:

@@ -11,6 +11,11 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "flowers classify s3://bucket/photos --out s3://bucket/answers --shard 3/64",
     ),
     ("answers",): ("flowers answers s3://bucket/answers", "flowers answers answers/ --output answers.csv"),
+    ("tag",): (
+        "flowers tag holiday/ --dry-run",
+        "flowers tag holiday/ --watch",
+        "flowers tag --undo holiday/undo-20261130-101500-4711.jsonl",
+    ),
     ("undo",): ("flowers undo sorted/undo-20261130-101500-4711.jsonl",),
     ("models",): ("flowers models", "flowers models garden", "flowers models runs/20261130-101500-rexnet_150 --json"),
     ("doctor",): ("flowers doctor", "flowers doctor --no-benchmark --json"),

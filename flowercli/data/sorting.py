@@ -23,7 +23,7 @@ from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
 from flowercli.data.undo_list import Undone, below, from_the_end, new_list
 from flowercli.errors import UsageError
-from flowercli.locks import alone
+from flowercli.locks import alone_in
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"
@@ -146,7 +146,7 @@ def sorting(
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     list_ = new_list(folder)
-    with alone(folder / LOCK, waiting):
+    with alone_in(folder, LOCK, waiting):
         try:
             with scratch_folder("sorting", folder) as scratch, list_.open("x", encoding="ascii") as lines:
                 yield Sorter(folder, list_, scratch, lines, move=move)
@@ -156,7 +156,7 @@ def sorting(
     _remove_if_empty(folder)
 
 
-def undo(file: Path) -> Undone:
+def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     """Take back what a list says was done, the last first; the list goes when nothing of it is left.
 
     Only files below the folder of the list are moved or deleted, those alone that are as they were put there, and
@@ -167,7 +167,7 @@ def undo(file: Path) -> Undone:
     """
     count, left = 0, []
     folder = file.resolve().parent
-    with alone(folder / LOCK):
+    with alone_in(folder, LOCK, waiting):
         for done in listed(file):
             try:
                 count += _undone(done)
@@ -182,11 +182,8 @@ def undo(file: Path) -> Undone:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    lock = folder / f".{LOCK}.lock"
-    if {path.name for path in folder.iterdir()} <= {lock.name}:
-        lock.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class Done(NamedTuple):

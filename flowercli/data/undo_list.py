@@ -11,6 +11,7 @@ import os
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,7 +34,9 @@ class Undone(NamedTuple):
 
 def new_list(folder: Path) -> Path:
     """Return the path of a list that is not there yet."""
-    return folder / f"undo-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{SUFFIX}"
+    name = f"undo-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    paths = (folder / f"{name}{f'-{number}' * (number > 1)}{SUFFIX}" for number in count(1))
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def command_to_undo(file: Path) -> str:

@@ -38,6 +38,9 @@ from flowercli.serving.http.infer_request import read_request
 from flowercli.serving.http.multipart import parse_form
 from flowercli.serving.http.problems import Problem
 from flowercli.serving.mlflow.request import RefusedError, rewritten
+from flowercli.tagging.elements import LISTS, RDF, XmpError
+from flowercli.tagging.receipt import changes
+from flowercli.tagging.xmp import EMPTY, Record, Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,6 +196,37 @@ def sorted_lists() -> list[bytes]:
     return ["".join(json.dumps(each) + "\n" for each in (row, row | {"did": "copied"})).encode()]
 
 
+def read_receipt(data: bytes) -> None:
+    """Read the receipt of sidecars that were written."""
+    path = written("receipt.jsonl", data)
+    with contextlib.suppress(DataError):
+        assert all(folder().resolve() in change.sidecar.parents for change in changes(path))
+
+
+def receipts() -> list[bytes]:
+    """Return a receipt of a new sidecar, and of one that was there."""
+    row = {"did": "tagged", "file": "1.jpg.xmp", "before": None, "sha256": "ab" * 32}
+    return ["".join(json.dumps(each) + "\n" for each in (row, row | {"before": "YQ=="})).encode()]
+
+
+def read_sidecar(data: bytes) -> None:
+    """Put an answer into a sidecar, and another one in its place."""
+    record = Record("rose", "Rosa", 0.9, "garden", "ab" * 32, "model.onnx")
+    with contextlib.suppress(XmpError):
+        tagged = Sidecar(data).with_answer(record)
+        assert Sidecar(tagged).with_answer(record) is tagged
+        Sidecar(tagged).with_answer(record._replace(keyword="tulip"))
+
+
+def sidecars() -> list[bytes]:
+    """Return an empty one, one with an answer, and one with keywords in each list."""
+    tagged = Sidecar(EMPTY).with_answer(Record("daisy", "", 0.9, "garden", "cd" * 32, "model.onnx"))
+    spaces = "".join(f' xmlns:{name.partition(":")[0]}="{one.space}"' for name, one in LISTS.items())
+    lists = "".join(f"<{name}><rdf:Bag><rdf:li>a</rdf:li></rdf:Bag></{name}>" for name in LISTS)
+    full = f'<rdf:RDF xmlns:rdf="{RDF}"><rdf:Description{spaces}>{lists}</rdf:Description></rdf:RDF>'
+    return [EMPTY, tagged, full.encode()]
+
+
 def read_card(data: bytes) -> None:
     """Read a model card, and state a licence in it."""
     with contextlib.suppress(HubError):
@@ -307,6 +341,8 @@ TARGETS = {
     "manifest": Target(read_manifest, manifests, is_json=True),
     "archive": Target(read_archive, archives),
     "sorted": Target(read_sorted, sorted_lists),
+    "receipt": Target(read_receipt, receipts, is_json=True),
+    "sidecar": Target(read_sidecar, sidecars),
     "card": Target(read_card, cards),
     "log": Target(read_log, logs),
     "reference": Target(read_reference, references),

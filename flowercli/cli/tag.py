@@ -108,9 +108,10 @@ def tag(
 def _receipt(folder: Path) -> Iterator[Receipt]:
     """Yield the receipt of a run, which is the only one in its folder."""
     from flowercli.locks import alone_in
-    from flowercli.tagging.receipt import LOCK, Receipt
+    from flowercli.tagging.receipt import Receipt
+    from flowercli.tagging.writing import PURPOSE
 
-    with alone_in(folder, LOCK, partial(note, f"Another run writes sidecars in {folder}: waiting for its end.")):
+    with alone_in(folder, PURPOSE, partial(note, f"Another run writes sidecars in {folder}: waiting for its end.")):
         yield Receipt(folder)
 
 
@@ -125,12 +126,14 @@ def _tag_all(
     from flowercli.tagging.sidecar import Sidecars
     from flowercli.tagging.tagger import Tagger
     from flowercli.tagging.watch import watched
+    from flowercli.tagging.writing import Writer
 
     place = str(folder)
     if watch:
         note(f"Watching {folder}: pictures are tagged as they come. Ctrl-C ends it.")
     counted = nullcontext(lambda: None) if report.in_lines else counting("pictures", 0, partial(count_below, place))
-    with by_sigterm(), Tagger(classifier, Sidecars(naming), receipt) as tagger, counted as count:
+    with by_sigterm(), Writer() as writer, counted as count:
+        tagger = Tagger(classifier, Sidecars(naming), receipt, writer)
         sources = watched(place) if watch else walk(place)
         for result in classify_stream(classifier, sources, workers=available_cores(), top_k=1):
             with later():

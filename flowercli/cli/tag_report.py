@@ -58,7 +58,7 @@ class TagReport:
             self._sidecars[tag.did] += 1
             if tag.why is not None:
                 warn(f"{one_line(str(tag.sidecar))} is left as it is: {one_line(tag.why)}.")
-            elif self.in_lines:
+            elif self.in_lines and tag.did is not Did.SAME:
                 self._print_line(tag)
 
     def _print_line(self, tag: Tag) -> None:
@@ -107,15 +107,12 @@ class TagReport:
             warn("No pictures found.")
         note(f"{counted(met, 'picture')}: {self.said()}")
         if self._rejected:
-            model = asked_as(self._classifier.bundle)
-            note(
-                f"{counted(self._rejected, 'picture')} of none of its flowers, or not surely of one: nothing is written"
-                f" for them. What it knows: flowers models {in_shell(model)}"
-            )
+            note(f"{counted(self._rejected, 'picture')} not surely of a flower that it knows: no sidecar for them.")
+            note(f"What it knows: flowers models {in_shell(asked_as(self._classifier.bundle))}")
         if bad:
             warn(f"{bad} of {met} could not be read.")
         if raws:
-            note(f"{counted(raws, 'raw file')} without one JPEG or HEIC of the same name beside: not looked at.")
+            note(f"{counted(raws, 'raw file')} without a picture of that name beside: not looked at.")
         tell_of_heif(self._errors)
         if command := self.to_undo():
             note(command.strip())

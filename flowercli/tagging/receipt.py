@@ -14,20 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowercli.atomic import append_bytes, sweep_scratch, write_bytes
+from flowercli.atomic import append_bytes
 from flowercli.data.undo_list import Undone, below, from_the_end, new_list
 from flowercli.errors import TaggingError
 from flowercli.locks import alone_in
-from flowercli.plain_file import read_plain_bytes
 from flowercli.tagging.sidecar import XMP
+from flowercli.tagging.writing import PURPOSE, LeftAloneError, Writer, content_of
 
-TAGGED, LOCK = "tagged", "tagging"
-# Of a sidecar: masks of Lightroom's make megabytes.
-MOST_BYTES = 16 * 2**20
-
-
-class LeftAloneError(Exception):
-    """Why a sidecar is not touched, as the rest of a sentence."""
+TAGGED = "tagged"
 
 
 class Receipt:
@@ -86,23 +80,6 @@ def _change(row: dict[str, Any], folder: Path) -> Change:
     return Change(sidecar, None if before is None else base64.b64decode(before, validate=True), row["sha256"])
 
 
-def content_of(sidecar: Path) -> bytes | None:
-    """Return what is in a sidecar; ``None`` where there is none.
-
-    Raises:
-        LeftAloneError: it is a link, a folder or the like, or too large.
-        OSError: it cannot be read.
-    """
-    if sidecar.is_symlink():
-        raise LeftAloneError("it is a link")
-    try:
-        return read_plain_bytes(sidecar, MOST_BYTES)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise LeftAloneError(str(error)) from error
-
-
 def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     """Give sidecars the bytes that they had, the last one first; the receipt goes when nothing of it is left.
 
@@ -115,10 +92,10 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     done: set[Path] = set()
     left: dict[Path, str] = {}
     folder = file.resolve().parent
-    with alone_in(folder, LOCK, waiting):
+    with alone_in(folder, PURPOSE, waiting), Writer() as writer:
         for change in changes(file):
             try:
-                if _undone(change):
+                if _undone(change, writer):
                     done.add(change.sidecar)
                 # Of one that was written twice: the first time is what counts.
                 left.pop(change.sidecar, None)
@@ -126,14 +103,14 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
                 left[change.sidecar] = error.strerror or str(error)
             except LeftAloneError as error:
                 left[change.sidecar] = str(error)
-        if not left:
-            file.unlink()
+    if not left:  # As the last of all: until then, it can be run again.
+        file.unlink(missing_ok=True)
     return Undone(len(done), [(str(sidecar), why) for sidecar, why in left.items()])
 
 
-def _undone(change: Change) -> bool:
+def _undone(change: Change, writer: Writer) -> bool:
     """Take one change back; return whether it was still there."""
-    sweep_scratch(LOCK, change.sidecar.parent)
+    writer.enter(change.sidecar.parent)
     now = content_of(change.sidecar)
     if now == change.before:
         return False
@@ -144,5 +121,5 @@ def _undone(change: Change) -> bool:
     if change.before is None:
         change.sidecar.unlink()
     else:
-        write_bytes(change.sidecar, change.before)
+        writer.write(change.sidecar, change.before, now)
     return True

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowercli.atomic import MEETS_ALL, put_in_place, scratch_folder, sweep_scratch
+from flowercli.atomic import MEETS_ALL
 from flowercli.errors import TaggingError
 from flowercli.inference.classifier import in_words
 from flowercli.monitoring.features import identity
 from flowercli.shown import one_line
 from flowercli.tagging.elements import XmpError
-from flowercli.tagging.receipt import LOCK, LeftAloneError, content_of
+from flowercli.tagging.writing import LeftAloneError, content_of
 from flowercli.tagging.xmp import EMPTY, Record, Sidecar
 
 if TYPE_CHECKING:
     from flowercli.inference.classifier import Classifier, Prediction
     from flowercli.tagging.receipt import Receipt
     from flowercli.tagging.sidecar import Sidecars
+    from flowercli.tagging.writing import Writer
 
 
 class Did(StrEnum):
@@ -46,18 +47,10 @@ class Tag(NamedTuple):
 class Tagger:
     """Writes answers into sidecars; without a receipt it only says what it would do."""
 
-    def __init__(self, classifier: Classifier, sidecars: Sidecars, receipt: Receipt | None) -> None:
+    def __init__(self, classifier: Classifier, sidecars: Sidecars, receipt: Receipt | None, writer: Writer) -> None:
         self._sidecars, self._receipt = sidecars, receipt
         self._model = (one_line(classifier.bundle.path.name), identity(classifier.bundle), classifier.runtime.graph)
-        self._place = ExitStack()
-        self._folder: Path | None = None
-        self._scratch: Path | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._place.close()
+        self._writer = writer
 
     def tag(self, picture: str, answer: Prediction) -> list[Tag]:
         """Write an answer that was not rejected into the sidecars that are a picture's.
@@ -82,7 +75,8 @@ class Tagger:
         return tags
 
     def _write(self, sidecar: Path, record: Record) -> Did:
-        self._enter(sidecar.parent)
+        if self._receipt is not None:
+            self._writer.enter(sidecar.parent)
         before = content_of(sidecar)
         after = Sidecar(EMPTY if before is None else before).with_answer(record)
         if after == before:
@@ -90,24 +84,5 @@ class Tagger:
         if before is not None and not os.access(sidecar, os.W_OK):
             raise LeftAloneError("it may not be written to")
         if self._receipt is not None:
-            self._replace(self._receipt, sidecar, before, after)
+            self._writer.write(sidecar, after, before, partial(self._receipt.note, sidecar, before, after))
         return Did.NEW if before is None else Did.CHANGED
-
-    def _enter(self, folder: Path) -> None:
-        """Be in a folder: what a killed run left there goes, and what this one needs in another."""
-        if folder != self._folder:
-            self._place.close()
-            self._folder, self._scratch = folder, None
-            if self._receipt is not None:
-                sweep_scratch(LOCK, folder)
-
-    def _replace(self, receipt: Receipt, sidecar: Path, before: bytes | None, after: bytes) -> None:
-        """Write a sidecar beside its place, and rename it; other names of the old file, as of a backup, keep that."""
-        if self._scratch is None:
-            self._scratch = self._place.enter_context(scratch_folder(LOCK, sidecar.parent))
-        temporary = self._scratch / "sidecar"
-        temporary.write_bytes(after)
-        receipt.note(sidecar, before, after)
-        if content_of(sidecar) != before:
-            raise LeftAloneError("another program is writing it")
-        put_in_place(temporary, sidecar)

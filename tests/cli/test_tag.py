@@ -61,7 +61,7 @@ def test_tagged_twice_and_taken_back(run, library):
     assert {name for name in first.out.split() if name in FLOWERS} == set(FLOWERS)
     assert "Warning: 1 of 7 could not be read." in first.err
     assert "7 pictures: 5 new sidecars written." in first.err
-    assert "1 picture of none of its flowers" in first.err
+    assert "1 picture not surely of a flower that it knows" in first.err
     receipt = receipt_of(library)
     assert f"To take that back: flowers undo {receipt}" in first.err
     tagged = contents(library)

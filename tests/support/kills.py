@@ -78,4 +78,4 @@ def round_of(library: Path, before: dict[str, str], chance: random.Random) -> It
             run("undo", receipt)
     after = contents(library)
     assert after == before, sorted(set(after.items()) ^ set(before.items()))[:5]
-    assert not list(library.rglob(".*")), "something is left behind"
+    assert list(library.rglob(".*")) == [], "something is left behind"

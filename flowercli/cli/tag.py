@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,7 +131,9 @@ def _tag_all(
     place = str(folder)
     if watch:
         note(f"Watching {folder}: pictures are tagged as they come. Ctrl-C ends it.")
-    counted = nullcontext(lambda: None) if report.in_lines else counting("pictures", 0, partial(count_below, place))
+    counted: AbstractContextManager[Callable[[], None]] = nullcontext(lambda: None)
+    if not report.in_lines:
+        counted = counting("pictures", 0, partial(count_below, place))
     with by_sigterm(), Writer() as writer, counted as count:
         tagger = Tagger(classifier, Sidecars(naming), receipt, writer)
         sources = watched(place) if watch else walk(place)

@@ -35,7 +35,8 @@ def make_library(folder: Path, copies: int) -> Path:
 
 def run(*arguments: object) -> None:
     """Run a command to its end; it has to succeed."""
-    subprocess.run(command(*arguments), check=True, capture_output=True, timeout=120)
+    done = subprocess.run(command(*arguments), check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def kill(library: Path, chance: random.Random, line: tuple[object, ...]) -> bool:

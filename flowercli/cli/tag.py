@@ -70,10 +70,8 @@ def tag(
     if undo is not None:
         from flowercli.cli.undo import take_back
 
-        if folder is not None:
-            raise UsageError(
-                "--undo needs no folder: the receipt knows it.", hint=f"flowers tag --undo {in_shell(undo)}"
-            )
+        if folder is not None or dry_run or watch:
+            raise UsageError("--undo goes with nothing else.", hint=f"flowers tag --undo {in_shell(undo)}")
         take_back(undo)
         return
     if folder is None:
@@ -158,7 +156,7 @@ def _ended(report: TagReport, *, watch: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         if not watch:
             hint = f"Go on with: {typed()}{report.to_undo()}"
-            raise TaggingInterrupted(f"Interrupted. {report.said()}", hint=hint) from None
+            raise TaggingInterrupted(f"Interrupted: {report.said()}", hint=hint) from None
     except TaggingError as error:
-        message = f"{error.message} {report.said()}"
+        message = f"{error.message} So far: {report.said()}"
         raise TaggingError(message, hint=f"When it can, go on with: {typed()}{report.to_undo()}") from error

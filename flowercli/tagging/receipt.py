@@ -1,8 +1,8 @@
 """What sidecars were before they were written, kept before each is, so that every byte of them can be had again.
 
-A line of the receipt (:mod:`flowercli.data.undo_list`) is ``{"did": "tagged", "file": PATH, "before": TEXT or null,
-"sha256": HASH}``: the path relative to the receipt, the bytes that were there in base64 (``null``: there was no file),
-and the hash of what was written.
+A line of the receipt (:mod:`flowercli.data.undo_list`) is ``{"did": "tagged", "in": FOLDER, "file": PATH, "before":
+TEXT or null, "sha256": HASH}``: where the receipt was written, the path relative to it, the bytes that were there in
+base64 (``null``: there was no file), and the hash of what was written.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from flowercli.atomic import append_bytes
 from flowercli.data.undo_list import Undone, below, from_the_end, new_list
-from flowercli.errors import TaggingError
+from flowercli.errors import DataError, TaggingError
 from flowercli.locks import alone_in
+from flowercli.shown import in_shell
 from flowercli.tagging.sidecar import XMP
 from flowercli.tagging.writing import PURPOSE, LeftAloneError, Writer, content_of
 
@@ -40,6 +41,7 @@ class Receipt:
         """
         row = {
             "did": TAGGED,
+            "in": str(self._folder.resolve()),
             "file": sidecar.relative_to(self._folder).as_posix(),
             "before": None if before is None else base64.b64encode(before).decode(),
             "sha256": hashlib.sha256(after).hexdigest(),
@@ -56,6 +58,7 @@ class Receipt:
 class Change(NamedTuple):
     """A line of a receipt."""
 
+    folder: str
     sidecar: Path
     before: bytes | None
     sha256: str
@@ -77,7 +80,9 @@ def _change(row: dict[str, Any], folder: Path) -> Change:
     if row["did"] != TAGGED or not is_inside or sidecar.suffix not in XMP:
         raise ValueError(row["file"])
     bytes.fromhex(row["sha256"])
-    return Change(sidecar, None if before is None else base64.b64decode(before, validate=True), row["sha256"])
+    return Change(
+        str(row["in"]), sidecar, None if before is None else base64.b64decode(before, validate=True), row["sha256"]
+    )
 
 
 def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
@@ -87,14 +92,16 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     it can be ended at any moment, and run again.
 
     Raises:
-        DataError: it is no receipt.
+        DataError: it is no receipt, or lies elsewhere than its sidecars.
     """
     done: set[Path] = set()
     left: dict[Path, str] = {}
     folder = file.resolve().parent
+    folder_then = ""
     with alone_in(folder, PURPOSE, waiting), Writer() as writer:
         for change in changes(file):
             try:
+                folder_then = change.folder
                 if _undone(change, writer):
                     done.add(change.sidecar)
                 # Of one that was written twice: the first time is what counts.
@@ -103,6 +110,9 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
                 left[change.sidecar] = error.strerror or str(error)
             except LeftAloneError as error:
                 left[change.sidecar] = str(error)
+    if not (done or left or folder_then == str(folder)):
+        hint = f"mv {in_shell(file)} {in_shell(folder_then)}"
+        raise DataError(f"No sidecar of {file} is here: it was written in {folder_then}.", hint=hint)
     if not left:  # As the last of all: until then, it can be run again.
         file.unlink(missing_ok=True)
     return Undone(len(done), [(str(sidecar), why) for sidecar, why in left.items()])

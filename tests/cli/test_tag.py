@@ -218,7 +218,7 @@ def test_interrupted_it_says_what_was_done_and_both_commands(run, library, signa
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     receipt = receipt_of(library)
-    assert "Error: Interrupted. " in err
+    assert "Error: Interrupted: " in err
     assert f"Go on with: flowers tag {library}\nTo take that back: flowers undo {receipt}\n" in err
     written = list(library.rglob("*.xmp"))
     assert f"{len(written)} new sidecar" in err
@@ -245,6 +245,18 @@ def test_watched_pictures_are_tagged_as_they_come(run, library):
     assert contents(library) == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_names_that_are_no_text(run, library):
+    name = os.fsdecode(b"not \xff text.jpg")
+    (library / "rose.jpg").rename(library / name)
+    before = contents(library)
+    assert "\\udcff text.jpg.xmp" in run("tag", library, "--dry-run").out
+    assert run("tag", library).code == 0
+    assert tags_of(library, f"{name}.xmp") == ["rose"]
+    assert run("undo", receipt_of(library)).code == 0
+    assert contents(library) == before
+
+
 def test_lines_fit_a_terminal_of_80_columns(library):
     deep = library / "a folder with a name that is quite long" / "and another one in it"
     deep.mkdir(parents=True)
@@ -261,7 +273,8 @@ def test_lines_fit_a_terminal_of_80_columns(library):
     ("arguments", "code", "said"),
     [
         ((), 2, "Which folder?"),
-        (("FOLDER", "--undo", "FOLDER/rose.jpg"), 2, "--undo needs no folder"),
+        (("FOLDER", "--undo", "FOLDER/rose.jpg"), 2, "--undo goes with nothing else"),
+        (("--undo", "FOLDER/rose.jpg", "--dry-run"), 2, "--undo goes with nothing else"),
         (("--undo", "FOLDER/rose.jpg"), 1, "is no list of"),
         (("--undo", "FOLDER/none"), 2, "does not exist"),
         (("FOLDER/none",), 2, "does not exist"),

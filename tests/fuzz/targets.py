@@ -205,7 +205,7 @@ def read_receipt(data: bytes) -> None:
 
 def receipts() -> list[bytes]:
     """Return a receipt of a new sidecar, and of one that was there."""
-    row = {"did": "tagged", "file": "1.jpg.xmp", "before": None, "sha256": "ab" * 32}
+    row = {"did": "tagged", "in": "/photos", "file": "1.jpg.xmp", "before": None, "sha256": "ab" * 32}
     return ["".join(json.dumps(each) + "\n" for each in (row, row | {"before": "YQ=="})).encode()]
 
 

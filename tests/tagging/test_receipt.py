@@ -7,7 +7,9 @@ import hashlib
 import json
 import random
 import resource
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from support.kills import make_library, round_of
@@ -100,6 +102,19 @@ def test_a_line_that_was_being_written_is_of_a_sidecar_that_was_not(receipt, tmp
         assert undo(receipt.file) == (1, [])
 
 
+def test_a_receipt_that_was_put_elsewhere_stays_and_one_that_moved_with_its_folder_works(tmp_path):
+    library = tmp_path / "library"
+    library.mkdir()
+    receipt = Receipt(library)
+    write(receipt, library / "a.xmp", None, b"new")
+    elsewhere = shutil.copy(receipt.file, tmp_path)
+    with pytest.raises(DataError, match=r"it was written in .*library"):
+        undo(Path(elsewhere))
+    moved = library.rename(tmp_path / "moved")
+    assert undo(moved / receipt.file.name) == (1, [])
+    assert list(moved.iterdir()) == []
+
+
 def test_a_receipt_reaches_nothing_but_sidecars_below_its_folder(tmp_path):
     library = tmp_path / "library"
     library.mkdir()
@@ -107,7 +122,7 @@ def test_a_receipt_reaches_nothing_but_sidecars_below_its_folder(tmp_path):
     for place in (tmp_path / "outside" / "a.xmp", library / "a.jpg", library / "a.xmp"):
         place.write_bytes(b"new")
     (library / "link").symlink_to(tmp_path / "outside")
-    row = {"did": "tagged", "file": "a.xmp", "before": base64.b64encode(b"evil").decode(), "sha256": HASH}
+    row = {"did": "tagged", "in": "/", "file": "a.xmp", "before": base64.b64encode(b"evil").decode(), "sha256": HASH}
     listed = library / "undo-1.jsonl"
     names = [
         "../outside/a.xmp",

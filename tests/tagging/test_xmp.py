@@ -214,6 +214,18 @@ def test_an_answer_is_known_again_after_exiftool_has_written_the_sidecar_anew(tm
     assert tulip.fields == TULIP.fields(list(LISTS))
 
 
+@pytest.mark.parametrize("program", ["digiKam", "darktable"])
+def test_an_answer_is_known_again_after_exiv2_has_written_the_sidecar_anew(program, tmp_path):
+    pyexiv2 = pytest.importorskip("pyexiv2", reason="needs pyexiv2")
+    sidecar = written(PROGRAMS[program], tmp_path)
+    with pyexiv2.Image(str(sidecar)) as image:
+        image.modify_xmp({"Xmp.xmp.Rating": "5"})
+    again = sidecar.read_bytes()
+    assert b'xmp:Rating="5"' in again
+    assert Sidecar(again).with_answer(ROSE) is again
+    assert "rose" not in Sidecar(Sidecar(again).with_answer(TULIP)).keywords[SUBJECT]
+
+
 @pytest.mark.parametrize("program", [*PROGRAMS, "none"])
 def test_exiv2_which_digikam_and_darktable_read_with_agrees(program, tmp_path):
     pyexiv2 = pytest.importorskip("pyexiv2", reason="needs pyexiv2")

@@ -13,6 +13,7 @@ from flowercli.cli.tables import LEAST, shortened
 from flowercli.data.undo_list import command_to_undo
 from flowercli.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK
 from flowercli.inference.classifier import Prediction, asked_as, in_words
+from flowercli.inference.heif import NEEDS_HEIF
 from flowercli.shown import counted, in_shell, one_line, probability
 from flowercli.tagging.sidecar import lonely_raws
 from flowercli.tagging.tagger import Did
@@ -47,7 +48,8 @@ class TagReport:
         outcome = result.outcome
         if not isinstance(outcome, Prediction):
             self._errors[outcome.code] += 1
-            warn(f"{one_line(result.path)}: {outcome.message}")
+            if outcome.code != NEEDS_HEIF:  # Of a phone's library that would be every line.
+                warn(f"{one_line(result.path)}: {outcome.message}")
             return
         if outcome.rejected:
             self._rejected += 1

@@ -120,12 +120,11 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         parent = self._open[-1] if self._open else None
-        within = parent is not None
         if len(self._open) >= DEEPEST:
             raise XmpError(f"it is more than {DEEPEST} elements deep")
         self._open.append(None)
         full, written = _split(name)
-        if not self._matters(full, parent, within=within):
+        if not _matters(full, parent):
             if parent is not None:
                 parent.others += 1
             return
@@ -144,19 +143,6 @@ class _Reader:
         else:
             self.rdf = element
 
-    def _matters(self, name: str, parent: Element | None, *, within: bool) -> bool:
-        """Whether an element is kept: below rdf:RDF those that lead to lists, and ours, and no deeper ones."""
-        if not within:
-            return name == RDF + "RDF"
-        assert parent is not None
-        if parent.name == RDF + "RDF":
-            return name == RDF + "Description"
-        if parent.name == RDF + "Description":
-            return name.startswith(OWN) or name in LIST_NAMES
-        if parent.name in LIST_NAMES:
-            return name in {RDF + "Bag", RDF + "Seq", RDF + "Alt"}
-        return name == RDF + "li" and parent.name.startswith(RDF)
-
     def _end(self, _name: str) -> None:
         element = self._open.pop()
         if element is None:
@@ -168,6 +154,19 @@ class _Reader:
     def _characters(self, text: str) -> None:
         if self._open and (element := self._open[-1]) is not None:
             element.text += text
+
+
+def _matters(name: str, parent: Element | None) -> bool:
+    """Whether an element is kept: below rdf:RDF those that lead to lists, and ours, and no deeper ones."""
+    if parent is None:
+        return name == RDF + "RDF"
+    if parent.name == RDF + "RDF":
+        return name == RDF + "Description"
+    if parent.name == RDF + "Description":
+        return name.startswith(OWN) or name in LIST_NAMES
+    if parent.name in LIST_NAMES:
+        return name in {RDF + "Bag", RDF + "Seq", RDF + "Alt"}
+    return name == RDF + "li" and parent.name.startswith(RDF)
 
 
 def _split(name: str) -> tuple[str, str]:

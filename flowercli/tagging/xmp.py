@@ -149,12 +149,10 @@ class Sidecar:
         """Put our properties into a description of their own, and lists that are not there into another."""
         for description in self._rdf.children:
             self._edits += self._without_own(description)
-        about = next(
-            (one for name in ABOUT for each in self._rdf.children if (one := each.attributes.get(name))), ("", "")
-        )
+        found = (each.attributes[name][1] for each in self._rdf.children for name in ABOUT if name in each.attributes)
         # Under another prefix, the file's own elements would do, but no attribute of theirs.
         declared = "" if self._rdf.prefix == "rdf:" else f' xmlns:rdf="{RDF}"'
-        start = f"<rdf:Description{declared} rdf:about={quoteattr(about[1])}"
+        start = f"<rdf:Description{declared} rdf:about={quoteattr(next(found, ''))}"
 
         def written(indent: str) -> str:
             deeper = f"{indent}  " if indent else " "
@@ -176,9 +174,7 @@ class Sidecar:
         if not ours and not children:
             return []
         others = len(description.children) - len(children) + description.others
-        if not others and len(description.attributes) == len(ours) + sum(
-            map(description.attributes.__contains__, ABOUT)
-        ):
+        if not others and all(name.startswith(OWN) or name in ABOUT for name in description.attributes):
             return [self._cut(description)]
         found = ATTRIBUTE.finditer(self.content, description.start, description.inside)
         attributes = [_Edit(each.start(), each.end(), "") for each in found if each[1].decode() in ours]

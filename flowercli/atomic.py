@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import platform
@@ -23,6 +24,8 @@ LONGEST_NAME = 48
 OWNER = re.compile(r"(\d+)-")
 # What a process has open, by a path: /dev/stdout leads to /proc/self/fd/1.
 DESCRIPTOR = re.compile(r"(?:/dev|/proc/self)/fd/(\d+)")
+# What meets one file that is written meets all that follow.
+MEETS_ALL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,6 +37,24 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write bytes under a temporary name in the same folder, then rename it into place."""
     with new_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Append bytes to a file and write them through to the disk, or leave it as it was.
+
+    Raises:
+        OSError: it is not there, or cannot be written.
+    """
+    with path.open("r+b", buffering=0) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
+        except BaseException:
+            stream.truncate(size)
+            raise
 
 
 def replace_file(source: Path, target: Path) -> None:
@@ -65,13 +86,18 @@ def new_file(path: Path) -> Iterator[Path]:
     temporary = folder / path.name
     try:
         yield temporary
-        with suppress(FileNotFoundError):  # A file that is replaced keeps who may read it.
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-        with temporary.open("r+b") as file:  # Windows syncs none that is only read.
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Write a finished file through to the disk and rename it to ``path``, on the same file system."""
+    with suppress(FileNotFoundError):  # A file that is replaced keeps who may read it.
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+    with temporary.open("r+b") as file:  # Windows syncs none that is only read.
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 @contextmanager
@@ -99,10 +125,16 @@ def scratch_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
 
     What a killed process leaves there, the next one with this purpose deletes.
     """
-    start = (place or Path(tempfile.gettempdir())) / f"flowers-{purpose}"
-    sweep(start)
+    start = sweep_scratch(purpose, place)
     with tempfile.TemporaryDirectory(prefix=_prefix(start), dir=start.parent) as folder:
         yield Path(folder)
+
+
+def sweep_scratch(purpose: str, place: Path | None = None) -> Path:
+    """Delete what killed processes left of such folders; return how their names begin, without whose they are."""
+    start = (place or Path(tempfile.gettempdir())) / f"flowers-{purpose}"
+    sweep(start)
+    return start
 
 
 def _mode_of_new_folders(folder: Path) -> int:

@@ -109,6 +109,16 @@ class BatchInterrupted(BatchError):  # noqa: N818  (not an error: what the user 
     exit_code = EXIT_INTERRUPTED
 
 
+class TaggingError(FlowersError):
+    """Sidecars that cannot be written, none of them any more."""
+
+
+class TaggingInterrupted(TaggingError):  # noqa: N818  (not an error: what the user asked for)
+    """Writing sidecars that was asked to stop, and goes on the next time."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class TrackingError(FlowersError):
     """A tracking server that does not answer, or a record of a run that cannot be sent to one."""
 

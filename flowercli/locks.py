@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,21 @@ def alone(target: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def alone_in(folder: Path, purpose: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a folder's lock for a purpose; unlike that of :func:`alone` its file goes, as the folder is the user's own.
+
+    Who waits for a file that goes notices that, and takes the next one.
+    """
+    target = folder / purpose
+    with alone(target, waiting):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows deletes no file that is open: there it goes with the lock.
+                Path(_lock(target).lock_file).unlink()
 
 
 def is_held(target: Path) -> bool:

@@ -16,11 +16,30 @@ def read_plain_file(path: Path, most: int = MOST_BYTES) -> str:
         OSError: it is not there, or cannot be read.
         ValueError: it is no plain file, has more than ``most`` bytes, or is not UTF-8.
     """
-    # Before it is opened: that alone waits for ever at a pipe.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a plain file")
+    return read_plain_bytes(path, most).decode("utf-8")
+
+
+def read_plain_bytes(path: Path, most: int) -> bytes:
+    """Read a file.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no plain file, or has more than ``most`` bytes.
+    """
+    check_plain(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most / 2**20:g} MiB")
-    return content.decode("utf-8")
+    return content
+
+
+def check_plain(path: Path) -> None:
+    """Refuse what is no plain file, before it is opened: that alone waits for ever at a pipe.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is no plain file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is not a plain file")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowercli import json_text, locks
-from flowercli.atomic import write_bytes, write_text
+from flowercli.atomic import append_bytes, write_bytes, write_text
 from flowercli.batch.asked import check_same, deciding
 from flowercli.cli.interruption import by_sigterm, later, typed_with
 from flowercli.cli.options import Format
@@ -72,7 +72,7 @@ class TextParts:
         """Append what was taken; what cannot be written whole is taken off again."""
         content = self._lines.getvalue().encode()
         if self._begun:
-            _append(self._file, content)
+            append_bytes(self._file, content)
         else:
             write_bytes(self._file, content)
         self._begun = True
@@ -291,17 +291,3 @@ def _holds_something(file: Path) -> bool:
 
 def _record(file: Path) -> Path:
     return file.with_name(f".{file.name}.run.json")
-
-
-def _append(file: Path, content: bytes) -> None:
-    """Append bytes and write them through to the disk, or leave the file as it was."""
-    with file.open("r+b", buffering=0) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        try:
-            left = memoryview(content)
-            while left:
-                left = left[stream.write(left) :]
-            os.fsync(stream.fileno())
-        except BaseException:
-            stream.truncate(size)
-            raise

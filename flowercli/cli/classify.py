@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercli.cli.completion import models
 from flowercli.cli.options import (
-    DEFAULT_MODEL,
     Add,
     Address,
     AnswerLog,
@@ -23,6 +21,7 @@ from flowercli.cli.options import (
     EngineOption,
     Format,
     Into,
+    Model,
     Only,
     Out,
     PartSize,
@@ -99,16 +98,7 @@ def classify(
             help="One answer for the pictures of a plant: folder, name (rose_1, rose_2) or time:30s between them.",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            autocompletion=models,
-            show_default=DEFAULT_MODEL,
-            help="A name from `flowers models`, a bundle folder or a .onnx file.",
-        ),
-    ] = None,
+    model: Model = None,
     device: Device = None,
     batch_size: BatchSize = None,
     copy_to: Annotated[

@@ -76,12 +76,17 @@ def _say_what_helps(met: Counter[str], bad: int, classifier: Classifier, output:
         warn("No pictures found.")
     elif bad and output.form is not Format.JSON:
         warn(f"{bad} of {met.total()} could not be read.")
+    tell_of_heif(met)
+    if met[REJECTED] and output.form is Format.TABLE:
+        note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
+
+
+def tell_of_heif(met: Counter[str]) -> None:
+    """Say what reads HEIC where a picture was one, and nothing here reads it."""
     if met[NEEDS_HEIF]:
         from flowercli.installation import add_extra
 
         note(f"To read HEIC pictures: {add_extra('heif')}")
-    if met[REJECTED] and output.form is Format.TABLE:
-        note(f"What it knows: flowers models {in_shell(asked_as(classifier.bundle))}   (other models: flowers models)")
 
 
 def _say_what_is_like(missing: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowercli.atomic import MEETS_ALL
 from flowercli.cli.output import note, warn
 from flowercli.data.sorting import outside, sorting
+from flowercli.data.undo_list import command_to_undo
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
 from flowercli.inference.sources import STDIN, is_object, is_url
-from flowercli.shown import counted, in_shell, one_line
+from flowercli.shown import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from flowercli.data.sorting import Sorter
     from flowercli.inference.classifier import Classifier
     from flowercli.inference.pipeline import Result
-
-# What meets one picture meets all that follow.
-END = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @contextmanager
@@ -63,7 +61,7 @@ def _place(sorter: Sorter, result: Result) -> None:
     try:
         sorter.place(result.path, None if result.outcome.rejected else result.outcome.predicted_class)
     except OSError as error:
-        if error.errno in END:
+        if error.errno in MEETS_ALL:
             raise
         warn(f"{one_line(result.path)} stays where it is: {error.strerror}.")
 
@@ -72,4 +70,4 @@ def _tell(sorter: Sorter, folder: Path, did: str) -> None:
     if sorter.counts:
         parts = ", ".join(f"{name} {count}" for name, count in sorter.counts.most_common())
         note(f"{did} {counted(sum(sorter.counts.values()), 'picture')} into {folder}: {parts}")
-        note(f"To take that back: flowers undo {in_shell(folder / sorter.list.name)}")
+        note(f"To take that back: {command_to_undo(folder / sorter.list.name)}")

@@ -26,8 +26,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "classify": Command(ANSWER, "Tell which flower is in each picture."),
     "answers": Command(ANSWER, "Prove that every photograph of a plan has its answer, once, and read the answers out."),
+    "tag": Command(
+        ANSWER, "Write the flower in each picture as a keyword into its XMP sidecar, for digiKam, Lightroom, Immich."
+    ),
     "undo": Command(
-        ANSWER, "Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were."
+        ANSWER,
+        "Take back what `classify --copy-to`, `--move-to` or `tag` did: pictures and sidecars are what they were.",
     ),
     "seen": Command(ANSWER, "Say whether a model was trained on these photographs, or on near copies of them."),
     "models": Command(

@@ -12,6 +12,11 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
         "flowers classify s3://bucket/photos --out s3://bucket/answers --shard 3/64",
     ),
     ("answers",): ("flowers answers s3://bucket/answers", "flowers answers answers/ --output answers.csv"),
+    ("tag",): (
+        "flowers tag holiday/ --dry-run",
+        "flowers tag holiday/ --watch",
+        "flowers tag --undo holiday/undo-20261130-101500-4711.jsonl",
+    ),
     ("undo",): ("flowers undo sorted/undo-20261130-101500-4711.jsonl",),
     ("seen",): ("flowers seen rose.jpg", "flowers seen my_test_set/ --model garden --json"),
     ("models",): ("flowers models", "flowers models garden", "flowers models runs/20261130-101500-rexnet_150 --json"),

@@ -61,6 +61,16 @@ Device = Annotated[
         help="auto, tensorrt, cuda or cpu.",
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        autocompletion=completion.models,
+        show_default=DEFAULT_MODEL,
+        help="A name from `flowers models`, a bundle folder or a .onnx file.",
+    ),
+]
 Only = Annotated[
     str | None,
     typer.Option(

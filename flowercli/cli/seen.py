@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercli.cli.completion import models
-from flowercli.cli.options import DEFAULT_MODEL
+from flowercli.cli.options import Model
 from flowercli.cli.output import note, print_json, print_table, warn
 from flowercli.errors import EXIT_BAD_INPUT, BundleError
 from flowercli.inference.classifier import asked_as
@@ -32,10 +31,7 @@ def seen(
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTO…", help="Files, folders and globs; - reads paths from stdin.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", autocompletion=models, show_default=DEFAULT_MODEL, help="Which model's."),
-    ] = None,
+    model: Model = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print every photograph as JSON.")] = False,
 ) -> None:
     """Say whether a model was trained on these photographs, or on near copies of them.

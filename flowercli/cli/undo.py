@@ -1,7 +1,8 @@
-"""``flowers undo``: bring pictures back that ``flowers classify`` sorted into folders."""
+"""``flowers undo``: take back what ``flowers classify`` sorted into folders, and what ``flowers tag`` wrote."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +15,33 @@ from flowercli.shown import one_line
 
 def undo(
     file: Annotated[
-        Path, typer.Argument(metavar="LIST", exists=True, dir_okay=False, help="undo-….jsonl of the sorted folder.")
+        Path,
+        typer.Argument(
+            metavar="LIST", exists=True, dir_okay=False, help="undo-….jsonl of the sorted or tagged folder."
+        ),
     ],
 ) -> None:
-    """Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were.
+    """Take back what `classify --copy-to`, `--move-to` or `tag` did: pictures and sidecars are what they were.
 
-    Nothing is overwritten, and copies that somebody changed stay. What cannot be brought back is listed, and stays in
-    the list's folder.
+    Nothing is overwritten, and copies and sidecars that somebody changed stay. What cannot be brought back is listed,
+    and stays in the list's folder.
     """
-    from flowercli.data.sorting import undo as take_back
+    take_back(file)
 
-    undone = take_back(file)
+
+def take_back(file: Path) -> None:
+    """Take back what a list says was done, whichever command did it, and say what came of it.
+
+    Raises:
+        DataError: it is no such list.
+        Exit: something could not be brought back.
+    """
+    from flowercli.data import sorting
+    from flowercli.data.undo_list import kind_of
+    from flowercli.tagging import receipt
+
+    waiting = partial(note, f"Another run is at work in {one_line(str(file.parent))}: waiting for its end.")
+    undone = (receipt if kind_of(file) == receipt.TAGGED else sorting).undo(file, waiting)
     for path, why in undone.left:
         warn(f"{one_line(path)} stays: {one_line(why)}.")
     note(f"{undone.files} taken back, {len(undone.left)} left.")

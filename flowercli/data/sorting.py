@@ -1,9 +1,8 @@
 """Put pictures into folders by what is on them, with a list from which all of it can be undone.
 
-Nothing is overwritten. The list has a JSON object a line: ``{"did": "moved", "from": PATH, "to": PATH, "size": BYTES,
-"mtime_ns": NANOSECONDS}``. ``did`` is ``moved`` or ``copied``; ``from`` is absolute, ``to`` relative to the list; size
-and time of the file tell it from another that has its name later. A line is written before its file, so that a list is
-never short of one.
+Nothing is overwritten. A line of the list (:mod:`flowercli.data.undo_list`) is ``{"did": "moved", "from": PATH, "to":
+PATH, "size": BYTES, "mtime_ns": NANOSECONDS}``. ``did`` is ``moved`` or ``copied``; ``from`` is absolute, ``to``
+relative to the list; size and time of the file tell it from another that has its name later.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import json
 import os
 import shutil
 import stat
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,16 +21,14 @@ from typing import Any, NamedTuple, TextIO
 
 from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
-from flowercli.errors import DataError, UsageError
-from flowercli.locks import alone
-from flowercli.plain_file import read_plain_file
+from flowercli.data.undo_list import Undone, below, from_the_end, new_list
+from flowercli.errors import UsageError
+from flowercli.locks import alone_in
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"
-# A list of five million pictures.
-MOST_BYTES = 2**30
 MOVED, COPIED = "moved", "copied"
-SUFFIX, LOCK = ".jsonl", "sorting"
+LOCK = "sorting"
 # Some file systems keep the time of a file to two seconds.
 SAME_TIME_NS = 2 * 10**9
 
@@ -149,25 +145,18 @@ def sorting(
             raise UsageError(f"There can be no folder for the class '{name}': it {wrong}.")
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    listed = folder / f"undo-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{SUFFIX}"
-    with alone(folder / LOCK, waiting):
+    list_ = new_list(folder)
+    with alone_in(folder, LOCK, waiting):
         try:
-            with scratch_folder("sorting", folder) as scratch, listed.open("x", encoding="ascii") as lines:
-                yield Sorter(folder, listed, scratch, lines, move=move)
+            with scratch_folder("sorting", folder) as scratch, list_.open("x", encoding="ascii") as lines:
+                yield Sorter(folder, list_, scratch, lines, move=move)
         finally:
-            if listed.is_file() and not listed.stat().st_size:
-                listed.unlink()
+            if list_.is_file() and not list_.stat().st_size:
+                list_.unlink()
     _remove_if_empty(folder)
 
 
-class Undone(NamedTuple):
-    """How many files are where they were, and those that could not be brought back, with the reason."""
-
-    files: int
-    left: list[tuple[str, str]]
-
-
-def undo(file: Path) -> Undone:
+def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     """Take back what a list says was done, the last first; the list goes when nothing of it is left.
 
     Only files below the folder of the list are moved or deleted, those alone that are as they were put there, and
@@ -178,8 +167,8 @@ def undo(file: Path) -> Undone:
     """
     count, left = 0, []
     folder = file.resolve().parent
-    with alone(folder / LOCK):
-        for done in reversed(read_list(file)):
+    with alone_in(folder, LOCK, waiting):
+        for done in listed(file):
             try:
                 count += _undone(done)
             except OSError as error:
@@ -193,11 +182,8 @@ def undo(file: Path) -> Undone:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    lock = folder / f".{LOCK}.lock"
-    if {path.name for path in folder.iterdir()} <= {lock.name}:
-        lock.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 class Done(NamedTuple):
@@ -216,34 +202,18 @@ class Done(NamedTuple):
         return stat.S_ISREG(status.st_mode) and status.st_size == self.size and same_time
 
 
-def read_list(file: Path) -> list[Done]:
-    """Return the lines of a list.
+def listed(file: Path) -> Iterator[Done]:
+    """Yield the lines of a list, the last first.
 
     Raises:
         DataError: it is no such list, or names a file that is not below its folder.
     """
-    folder = file.resolve().parent
-    try:
-        # A line without an end was being written when all ended: its file was not touched.
-        lines = read_plain_file(file, MOST_BYTES).rpartition("\n")[0].splitlines()
-    except ValueError as error:
-        raise DataError(f"{file} is no list of pictures that were sorted: {error}.") from error
-    hint = f"Such a list lies in the folder that --copy-to or --move-to named: undo-…{SUFFIX}"
-    if not lines:
-        raise DataError(f"{file} is no list of pictures that were sorted.", hint=hint)
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(_row(json.loads(line), folder))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DataError(f"{file}, line {number}: it is no list of pictures that were sorted.", hint=hint) from error
-    return rows
+    return from_the_end(file, _row, "pictures that were sorted")
 
 
 def _row(row: dict[str, Any], folder: Path) -> Done:
-    done = Done(row["did"], Path(row["from"]), folder / row["to"], int(row["size"]), int(row["mtime_ns"]))
-    is_inside = folder in done.target.parents and ".." not in done.target.parts
-    if done.did not in (MOVED, COPIED) or not is_inside or not done.source.is_absolute():
+    done = Done(row["did"], Path(row["from"]), below(folder, row["to"]), int(row["size"]), int(row["mtime_ns"]))
+    if done.did not in (MOVED, COPIED) or not done.source.is_absolute():
         raise ValueError
     return done
 

@@ -43,7 +43,7 @@ def pictures(tmp_path):
 def files_below(folder):
     """Return the relative path of each file, lists of what was done left out."""
     paths = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in paths if "undo-" not in path and ".sorting.lock" not in path)
+    return sorted(path for path in paths if "undo-" not in path)
 
 
 def rows(text, delimiter=","):

@@ -43,6 +43,7 @@ COMMANDS = (
     "serve",
     "serve-mlflow",
     "split",
+    "tag",
     "track",
     "train",
     "undo",

@@ -93,6 +93,20 @@ def test_odd_pictures(says, odd_pictures, tmp_path):
     says("drift", tmp_path / "log.db")
 
 
+def test_tagging(says, odd_pictures, tmp_path):
+    library = shutil.copytree(odd_pictures, tmp_path / "library")
+    counted = (
+        r"6 pictures: \d new sidecars? written\.",
+        r"\d pictures? not surely of a flower .*",
+        "What it knows: .*",
+        NEXT,
+    )
+    unread = (r"Warning: .*/cut\.tif: .*", r"Warning: 1 of 6 could not be read\.")
+    says("tag", library, code=3, ours=(*counted, *unread))
+    (receipt,) = library.glob("undo-*.jsonl")
+    says("tag", "--undo", receipt, ours=(r"\d taken back, 0 left\.",))
+
+
 @pytest.mark.parametrize(("arguments", "ours"), WITHOUT_TORCH, ids=[" ".join(words) for words, _ in WITHOUT_TORCH])
 def test_commands_that_need_no_torch(says, own_dataset, tmp_path, arguments, ours):
     names = {"DATA": own_dataset, "NEW": tmp_path / "new"}

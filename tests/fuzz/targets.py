@@ -26,7 +26,7 @@ from flowercli import description
 from flowercli.bundle import Bundle
 from flowercli.data.archive import Limits, extract
 from flowercli.data.manifest import Manifest
-from flowercli.data.sorting import read_list
+from flowercli.data.sorting import listed
 from flowercli.errors import ArchiveError, BundleError, DataError, HubError, ImageError, LogError
 from flowercli.graph_file import check_file
 from flowercli.hub.card import Card
@@ -38,6 +38,9 @@ from flowercli.serving.http.infer_request import read_request
 from flowercli.serving.http.multipart import parse_form
 from flowercli.serving.http.problems import Problem
 from flowercli.serving.mlflow.request import RefusedError, rewritten
+from flowercli.tagging.elements import LISTS, RDF, XmpError
+from flowercli.tagging.receipt import changes
+from flowercli.tagging.xmp import EMPTY, Record, Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,13 +187,44 @@ def read_sorted(data: bytes) -> None:
     """Read the list of pictures that were sorted into folders."""
     path = written("undo.jsonl", data)
     with contextlib.suppress(DataError):
-        assert all(folder().resolve() in done.target.parents for done in read_list(path))
+        assert all(folder().resolve() in done.target.parents for done in listed(path))
 
 
 def sorted_lists() -> list[bytes]:
     """Return a list of two pictures."""
     row = {"did": "moved", "from": "/photos/1.jpg", "to": "rose/1.jpg", "size": 10, "mtime_ns": 1}
     return ["".join(json.dumps(each) + "\n" for each in (row, row | {"did": "copied"})).encode()]
+
+
+def read_receipt(data: bytes) -> None:
+    """Read the receipt of sidecars that were written."""
+    path = written("receipt.jsonl", data)
+    with contextlib.suppress(DataError):
+        assert all(folder().resolve() in change.sidecar.parents for change in changes(path))
+
+
+def receipts() -> list[bytes]:
+    """Return a receipt of a new sidecar, and of one that was there."""
+    row = {"did": "tagged", "in": "/photos", "file": "1.jpg.xmp", "before": None, "sha256": "ab" * 32}
+    return ["".join(json.dumps(each) + "\n" for each in (row, row | {"before": "YQ=="})).encode()]
+
+
+def read_sidecar(data: bytes) -> None:
+    """Put an answer into a sidecar, and another one in its place."""
+    record = Record("rose", "Rosa", 0.9, "garden", "ab" * 32, "model.onnx")
+    with contextlib.suppress(XmpError):
+        tagged = Sidecar(data).with_answer(record)
+        assert Sidecar(tagged).with_answer(record) is tagged
+        Sidecar(tagged).with_answer(record._replace(keyword="tulip"))
+
+
+def sidecars() -> list[bytes]:
+    """Return an empty one, one with an answer, and one with keywords in each list."""
+    tagged = Sidecar(EMPTY).with_answer(Record("daisy", "", 0.9, "garden", "cd" * 32, "model.onnx"))
+    spaces = "".join(f' xmlns:{name.partition(":")[0]}="{one.space}"' for name, one in LISTS.items())
+    lists = "".join(f"<{name}><rdf:Bag><rdf:li>a</rdf:li></rdf:Bag></{name}>" for name in LISTS)
+    full = f'<rdf:RDF xmlns:rdf="{RDF}"><rdf:Description{spaces}>{lists}</rdf:Description></rdf:RDF>'
+    return [EMPTY, tagged, full.encode()]
 
 
 def read_card(data: bytes) -> None:
@@ -307,6 +341,8 @@ TARGETS = {
     "manifest": Target(read_manifest, manifests, is_json=True),
     "archive": Target(read_archive, archives),
     "sorted": Target(read_sorted, sorted_lists),
+    "receipt": Target(read_receipt, receipts, is_json=True),
+    "sidecar": Target(read_sidecar, sidecars),
     "card": Target(read_card, cards),
     "log": Target(read_log, logs),
     "reference": Target(read_reference, references),

@@ -29,6 +29,10 @@ COMMANDS = {
     "undo": Command(
         ANSWER, "Take back what `classify --copy-to` or `--move-to` did: pictures go back to where they were."
     ),
+    "teach": Command(
+        ANSWER,
+        "Teach a model a flower of your own from three to twenty photographs, in seconds, without torch.",
+    ),
     "models": Command(
         ANSWER,
         "List the models that come with the package and those that were downloaded; `classify --model NAME` asks one.",

@@ -12,6 +12,11 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("answers",): ("flowers answers s3://bucket/answers", "flowers answers answers/ --output answers.csv"),
     ("undo",): ("flowers undo sorted/undo-20261130-101500-4711.jsonl",),
+    ("teach",): (
+        "flowers teach red_poppy photographs/poppies/",
+        "flowers teach --folder photographs/ --output mine",
+        "flowers teach --forget red_poppy --model mine --output without",
+    ),
     ("models",): ("flowers models", "flowers models garden", "flowers models runs/20261130-101500-rexnet_150 --json"),
     ("doctor",): ("flowers doctor", "flowers doctor --no-benchmark --json"),
     ("download",): ("flowers download dataset", "flowers download --list", "flowers download --remove flower_photos"),

@@ -210,7 +210,7 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _levels(embedding: npt.NDArray[np.floating[Any]]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Return embeddings ``[N, D]`` in whole numbers, and what one is worth in each row; of such rows, the same again."""
+    """Return embeddings ``[N, D]`` in whole numbers, and what one is worth in each row; of such rows the same."""
     largest = np.maximum(np.abs(embedding).max(axis=1), np.finfo(np.float32).tiny * LEVELS)
     scale = (largest / LEVELS).astype(np.float32)
     return np.rint(embedding / scale.astype(np.float64)[:, np.newaxis]).clip(-LEVELS, LEVELS).astype(np.int8), scale

@@ -1,16 +1,19 @@
-"""Fit the head, and ask about each photograph as if it had not been there: its class's mean and the matrix without it."""
+"""Fit the head, and ask about each photograph as if it had not been there, neither in a mean nor in the matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flowercli.teaching.exemplars import NONE, Exemplars
+from flowercli.teaching.exemplars import NONE
 from flowercli.teaching.head import Head, evidence, features
+
+if TYPE_CHECKING:
+    from flowercli.teaching.exemplars import Exemplars
 
 Floats = npt.NDArray[np.floating[Any]]
 # Of the matrix, what all directions have alike; chosen as in docs/teach.md.
@@ -18,7 +21,9 @@ SHRINKAGE = 0.7
 # Photographs that the mean of all flowers counts in the mean of a taught one: of three, a mean says little.
 PRIOR_PHOTOS = 1.0
 # Of the exemplars, the share that one taught flower may win from the flowers that they show.
-COST = 0.002
+COST = 0.003
+# By how much log odds the evidence for the least likely of the taught photographs may exceed what it needs.
+SURE = 6.0
 IMPOSSIBLE = -1e9
 
 
@@ -36,9 +41,9 @@ class Fitted:
 
 
 class Space:
-    """The exemplars in the space of the features: means ``[K, D]``, and the matrix ``[D, D]`` that all share.
+    """The exemplars in the space of the features: means ``[K, D]``, and the matrix ``[D, D]`` of all.
 
-    It does not change with what is taught, so all that is asked of it takes one inverse: half a second for 1,280 values.
+    It does not change with what is taught, so all that is asked takes one inverse, half a second for 1,280 values.
     """
 
     def __init__(self, exemplars: Exemplars, classes: int) -> None:
@@ -97,7 +102,12 @@ class Space:
 
 
 def fit(
-    space: Space, exemplars: Exemplars, taught: Sequence[Floats], kept: npt.NDArray[np.bool_], place: Any
+    space: Space,
+    exemplars: Exemplars,
+    taught: Sequence[Floats],
+    said: Sequence[Floats],
+    kept: npt.NDArray[np.bool_],
+    place: npt.NDArray[np.int64],
 ) -> Fitted:
     """Fit a head to photographs of flowers.
 
@@ -105,38 +115,50 @@ def fit(
         space: of the exemplars.
         exemplars: those that it is made of.
         taught: features ``[M, D]`` of the photographs of each flower, two or more.
+        said: the logarithms of the probabilities ``[M, C]`` that the model gave them before.
         kept: which of the model's classes may still be answered ``[C]``.
         place: which class each of these, and of the taught ones, becomes ``[C + T]``.
     """
-    count = len(taught)
     weight, bias = space.discriminants([space.mean(one) for one in taught])
-    found = evidence(space.left_out(weight, bias), count)
-    offset = _offsets(exemplars, found, kept, np.asarray(place))
-    head = Head(weight, bias, offset, kept, np.asarray(place))
-    return Fitted(head, found + offset, [_left_out(space, taught, which, head) for which in range(count)])
+    found = evidence(space.left_out(weight, bias), len(taught))
+    left = [_left_out(space, taught, which, weight, bias) for which in range(len(taught))]
+    limits = _limits(exemplars, found, kept, place)
+    wanted = [
+        float((np.where(kept, those, IMPOSSIBLE).max(axis=1) - one[:, which]).max())
+        for which, (one, those) in enumerate(zip(left, said, strict=True))
+    ]
+    # Where there is more room than it takes, the flowers of before get half of it; all alike, so that those that are
+    # taught are weighed against each other as they were.
+    room = min((limit - need for limit, need in zip(limits, wanted, strict=True)), default=0.0)
+    offset = np.array(limits) - max(room - SURE, 0.0) / 2
+    return Fitted(Head(weight, bias, offset, kept, place), found + offset, [one + offset for one in left])
 
 
-def _offsets(exemplars: Exemplars, found: Floats, kept: npt.NDArray[np.bool_], place: npt.NDArray[np.int64]) -> Any:
+def _limits(
+    exemplars: Exemplars, found: Floats, kept: npt.NDArray[np.bool_], place: npt.NDArray[np.int64]
+) -> list[float]:
     """Return how much may be added to the evidence for each flower before it costs the others more than it may."""
     index = exemplars.class_index
     named = np.where(kept, exemplars.log_probabilities, IMPOSSIBLE)
     shows = (index >= 0) & (index < len(kept))
     right = shows & (named.argmax(axis=1) == index)
-    offsets = []
+    limits = []
     for which in range(found.shape[1]):
-        others = right & (place[np.maximum(index, 0).clip(max=len(kept) - 1)] != place[len(kept) + which])
+        others = right & (place[index.clip(0, len(kept) - 1)] != place[len(kept) + which])
         margins = np.sort((named.max(axis=1) - found[:, which])[others])
-        offsets.append(margins[min(int(COST * shows.sum()), len(margins) - 1)] - 1e-3 if len(margins) else 0.0)
-    return np.array(offsets)
+        limits.append(float(margins[min(int(COST * shows.sum()), len(margins) - 1)]) - 1e-3 if len(margins) else 0.0)
+    return limits
 
 
-def _left_out(space: Space, taught: Sequence[Floats], which: int, head: Head) -> npt.NDArray[np.float64]:
+def _left_out(
+    space: Space, taught: Sequence[Floats], which: int, weight: Floats, bias: Floats
+) -> npt.NDArray[np.float64]:
     """Return the evidence in the photographs of one flower ``[M, T]``, each left out of that flower's mean."""
     places = taught[which]
-    scores = places @ head.weight + head.bias
+    scores = places @ weight + bias
     column = len(space.means) + which
     for row in range(len(places)):
         mean = space.mean(np.delete(places, row, axis=0))
         turned = space.matrix @ mean
         scores[row, column] = places[row] @ turned - mean @ turned / 2
-    return evidence(scores, len(taught)) + head.offset
+    return evidence(scores, len(taught))

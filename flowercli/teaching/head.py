@@ -55,8 +55,8 @@ class Head:
     """What was fitted, and which class each answer is.
 
     ``weight`` ``[D, K]`` and ``bias`` ``[K]`` are the discriminants of what was known, then of what was taught;
-    ``offset`` ``[T]`` is added to the evidence for each of these. ``kept`` ``[C]`` says which of the model's classes may
-    still be answered, and ``place`` ``[C + T]`` which class each becomes; what is not kept becomes none.
+    ``offset`` ``[T]`` is added to the evidence for each of these. ``kept`` ``[C]`` says which of the model's classes
+    may still be answered, and ``place`` ``[C + T]`` which class each becomes; what is not kept becomes none.
     """
 
     weight: npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ class Head:
 
 
 def _node(kind: str, inputs: str, output: str) -> Node:
-    """Return a node of :data:`STEPS`: a name is one of the addition, with ``@`` one of the graph, ``@@`` its old output."""
+    """Return a node of :data:`STEPS`: a name is of the addition, with ``@`` of the graph, ``@@`` its old output."""
     taken = tuple(_named(name) for name in inputs.split())
     return Node(kind, taken, _named(output), {"axis": 1} if kind in {"Softmax", "Concat"} else {})
 

@@ -1,13 +1,15 @@
-"""What a model was taught so far, as its description tells: the model that it was before, the flowers, what it forgot."""
+"""What a model was taught so far, as its description tells: what it was before, the flowers, what it forgot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from flowercli.bundle import Bundle
 from flowercli.description import SHA256, is_number
 from flowercli.errors import BundleError
+
+if TYPE_CHECKING:
+    from flowercli.bundle import Bundle
 
 KEY = "taught"
 AGAIN = "Teach the model that it came from again: flowers teach --folder DIR"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flowercli.teaching.exemplars import Exemplars
-from flowercli.teaching.fit import Fitted, Space
 from flowercli.teaching.head import evidence, features
+
+if TYPE_CHECKING:
+    from flowercli.teaching.exemplars import Exemplars
+    from flowercli.teaching.fit import Fitted, Space
 
 Floats = npt.NDArray[np.floating[Any]]
 HALVES, FEWEST_FOR_HALVES = 10, 6

@@ -165,7 +165,8 @@ class Course:
     def fitted(self) -> Fitted:
         """The head, and what it says of what was left out."""
         kept = np.array([name not in self.history.forgotten for name in self.history.class_names])
-        return fit(self.space, self.before, self.taught, kept, self.place)
+        said = [self.photographs(which).log_probabilities for which in range(len(self.taught))]
+        return fit(self.space, self.before, self.taught, said, kept, self.place)
 
     def photographs(self, which: int) -> Exemplars:
         """Return what was seen of a taught flower."""

@@ -1,7 +1,7 @@
 """What a model sees of photographs: the small sample in a bundle that a new flower is fitted against.
 
 Of the model's own validation photographs and pictures that show none of its flowers, as in ``monitoring.reference``,
-and of what it was taught since. No picture can be made from it.
+and of what it was taught since: of each its embedding, in 8 bits a value, and what was answered; not the picture.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Exemplars:
     def of(cls, seen: Sequence[Seen], class_index: Sequence[int], digests: Sequence[str]) -> Self:
         """Make them of what was seen, at the precision in which they are kept."""
         levels, scale = _levels(np.stack([one.embedding for one in seen]))
-        columns = {
+        columns: dict[str, npt.NDArray[Any]] = {
             "class_index": np.array(class_index),
             "levels": levels,
             "scale": scale,

@@ -21,7 +21,7 @@ SHRINKAGE = 0.7
 # Photographs that the mean of all flowers counts in the mean of a taught one: of three, a mean says little.
 PRIOR_PHOTOS = 1.0
 # Of the exemplars, the share that one taught flower may win from the flowers that they show.
-COST = 0.003
+COST = 0.006
 # By how much log odds the evidence for the least likely of the taught photographs may exceed what it needs.
 SURE = 6.0
 IMPOSSIBLE = -1e9

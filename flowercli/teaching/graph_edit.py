@@ -159,7 +159,7 @@ def _opset(model: bytes) -> int:
     try:
         for number, value, _ in fields(memoryview(model)):
             if number == MODEL_OPSET and (_texts(value, OPSET_DOMAIN) or [b""])[0] in STANDARD:
-                return next((int(found) for kind, found, _ in _fields_of(value) if kind == OPSET_VERSION), 0)  # type: ignore[arg-type]  # a varint
+                return next((int(found) for kind, found, _ in _fields_of(value) if kind == OPSET_VERSION), 0)
     except DamagedError as error:
         raise BundleError("The graph of the model is not a readable ONNX file.") from error
     return 0

@@ -18,7 +18,7 @@ from flowercli.inference.classifier import Classifier
 from flowercli.inference.session import choose_graph
 from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
-from flowercli.teaching.exemplars import Exemplars
+from flowercli.teaching.exemplars import NONE, Exemplars
 from flowercli.teaching.fit import Fitted, Space, fit
 from flowercli.teaching.graph_edit import without_addition
 from flowercli.teaching.head import KNOWN, PROBABILITIES
@@ -142,7 +142,10 @@ class Course:
         self.answers = history.answers()
         self.names = [name for name, _ in self.answers]
         self.classes = len(history.class_names)
-        self.before = seen.take(seen.class_index < self.classes)
+        taught = seen.class_index >= self.classes
+        # A picture that shows none of the flowers of before may show one that is taught now.
+        others = (seen.class_index == NONE) & np.isin(seen.digest, seen.digest[taught])
+        self.before = seen.take(~taught & ~others)
 
     @property
     def place(self) -> npt.NDArray[np.int64]:
@@ -192,7 +195,8 @@ class Course:
     def shows(self) -> npt.NDArray[np.bool_]:
         """Which exemplars of before show a flower that is still answered."""
         index = self.before.class_index
-        return (index >= 0) & (self.place[index.clip(min=0)] >= 0)
+        shows: npt.NDArray[np.bool_] = (index >= 0) & (self.place[index.clip(min=0)] >= 0)
+        return shows
 
     def report(self, output: str, lessons: Sequence[Lesson], untaught: Sequence[str]) -> Report:
         """Measure it."""

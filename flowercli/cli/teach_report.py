@@ -69,7 +69,7 @@ def _cost(cost: Cost) -> Iterator[str]:
         return
     before, now = (percent(count / cost.photos) for count in cost.right)
     taken = f"; taken for {_named(cost.taken)}" if cost.taken else ""
-    photographs = f"{cost.right[1]} of {counted(cost.photos, 'photograph')} right, {now}; {before} before"
+    photographs = f"{cost.right[1]:,} of {counted(cost.photos, 'photograph')} right, {now}; {before} before"
     yield f"The flowers of before: {photographs}{taken}."
     kept_before, kept = (percent(count / cost.photos) for count in cost.kept)
     yield f"Kept of them, not refused: {kept}; {kept_before} before."

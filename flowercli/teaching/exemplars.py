@@ -98,7 +98,7 @@ class Exemplars:
                 for name in ("known", "brightness", "width", "height")
             },
         }
-        return cls._of_columns({name: columns[name].astype(dtype) for name, dtype in STORED.items()})
+        return cls._of_columns({name: np.asarray(columns[name], dtype) for name, dtype in STORED.items()})
 
     @classmethod
     def _of_columns(cls, columns: Mapping[str, npt.NDArray[Any]]) -> Self:

@@ -22,6 +22,8 @@ SHRINKAGE = 0.7
 PRIOR_PHOTOS = 1.0
 # Of the exemplars, the share that one taught flower may win from the flowers that they show.
 COST = 0.006
+# Of the pictures without a flower, the share that may be taken for it.
+COST_OTHERS = 0.1
 # By how much log odds the evidence for the least likely of the taught photographs may exceed what it needs.
 SURE = 6.0
 IMPOSSIBLE = -1e9
@@ -146,7 +148,10 @@ def _limits(
     for which in range(found.shape[1]):
         others = right & (place[index.clip(0, len(kept) - 1)] != place[len(kept) + which])
         margins = np.sort((named.max(axis=1) - found[:, which])[others])
-        limits.append(float(margins[min(int(COST * shows.sum()), len(margins) - 1)]) - 1e-3 if len(margins) else 0.0)
+        limit = float(margins[min(int(COST * shows.sum()), len(margins) - 1)]) if len(margins) else 0.0
+        # More likely than not, it would be known.
+        nothing = np.sort(-found[index < 0, which])
+        limits.append(min(limit, *nothing[int(COST_OTHERS * len(nothing)) :][:1].tolist(), np.inf) - 1e-3)
     return limits
 
 

@@ -42,6 +42,7 @@ COMMANDS = (
     "serve",
     "serve-mlflow",
     "split",
+    "teach",
     "track",
     "train",
     "undo",

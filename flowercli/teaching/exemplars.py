@@ -41,7 +41,7 @@ MOST_BYTES = 64 * 2**20
 MOST_NAME = 200
 LEVELS = 127
 LEAST_PROBABILITY = 1e-9
-STORED = {
+STORED: dict[str, np.dtype[Any]] = {
     "class_index": np.dtype("<i4"),
     "known": np.dtype("<f4"),
     "brightness": np.dtype("<f4"),

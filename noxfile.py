@@ -160,6 +160,7 @@ def garden_model(session: nox.Session) -> None:
     last = (f"model.weights={third}", "seed=11", "optim.lr=2.5e-4", *AS_THEY_ARE, "epochs=5", "validate_every=5")
     final = train_once(session, f"{work}/final", "shipped_garden", garden, outliers, *last)
     session.run("flowers", "export", final, "--onnx", "--int8")
+    session.run("flowers", "reference", final)
     measure(session, final, "garden")
     if not Path(f"{work}/mean").exists():
         session.run("flowers", "average", third, final, "--output", f"{work}/mean")
@@ -203,7 +204,7 @@ def five_alone(
     script = ("python", "-m", "flowercli.training.ship", "--manifest", split_of(session, sources[0]))
     asked = ("--outliers-of", f"{data}/flowers-split.json")
     session.run(*script, *asked, model, f"{work}/flowers5-shipped")
-    session.run("flowers", "reference", f"{work}/flowers5-shipped", "--data", sources[0])
+    session.run("flowers", "reference", f"{work}/flowers5-shipped", "--data", sources[0], "--outliers", and_others)
     measure(session, f"{work}/flowers5-shipped", "flowers5", "--data", sources[0], "--outliers", and_others)
 
 

@@ -34,6 +34,7 @@ MANIFEST = "split.json"
 # Instead, where there are many photographs.
 MANIFEST_PARQUET = "split.parquet"
 REFERENCE = "reference.npz"
+EMBEDDINGS = "embeddings.npz"
 # Only a delivery has it.
 CHECKSUMS = "SHA256SUMS"
 # What a configuration holds that only makes sense on the machine of training.
@@ -287,6 +288,6 @@ def _hint_to_make(name: str, bundle: Bundle) -> str | None:
     option = next((form.option for form in FORMATS if name in form.files), None)
     if name == CARD:
         return f"flowers eval {in_shell(bundle.path)}"
-    if name == REFERENCE:
+    if name in {REFERENCE, EMBEDDINGS}:
         return f"flowers reference {in_shell(bundle.path)} --data DIR"
     return option and f"flowers export {in_shell(bundle.path)} {option}"

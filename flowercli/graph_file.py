@@ -29,10 +29,11 @@ HINT = "Run it only if you trust where it is from: with onnxruntime itself."
 
 
 class Field(NamedTuple):
-    """A field of a message: its number, and its bytes, or the number that it holds."""
+    """A field of a message: its number, its bytes or the number that it holds, and all of it as it is written."""
 
     number: int
     value: memoryview | int
+    whole: memoryview
 
 
 class DamagedError(Exception):
@@ -62,7 +63,7 @@ def check_file(path: Path) -> None:
 
 
 def _wrong_in_model(model: memoryview) -> Iterator[str]:
-    for number, value in _fields(model):
+    for number, value, _ in fields(model):
         if number == MODEL_GRAPH and isinstance(value, memoryview):
             yield from _wrong_in_graph(value)
         elif number in MODEL_CODE:
@@ -70,7 +71,7 @@ def _wrong_in_model(model: memoryview) -> Iterator[str]:
 
 
 def _wrong_in_graph(graph: memoryview) -> Iterator[str]:
-    for number, value in _fields(graph):
+    for number, value, _ in fields(graph):
         if not isinstance(value, memoryview):
             continue
         if number == GRAPH_NODE:
@@ -78,13 +79,13 @@ def _wrong_in_graph(graph: memoryview) -> Iterator[str]:
         elif number == GRAPH_INITIALIZER:
             yield from _wrong_in_tensor(value)
         elif number == GRAPH_SPARSE:  # Values and indices.
-            for _, part in _fields(value):
+            for _, part, _ in fields(value):
                 if isinstance(part, memoryview):
                     yield from _wrong_in_tensor(part)
 
 
 def _wrong_in_node(node: memoryview) -> Iterator[str]:
-    for number, value in _fields(node):
+    for number, value, _ in fields(node):
         if not isinstance(value, memoryview):
             continue
         if number == NODE_OP_TYPE and bytes(value) in CONTROL_FLOW:
@@ -92,7 +93,7 @@ def _wrong_in_node(node: memoryview) -> Iterator[str]:
         elif number == NODE_DOMAIN and bytes(value) not in DOMAINS:
             yield "operators of an unknown domain"
         elif number == NODE_ATTRIBUTE:
-            for kind, part in _fields(value):
+            for kind, part, _ in fields(value):
                 if kind in ATTRIBUTE_GRAPHS:
                     yield "control flow"
                 elif kind in ATTRIBUTE_TENSORS and isinstance(part, memoryview):
@@ -100,27 +101,33 @@ def _wrong_in_node(node: memoryview) -> Iterator[str]:
 
 
 def _wrong_in_tensor(tensor: memoryview) -> Iterator[str]:
-    for number, value in _fields(tensor):
+    for number, value, _ in fields(tensor):
         if number == TENSOR_EXTERNAL_DATA or (number == TENSOR_DATA_LOCATION and value):
             yield "data in other files"
 
 
-def _fields(message: memoryview) -> Iterator[Field]:
+def fields(message: memoryview) -> Iterator[Field]:
+    """Yield the fields of a message in order.
+
+    Raises:
+        DamagedError: these are no protocol buffers.
+    """
     place, end = 0, len(message)
     while place < end:
+        start = place
         key, place = _varint(message, place)
         if key >> 32:  # onnxruntime's reader drops the bits above; nobody writes them.
             raise DamagedError
         kind = key & 7
         if kind == VARINT:
             value, place = _varint(message, place)
-            yield Field(key >> 3, value)
+            yield Field(key >> 3, value, message[start:place])
             continue
         size, place = _varint(message, place) if kind == LENGTH else ({EIGHT_BYTES: 8, FOUR_BYTES: 4}.get(kind), place)
         if size is None or place + size > end:
             raise DamagedError
-        yield Field(key >> 3, message[place : place + size])
-        place += size
+        value_at, place = place, place + size
+        yield Field(key >> 3, message[value_at:place], message[start:place])
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:

@@ -34,6 +34,10 @@ COMMANDS = {
         "Take back what `classify --copy-to`, `--move-to` or `tag` did: pictures and sidecars are what they were.",
     ),
     "seen": Command(ANSWER, "Say whether a model was trained on these photographs, or on near copies of them."),
+    "teach": Command(
+        ANSWER,
+        "Teach a model a flower of your own from three to twenty photographs, in seconds, without torch.",
+    ),
     "models": Command(
         ANSWER,
         "List the models that come with the package and those that were downloaded; `classify --model NAME` asks one.",

@@ -19,6 +19,11 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("undo",): ("flowers undo sorted/undo-20261130-101500-4711.jsonl",),
     ("seen",): ("flowers seen rose.jpg", "flowers seen my_test_set/ --model garden --json"),
+    ("teach",): (
+        "flowers teach red_poppy photographs/poppies/",
+        "flowers teach --folder photographs/ --output mine",
+        "flowers teach --forget red_poppy --model mine --output without",
+    ),
     ("models",): ("flowers models", "flowers models garden", "flowers models runs/20261130-101500-rexnet_150 --json"),
     ("doctor",): ("flowers doctor", "flowers doctor --no-benchmark --json"),
     ("download",): ("flowers download dataset", "flowers download --list", "flowers download --remove flower_photos"),

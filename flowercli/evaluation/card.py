@@ -42,6 +42,7 @@ def model_card(description: Mapping[str, Any], usage: str = USAGE, license_id: s
         "\n".join(_metrics(section.get("metrics", {}))),
         "\n".join(_exports(section.get("exports", {}))),
         _recipe(section),
+        _taught(section.get("taught", {})),
         "\n".join(_terms(section.get("data_terms", {}))),
         _limits(description),
     ]
@@ -155,6 +156,20 @@ def _recipe(section: Mapping[str, Any]) -> str:
         f"- split manifest sha256 `{provenance['manifest_sha256']}`\n"
         f"- code `{provenance['git_revision']}`; {versions}\n\n"
         "The whole configuration is in `config.json` under `flowers.provenance.config`.\n"
+    )
+
+
+def _taught(taught: Mapping[str, Any]) -> str:
+    """Return what the model was taught after its training, by `flowers teach`."""
+    if not taught:
+        return ""
+    flowers = ", ".join(f"{in_words(name)} from {len(photos)}" for name, photos in taught["flowers"].items())
+    forgotten = ", ".join(map(in_words, taught["forgotten"]))
+    return (
+        "## Taught\n\n"
+        f"After its training the model {taught['model']} was taught, from so many photographs: {flowers or 'nothing'}. "
+        f"{f'Not answered any more: {forgotten}. ' if forgotten else ''}"
+        "The exports above are of the network, which stayed as it was.\n"
     )
 
 

@@ -11,6 +11,7 @@ from flowercli.atomic import write_text
 from flowercli.bundle import (
     CARD,
     CONFIG,
+    EMBEDDINGS,
     MANIFEST,
     MANIFEST_PARQUET,
     PORTABLE,
@@ -169,7 +170,9 @@ def _listed(bundle: Bundle) -> dict[str, HubFile]:
 def _for_answers(listed: dict[str, HubFile]) -> set[str]:
     """Return the files that ``classify`` needs, with card, split and reference; all of them if there is no ONNX."""
     graph = next((name for name in PORTABLE if name in listed), None)
-    return set(listed) if graph is None else {graph, CARD, MANIFEST, MANIFEST_PARQUET, REFERENCE} & set(listed)
+    return (
+        set(listed) if graph is None else {graph, CARD, MANIFEST, MANIFEST_PARQUET, REFERENCE, EMBEDDINGS} & set(listed)
+    )
 
 
 def backbone_reference(name: str) -> RepoId:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowercli import bundle as bundles
-from flowercli.bundle import CARD, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
+from flowercli.bundle import CARD, EMBEDDINGS, MANIFEST, ONNX_INT8, REFERENCE, Bundle, without_local_paths
 from flowercli.data.manifest import Manifest, entry_table
 from flowercli.evaluation.card import model_card
 from flowercli.models import FOLDER
@@ -33,7 +33,7 @@ OUTLIERS = (
     "leaves CC BY-SA or CC0; textures, paintings, sketches, leaves, bark, animals, ImageNet samples and wild plants "
     "for research, or with no licence stated."
 )
-SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE)
+SHIPPED = (ONNX_INT8, CARD, MANIFEST, REFERENCE, EMBEDDINGS)
 
 
 def ship(source: Path, target: Path, manifest: Manifest | None = None) -> Bundle:
@@ -53,7 +53,9 @@ def ship(source: Path, target: Path, manifest: Manifest | None = None) -> Bundle
     metrics = {split: {"int8": _short(variants["int8"])} for split, variants in measured if "int8" in variants}
     config = {**bundle.config, "flowers": {**section, "metrics": metrics}}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".ship-") as temporary:
-        files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in SHIPPED}
+        # What its flowers are taught against is made by `flowers reference` alone.
+        there = [name for name in SHIPPED if name != EMBEDDINGS or bundle.has(name)]
+        files = {name: Path(shutil.copy(bundle.file(name), temporary)) for name in there}
         files[CARD].write_text(card, encoding="utf-8")
         if manifest is not None:
             manifest.write(files[MANIFEST])

@@ -44,6 +44,7 @@ COMMANDS = (
     "serve-mlflow",
     "split",
     "tag",
+    "teach",
     "track",
     "train",
     "undo",

@@ -81,8 +81,8 @@ def test_a_stopped_download_goes_on_where_it_was(hub, program, tmp_path, how):
 def test_what_had_arrived_can_be_removed(hub, program, tmp_path):
     hub.faults = [Fault(GRAPH, cut_after=1_000_000)]
     assert program("download", "model", NAME, "--retries", 0).code == 1
-    assert "Unfinished downloads take 1.0 MB" in program("download", "--list").err
-    assert "an unfinished download of me/five (1.0 MB)" in program("download", "--remove", NAME).err
+    assert "Unfinished downloads take 1.3 MB" in program("download", "--list").err
+    assert "an unfinished download of me/five (1.3 MB)" in program("download", "--remove", NAME).err
     assert list((tmp_path / "data" / "models").glob(".partial-*")) == []
     assert program("download", "--remove", NAME).code == 1
 

@@ -21,7 +21,7 @@ def test_a_model_arrives_once_and_answers_by_name(hub, program, tmp_path):
     assert (done.code, done.out) == (0, f"{folder}\n"), done.err
     assert "daisy, dandelion, rose" in done.err
     assert f"flowers classify PICTURE --model {NAME}" in done.err
-    names = ["README.md", "config.json", GRAPH, "reference.npz", "split.json"]
+    names = ["README.md", "config.json", "embeddings.npz", GRAPH, "reference.npz", "split.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     Bundle.load(folder).verify()
     hub.requests.clear()

@@ -12,7 +12,7 @@ from flowercli.models import FOLDER
 pytestmark = pytest.mark.network
 
 NAME = "me/five"
-GRAPH = "model.int8.onnx"
+EMBEDDINGS = "embeddings.npz"
 TOKEN = "hf_good"  # noqa: S105
 
 
@@ -34,23 +34,22 @@ def test_the_token_stays_with_the_hub(hub, fetch):
     hub.faults = [Fault("/stored/", cut_after=100_000)]
     done = fetch()
     assert done.code == 0, done.err
-    # The graph in two parts, and the reference.
-    assert hub.tokens_at_storage == ["", "", ""]
-    # Each try asks the Hub anew, for an address that may hold for minutes only, and goes on from what is there;
-    # the last is the reference, stored too.
-    ranges = [part for _, path, part in hub.requests if path.endswith(GRAPH) or "stored" in path]
-    assert ranges == [None, None, "bytes=100000-", "bytes=100000-", None]
+    # The embeddings in two parts, the graph, and the reference.
+    assert hub.tokens_at_storage == [""] * 4
+    # Each try asks the Hub anew, for an address that may hold for minutes only, and goes on from what is there.
+    ranges = [part for _, path, part in hub.requests if path.endswith(EMBEDDINGS) or "stored" in path]
+    assert ranges == [None, None, "bytes=100000-", "bytes=100000-", None, None]
 
 
 def test_on_the_same_host_the_token_goes_along(hub, fetch):
     hub.storage = hub.endpoint
     assert fetch().code == 0
-    assert hub.tokens_at_storage == [TOKEN, TOKEN]
+    assert hub.tokens_at_storage == [TOKEN] * 3
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("X-Linked-ETag", "0" * 64, "model.int8.onnx of"), ("X-Repo-Commit", "0" * 40, "config.json of")],
+    [("X-Linked-ETag", "0" * 64, "embeddings.npz of"), ("X-Repo-Commit", "0" * 40, "config.json of")],
 )
 def test_a_mirror_with_another_version_is_not_fetched_from(hub, fetch, name, value, words):
     hub.stated = {name: value}

@@ -72,7 +72,8 @@ def test_a_new_version_is_one_commit_and_stale_files_go_if_the_user_says_so(hub,
     assert program("publish", "flowers5", "me/five", "--message", "Without weights", "--prune", **GOOD).code == 0
     assert hub.messages == ["A flowers bundle", "Without weights"]
     names = {path.name for path in (hub.root / "me" / "five").iterdir()} - {"notes.txt"}
-    assert names == {".gitattributes", "README.md", "config.json", "model.int8.onnx", "reference.npz", "split.json"}
+    ours = {"README.md", "config.json", "embeddings.npz", "model.int8.onnx", "reference.npz", "split.json"}
+    assert names == {".gitattributes", *ours}
     assert (hub.root / "me/five/notes.txt").read_text() == "mine"
 
 

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercli.data.columns import digests
-from flowercli.data.duplicates import Readable, hash_column
+from flowercli.data.columns import digests, perceptual_hashes
+from flowercli.data.duplicates import Readable
 from flowercli.data.make_split import split_what_was_read
 from flowercli.data.manifest import Manifest
 from flowercli.data.places import manifest_suffix
@@ -54,7 +54,7 @@ def measure(size: int) -> None:
     """Go through all steps with so many photographs, and print what each took."""
     with step(f"{size:,} photographs"):
         scan, found = made_up(size)
-        nothing = Readable(photo_table(), digests(), hash_column(), [])
+        nothing = Readable(photo_table(), digests(), perceptual_hashes(), [])
     with step("copies, split"):
         result = split_what_was_read(scan, found, nothing, DEFAULT_RATIOS, DEFAULT_SEED)
     print(f"  {len(result.exact):,} groups of copies, {len(result.near):,} of near copies")
@@ -81,7 +81,7 @@ def measure(size: int) -> None:
 
 def made_up(size: int) -> tuple[Scan, Readable]:
     """Return photographs as a scan finds them, and what reading them would tell."""
-    photos, hashes, sha256 = photo_table(), hash_column(), digests()
+    photos, hashes, sha256 = photo_table(), perceptual_hashes(), digests()
     for number in range(size):
         is_copy, is_near = number % ONE_IN == COPY, number % ONE_IN == NEAR_COPY
         digest = hashlib.sha256(str(number - is_copy).encode()).digest()

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from flowercli.data.class_names import class_name, composed
-from flowercli.data.duplicates import HASH_DECODE_SIDE, exact_groups, near_groups
+from flowercli.data.duplicates import HASH_DECODE_SIDE, exact_groups, near_groups, perceptual_hash
 from flowercli.errors import DataError, ImageError, UsageError
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.decode import open_file
 from flowercli.inference.patterns import walk
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import load_upright
@@ -22,16 +21,12 @@ from flowercli.shown import counted, in_shell, one_line
 from flowercli.teaching.exemplars import Seen, see
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from flowercli.inference.classifier import Classifier
 
 FEWEST = 3
 # More than a hundred teach nothing that these do not; training is for them.
 MOST = 500
 LONGEST_NAME = 100
-# Of the perceptual hash: the lowest frequencies of a small grey picture.
-HASH_SIDE, HASH_KEPT = 32, 8
 
 
 @dataclass(frozen=True)
@@ -141,24 +136,15 @@ def _check_enough(lesson: Lesson) -> None:
 
 def _read(classifier: Classifier, path: str) -> _Read | str:
     try:
-        content = Path(path).read_bytes()
+        with open_file(path) as file:
+            content = file.read()
         seen = see(classifier, content)
-        return _Read(
-            seen, hashlib.sha256(content).hexdigest(), _perceptual_hash(load_upright(content, HASH_DECODE_SIDE))
-        )
+        hashed = perceptual_hash(load_upright(content, HASH_DECODE_SIDE))
+        return _Read(seen, hashlib.sha256(content).hexdigest(), hashed)
     except OSError as error:
         return f"{error.strerror or error}."
     except ImageError as error:
         return error.message
-
-
-def _perceptual_hash(image: Image.Image) -> int:
-    """Return what ``imagehash.phash`` does, which is in no base install: signs of a picture's lowest frequencies."""
-    grey = np.asarray(image.convert("L").resize((HASH_SIDE, HASH_SIDE), 1), np.float64)  # 1: Lanczos
-    places = np.arange(HASH_SIDE)
-    waves = np.cos(np.pi * np.outer(places[:HASH_KEPT], 2 * places + 1) / (2 * HASH_SIDE))
-    lowest = waves @ grey @ waves.T
-    return int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes(), "big")
 
 
 def _copies(read: Sequence[_Read]) -> dict[int, int]:

@@ -18,7 +18,8 @@ from measured import flowers
 from PIL import Image
 
 from flowercli.bundle import MANIFEST, REFERENCE, Bundle, add_files
-from flowercli.data.manifest import Manifest, missing_photos
+from flowercli.data.changes import missing_photos
+from flowercli.data.manifest import Manifest
 from flowercli.data.scan import MANIFEST_FILE
 from flowercli.errors import FlowersError
 from flowercli.models import load_model

@@ -39,6 +39,8 @@ EMBEDDINGS = "embeddings.npz"
 CHECKSUMS = "SHA256SUMS"
 # What a configuration holds that only makes sense on the machine of training.
 LOCAL_KEYS = frozenset({"path", "outliers", "manifest", "output", "weights", "teacher", "uri"})
+# Whose keys are names of flowers, datasets and kinds of pictures: any may be called as one of those.
+NAMED_BY_USERS = frozenset({"taught", "data_terms", "metrics"})
 
 AGAIN = "Fetch or export the bundle again."
 PATHS = frozenset({"data_path", "outliers_path"})
@@ -257,7 +259,11 @@ def embeddable_config(config: Mapping[str, Any]) -> str:
 def without_local_paths(value: Any) -> Any:
     """Drop the paths of the machine of training from a description that goes elsewhere."""
     if isinstance(value, dict):
-        kept = {key: without_local_paths(item) for key, item in value.items() if key not in PATHS}
+        kept = {
+            key: item if key in NAMED_BY_USERS else without_local_paths(item)
+            for key, item in value.items()
+            if key not in PATHS
+        }
         return {key: None if key in LOCAL_KEYS else item for key, item in kept.items()}
     return [without_local_paths(item) for item in value] if isinstance(value, list) else value
 

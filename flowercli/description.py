@@ -149,6 +149,8 @@ def wrong_fields(config: dict[str, Any], section: dict[str, Any]) -> Iterator[st
     if not isinstance(config["pretrained_cfg"], dict):
         yield "pretrained_cfg is no object"
     yield from _wrong_in_section(section, len(names))
+    if not _is_history(section.get("taught", {"model": "", "flowers": {}, "forgotten": []})):
+        yield "taught does not say what it was taught"
     yield from _wrong_files(section["files"])
 
 
@@ -183,6 +185,16 @@ def _wrong_in_section(section: dict[str, Any], count: int) -> Iterator[str]:
             yield f"{name} is no object"
             return
     yield from _wrong_metrics(section.get("metrics", {}))
+
+
+def _is_history(taught: Any) -> bool:
+    """Tell whether it can be said of it what a model was taught; whether it fits the model, ``teaching`` knows."""
+    if not isinstance(taught, dict):
+        return False
+    flowers, forgotten = taught.get("flowers"), taught.get("forgotten")
+    if not isinstance(taught.get("model"), str) or not isinstance(flowers, dict) or not isinstance(forgotten, list):
+        return False
+    return all(isinstance(one, list) for one in flowers.values()) and all(isinstance(one, str) for one in forgotten)
 
 
 def _wrong_metrics(metrics: dict[str, Any]) -> Iterator[str]:

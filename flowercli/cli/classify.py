@@ -230,7 +230,7 @@ def _grouping(
     group = parse_group(how)
     if wanted.resume or wanted.form is Format.PARQUET or into is not None:
         message = "--group goes neither with --resume and Parquet nor with --copy-to and --move-to."
-        raise UsageError(message, hint="Name another file: --output answers.csv")
+        raise UsageError(message, hint="Each picture by itself: the same without --group")
     return lambda results, classifier, top_k: grouped(results, group, classifier, top_k)
 
 

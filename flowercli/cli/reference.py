@@ -35,6 +35,7 @@ def reference(
     from flowercli.data.manifest import entry_table
     from flowercli.evaluation.bundle_data import bundle_data
     from flowercli.inference.classifier import Classifier
+    from flowercli.inference.session import CPU
     from flowercli.models import FOLDER, load_model
     from flowercli.monitoring.reference import add_reference, choose
     from flowercli.teaching.exemplars import make_exemplars, put_into
@@ -54,8 +55,10 @@ def reference(
     with advancing() as advance:
         found.check_unchanged("val", advance)
         classifier = Classifier.open(source, device)
-        exemplars = make_exemplars(classifier, found, advance)
+        # What is taught stands behind the graph for CPUs, whatever runs here.
+        seeing = classifier if classifier.runtime.device == CPU else Classifier.open(source, CPU)
+        exemplars = make_exemplars(seeing, found, advance)
         changed = add_reference(classifier, found.root, photos, advance)
-        put_into(changed, exemplars, classifier.runtime.graph)
+        put_into(changed, exemplars, seeing.runtime.graph)
     note(f"{counted(len(photos), 'photograph')}, {classifier.runtime.graph}: {source.path / REFERENCE}")
-    note(f"{counted(len(exemplars), 'picture')}, {classifier.runtime.graph}: {source.path / EMBEDDINGS}")
+    note(f"{counted(len(exemplars), 'picture')}, {seeing.runtime.graph}: {source.path / EMBEDDINGS}")

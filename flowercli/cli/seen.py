@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flowercli.bundle import Bundle
     from flowercli.data.copies import Copies, Copy
     from flowercli.data.duplicates import Fingerprint
-    from flowercli.data.manifest import Manifest
 
 # What was done with a photograph of each split.
 DONE = {"train": "trained on", "val": "chosen by", "test": "kept for testing"}
@@ -39,7 +38,7 @@ def seen(
     Of copies that were rescaled or compressed again the perceptual hashes differ in four of 64 bits at most. A model
     names what it was trained on better than anything new: test it with other photographs.
     """
-    from flowercli.data.copies import Copies
+    from flowercli.data.copies import Copies, limits
     from flowercli.data.manifest import Manifest
     from flowercli.models import load_model
 
@@ -57,7 +56,8 @@ def seen(
     else:
         _print(rows)
         _sum_up(bundle, len(rows) - bad, found)
-    _tell_limits(bundle, manifest, copies)
+    for line in limits(copies, manifest, bundle.section.get("provenance", {}).get("photos", {}).get("train")):
+        note(line)
     if bad:
         warn(f"{bad} of {len(rows)} could not be read.")
     if bad or not rows:
@@ -67,20 +67,26 @@ def seen(
 def _look(photos: list[str], copies: Copies) -> Iterator[tuple[str, Fingerprint, Copy | None]]:
     """Yield each photograph with what its read told and what it is a copy of."""
     from flowercli.cli.progress import advancing
-    from flowercli.data.duplicates import fingerprint
+    from flowercli.data.duplicates import Fingerprint, fingerprint
     from flowercli.inference.cpu import available_cores
     from flowercli.inference.pipeline import ordered_map
-    from flowercli.inference.sources import expand
+    from flowercli.inference.sources import STDIN, expand, is_elsewhere
+
+    def look(path: str) -> Fingerprint:
+        is_file = path != STDIN and not is_elsewhere(path)
+        return fingerprint(path) if is_file else Fingerprint("", None, "Only files of this machine are looked at.")
 
     paths = list(expand(photos, sys.stdin))
     with advancing() as advance:
-        for path, told in zip(paths, ordered_map(fingerprint, paths, available_cores()), strict=True):
+        for path, told in zip(paths, ordered_map(look, paths, available_cores()), strict=True):
             advance("Looking at photographs", len(paths))
             yield path, told, None if told.error else copies.find(told)
 
 
 def _as_dict(path: str, told: Fingerprint, copy: Copy | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"path": path, "seen": None if told.error else copy is not None, "error": told.error}
+    listed = None if told.error else copy is not None
+    was_used = None if told.error else copy is not None and copy.photo.split != "test"
+    row: dict[str, Any] = {"path": path, "seen": was_used, "listed": listed, "error": told.error}
     if copy is not None:
         photo = copy.photo
         row |= {"copy_of": photo.path, "source": photo.source or None, "split": photo.split}
@@ -108,13 +114,3 @@ def _sum_up(bundle: Bundle, count: int, found: list[Copy]) -> None:
     parts = ", ".join(f"{by_split[split]} {words}" for split, words in DONE.items() if by_split[split])
     of_all = f"{len(found)} of {counted(count, 'photograph')}"
     note(f"{of_all} {'is' if len(found) == 1 else 'are'} known to {asked_as(bundle)}{': ' if parts else ''}{parts}.")
-
-
-def _tell_limits(bundle: Bundle, manifest: Manifest, copies: Copies) -> None:
-    """Say what is not found."""
-    if copies.hashed < len(copies):
-        left = counted(len(copies) - copies.hashed, "photograph")
-        note(f"Of {left} the split manifest has no perceptual hash: only the same files are found.")
-    recorded = bundle.section.get("provenance", {}).get("photos", {}).get("train")
-    if isinstance(recorded, int) and recorded > (listed := sum(manifest.counts("train").values())):
-        note(f"It was trained on {recorded} photographs, of which its split manifest lists {listed}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def teach(
     from flowercli.cli.teach_report import show
     from flowercli.inference.sources import expand
     from flowercli.models import load_model
-    from flowercli.teaching.lesson import checked_name, lessons_in
+    from flowercli.teaching.lesson import lessons_in
     from flowercli.teaching.teach import teach as write_taught
 
     _check(name, photos or [], folder, forget or [], output)
@@ -59,7 +60,7 @@ def teach(
     elif name is not None:
         import sys
 
-        wanted = {checked_name(name): list(expand(photos or [], sys.stdin))}
+        wanted = {name: list(expand(photos or [], sys.stdin))}
     with advancing() as advance:
         taught = write_taught(load_model(model), wanted, forget or [], output, advance)
     if json_output:
@@ -79,6 +80,6 @@ def _check(name: str | None, photos: list[str], folder: Path | None, forget: lis
         raise UsageError(message, hint=f"flowers teach {in_shell(name)} PHOTOS   (three or more)")
     if name is None and folder is None and not forget:
         raise UsageError("Nothing is to be taught.", hint="flowers teach NAME PHOTOS   (three photographs or more)")
-    if output.exists():
+    if os.path.lexists(output):
         message = f"{output} exists already."
         raise UsageError(message, hint=f"Remove it, or give another folder: --output {in_shell(f'{output}-2')}")

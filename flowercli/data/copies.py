@@ -8,8 +8,12 @@ import numpy as np
 
 from flowercli.data.columns import Packed
 from flowercli.data.duplicates import NEAR_BITS
+from flowercli.data.split import SPLITS
+from flowercli.shown import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from flowercli.data.columns import Table
@@ -63,17 +67,39 @@ class Copies:
         return len(self._photos)
 
     def find(self, told: Hashed) -> Copy | None:
-        """Return the photograph that has the same bytes, else the most alike if it is near enough."""
+        """Return the photograph that has the same bytes or nearly the same hash: one of training, if there is one.
+
+        Of those of one split it is the most alike.
+        """
+        found = [*self._same(told), *self._alike(told)]
+        return min(found, key=lambda copy: (SPLITS.index(copy.photo.split), copy.bits or 0), default=None)
+
+    def _same(self, told: Hashed) -> Iterator[Copy]:
         start = np.uint64(int.from_bytes(bytes.fromhex(told.sha256)[:8], "little"))
         for place in np.flatnonzero(self._starts == start).tolist():
             if self._photos[place].sha256 == told.sha256:
-                return self._copy(place, None)
-        if told.perceptual_hash is None or not self.hashed:
-            return None
-        apart = np.bitwise_count(self._hashes ^ np.uint64(told.perceptual_hash))
-        nearest = int(apart.argmin())
-        bits = int(apart[nearest])
-        return self._copy(int(self._places[nearest]), bits) if bits <= NEAR_BITS else None
+                yield self._copy(place, None)
+
+    def _alike(self, told: Hashed) -> Iterator[Copy]:
+        if told.perceptual_hash is not None and self.hashed:
+            apart = np.bitwise_count(self._hashes ^ np.uint64(told.perceptual_hash))
+            for place in np.flatnonzero(apart <= NEAR_BITS).tolist():
+                yield self._copy(int(self._places[place]), int(apart[place]))
 
     def _copy(self, place: int, bits: int | None) -> Copy:
         return Copy(self._photos[place], place >= self._first_outlier, bits)
+
+
+def limits(copies: Copies, manifest: Manifest, recorded: object) -> Iterator[str]:
+    """Yield in words what is not found.
+
+    Args:
+        copies: those of the manifest.
+        manifest: that of a bundle.
+        recorded: how many photographs the bundle says that it was trained on, if it does.
+    """
+    if copies.hashed < len(copies):
+        left = counted(len(copies) - copies.hashed, "photograph")
+        yield f"Of {left} the split manifest has no perceptual hash: only the same files are found."
+    if isinstance(recorded, int) and recorded > (listed := sum(manifest.counts("train").values())):
+        yield f"It was trained on {recorded} photographs, of which its split manifest lists {listed}."

@@ -25,6 +25,7 @@ from flowercli.data.columns import Column, Table, digests, perceptual_hashes, re
 from flowercli.data.seen import TOGETHER, Read, Stamp, remember
 from flowercli.errors import ImageError
 from flowercli.inference.cpu import available_cores
+from flowercli.inference.decode import open_file
 from flowercli.inference.pipeline import ordered_map
 from flowercli.inference.preprocess import load_upright
 from flowercli.progress import Advance, untold
@@ -135,8 +136,10 @@ def _listed(members: npt.NDArray[np.intp], groups: npt.NDArray[np.intp]) -> list
 def fingerprint(path: str) -> Fingerprint:
     """Read a photograph."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (of millions)
+        with open_file(path) as file:
             stamp, content = Stamp.of(os.fstat(file.fileno())), file.read()
+    except ImageError as error:
+        return Fingerprint("", None, error.message)
     except OSError as error:
         return Fingerprint("", None, f"It cannot be read: {error.strerror}.")
     sha256 = hashlib.sha256(content).hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowercli.bundle import Bundle, describe
 from flowercli.data.class_names import class_name
-from flowercli.data.copies import Copies
+from flowercli.data.copies import Copies, limits
 from flowercli.data.duplicates import read_all
 from flowercli.data.manifest import Entry, Manifest, entry_table
 from flowercli.data.scan import scan_outliers
@@ -120,9 +120,11 @@ def _unseen(bundle: Bundle, root: Path, entries: list[Entry], say: Say) -> list[
         say(f"It is not known whether {bundle.name} was trained on photographs in {root}: it has no split manifest.")
         return entries
     copies = Copies(manifest)
+    for line in limits(copies, manifest, bundle.section.get("provenance", {}).get("photos", {}).get("train")):
+        say(line)
     unseen = [entry for entry in entries if (copy := copies.find(entry)) is None or copy.photo.split == WHOLE]
     if left := len(entries) - len(unseen):
-        why = "the model was trained on them, or on near copies"
+        why = "the model was trained on them, or chosen by them, or on near copies"
         say(f"{left} of the {len(entries)} photographs in {root} are left out: {why}.")
     if not unseen:
         message = f"The model was trained on all photographs in {root}: they say nothing of others."

@@ -70,7 +70,8 @@ def write_packages(
         BundleError: there is no graph.
     """
     graphs = {name: choose_graph(bundle, found).name for name in targets if (found := PACKAGES[name].graphs)}
-    records = bundle.section.get("exports", {})
+    # Of a model that was taught, they are figures of what it was before.
+    records = {} if "taught" in bundle.section else bundle.section.get("exports", {})
     checks = [Check(**records[graph]) for graph in dict.fromkeys(graphs.values()) if graph in records]
     require_accuracy(checks, options.max_drop)
     packed = {}

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from flowercli.errors import UsageError
 from flowercli.inference.classifier import Prediction
@@ -32,10 +33,13 @@ FOLDER, NAME, TIME = "folder", "name", "time"
 HOW = "--group folder, --group name or --group time:30s"
 UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 SPAN = re.compile(r"(\d{1,6})(s|m|min|h)?")
-# What is behind the name of a plant: rose_1, rose-02, rose (3); not the numbers of cameras, which are longer.
-NUMBER = re.compile(r"[ _.-]+\d{1,3}$| ?\(\d{1,3}\)$")
+# What is behind the name of a plant: rose_1, rose-02, rose (3); not the numbers of cameras, which are longer,
+# nor dates and times.
+NUMBER = re.compile(r"(?<!\d\d[-._ ]\d\d)[ _.-]+\d{1,3}$| ?\(\d{1,3}\)$")
 # Exif 2.32: where the part about the exposure is, when it was, and how that is written.
 EXPOSURE, TAKEN, FORM = 0x8769, 0x9003, "%Y:%m:%d %H:%M:%S"
+# Cameras say no zone: times are those of their clocks.
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
 # No single photograph excludes a flower, or is sure to know one.
 LEAST_SHARE = 1e-6
 
@@ -61,7 +65,7 @@ def by_folder(path: str) -> str:
 
 
 def by_name(path: str) -> str:
-    """Return the path of a picture without its ending and a number of one or two digits before that."""
+    """Return the path of a picture without its ending and a number of up to three digits before that."""
     if _is_alone(path):
         return path
     folder, name = os.path.split(path)
@@ -77,16 +81,16 @@ class ByTime:
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._group, self._folder, self._taken = 0, "", -math.inf
+        self.number, self._folder, self._taken = 0, "", -math.inf
 
     def __call__(self, path: str) -> int:
         """Return the number of the group of the next picture."""
         taken = None if _is_alone(path) else taken_at(path)
         folder = os.path.split(path)[0]
         if taken is None or folder != self._folder or abs(taken - self._taken) > self._seconds:
-            self._group += 1
+            self.number += 1
         self._folder, self._taken = folder, -math.inf if taken is None else taken
-        return self._group
+        return self.number
 
 
 def taken_at(path: str) -> float | None:
@@ -97,8 +101,9 @@ def taken_at(path: str) -> float | None:
             with identify(file) as image:
                 if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
                     return None
-                said = image.getexif().get_ifd(EXPOSURE).get(TAKEN, "")
-        return datetime.strptime(said.strip("\0 "), FORM).timestamp()  # noqa: DTZ007  (compared with others of its clock)
+                # Not its own: that of a PNG decodes the picture.
+                said = Image.Image.getexif(image).get_ifd(EXPOSURE).get(TAKEN, "")
+        return (datetime.strptime(said.strip("\0 "), FORM) - EPOCH).total_seconds()  # noqa: DTZ007  (no zone)
     except Exception:  # noqa: BLE001  (of nonsense Pillow's parser raises almost anything)
         return None
 
@@ -146,7 +151,7 @@ def grouped(
         classifier: whose answers they are.
         top_k: how many classes each answer lists; 0 for all.
     """
-    for _, members in groupby(results, lambda result: group(result.path)):
+    for _, members in groupby(results, lambda result: _key(result, group)):
         together, paths = Together(classifier), list[str]()
         for result in members:
             if not isinstance(result.outcome, Prediction):
@@ -156,6 +161,13 @@ def grouped(
             paths.append(result.path)
         if paths:
             yield Result(_label(paths, group), together.answer(top_k), tuple(paths))
+
+
+def _key(result: Result, group: Callable[[str], object]) -> object:
+    """Return the group of a result; when a picture was taken that cannot be read, nobody asks."""
+    if isinstance(group, ByTime) and not isinstance(result.outcome, Prediction):
+        return group.number
+    return group(result.path)
 
 
 def _label(paths: Sequence[str], group: Callable[[str], object]) -> str:

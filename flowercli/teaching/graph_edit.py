@@ -128,7 +128,7 @@ def _graph_parts(
             continue
         if number == GRAPH_NODE and not names.keys().isdisjoint(_texts(value, NODE_INPUT, NODE_OUTPUT)):
             yield _message(GRAPH_NODE, b"".join(_renamed(value, names)))
-        elif number == GRAPH_OUTPUT and (size := sizes.get(_texts(value, VALUE_NAME)[0])):
+        elif number == GRAPH_OUTPUT and (size := sizes.get(b"".join(_texts(value, VALUE_NAME)[:1]))):
             yield _message(GRAPH_OUTPUT, b"".join(_resized(value, (VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE), size)))
         else:
             yield whole

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from flowercli.data.class_names import class_name, composed
 from flowercli.data.duplicates import HASH_DECODE_SIDE, exact_groups, near_groups, perceptual_hash
+from flowercli.data.inside import leads_outside, not_portable
+from flowercli.data.sorting import REFUSED
 from flowercli.errors import DataError, ImageError, UsageError
+from flowercli.inference.classifier import in_words
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.decode import open_file
 from flowercli.inference.patterns import walk
@@ -58,20 +61,30 @@ def checked_name(text: str) -> str:
         UsageError: it can be no class name.
     """
     name = class_name("_".join(composed(text).split()))
-    if (
-        not name
-        or len(name) > LONGEST_NAME
-        or one_line(name) != name
-        or set(name) & set("/\\,")
-        or name.startswith(".")
-    ):
+    is_short = 0 < len(name) <= LONGEST_NAME and one_line(name) == name and name != REFUSED
+    if not is_short or set(name) & set("/\\,") or name.startswith(".") or leads_outside(name) or not_portable(name):
         message = f"'{text[:LONGEST_NAME]}' is no name for a flower: letters, digits, spaces, _ and - make one."
         raise UsageError(message, hint="flowers teach red_poppy photographs/")
     return name
 
 
+def known_as(text: str, class_names: Sequence[str]) -> str:
+    """Return which of these names is meant, however it is written, or the class name of a new flower.
+
+    Raises:
+        UsageError: it is none of them, and can be no class name.
+    """
+    written = {composed(in_words(name)).casefold(): name for name in reversed(class_names)}
+    if text in class_names:
+        return text
+    if found := written.get(composed(in_words(text)).casefold()):
+        return found
+    name = checked_name(text)
+    return written.get(in_words(name).casefold(), name)
+
+
 def lessons_in(folder: Path) -> dict[str, list[str]]:
-    """Return the paths of the photographs in a folder that has a subfolder a flower, by class name.
+    """Return the paths of the photographs in a folder that has a subfolder a flower, by the names of these.
 
     Raises:
         DataError: it is not there, or has no such subfolder.
@@ -81,7 +94,7 @@ def lessons_in(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for each in sorted(folder.iterdir()):
         if each.is_dir() and not each.name.startswith("."):
-            found.setdefault(checked_name(each.name), []).extend(walk(str(each)))
+            found[each.name] = list(walk(str(each)))
     if not found:
         message = f"{folder} has no subfolders: one is needed for each flower, called as it is."
         raise DataError(message, hint=f"Of one flower: flowers teach NAME {in_shell(folder)}")
@@ -95,9 +108,6 @@ def read_lesson(classifier: Classifier, name: str, paths: Iterable[str], advance
         DataError: too few of them can be read and are no copies, or there are too many.
     """
     listed = list(dict.fromkeys(paths))
-    if len(listed) > MOST:
-        message = f"{counted(len(listed), 'photograph')} of {name} are more than {MOST}."
-        raise DataError(message, hint="Give fewer, or train on them: flowers train --data DIR")
     unreadable: list[tuple[str, str]] = []
     read: list[tuple[str, _Read]] = []
     for path, found in zip(
@@ -122,16 +132,51 @@ def read_lesson(classifier: Classifier, name: str, paths: Iterable[str], advance
     return lesson
 
 
+def check_number(name: str, paths: Sequence[str]) -> None:
+    """Find before any is looked at that there are too many photographs of a flower, or too few.
+
+    Raises:
+        DataError: there are.
+    """
+    if (count := len(set(paths))) > MOST:
+        message = f"{counted(count, 'photograph')} of {name} are more than {MOST}."
+        raise DataError(message, hint="Give fewer, or train on them: flowers train --data DIR")
+    if count < FEWEST:
+        _too_few(name, count)
+
+
+def check_apart(lessons: Sequence[Lesson], taught: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a photograph that stands for two flowers: none of them would be learnt.
+
+    Args:
+        lessons: what is to be taught.
+        taught: the sha256 of photographs that were taught before, by class name.
+
+    Raises:
+        DataError: there is one.
+    """
+    shown = {sha256: name for name, several in taught.items() for sha256 in several}
+    for lesson in lessons:
+        for path, sha256 in zip(lesson.paths, lesson.sha256, strict=True):
+            if (other := shown.setdefault(sha256, lesson.name)) != lesson.name:
+                message = f"{one_line(path)} is given for {lesson.name}, and was for {other}."
+                raise DataError(
+                    message, hint=f"Leave it out of one, or first: flowers teach --forget {in_shell(other)}"
+                )
+
+
 def _check_enough(lesson: Lesson) -> None:
     if len(lesson.seen) >= FEWEST:
         return
     left = [f"{len(lesson.copies)} are copies" if lesson.copies else ""]
     left += [f"{path} cannot be read: {why}" for path, why in lesson.unreadable[:1]]
     why = "; ".join(filter(None, left))
-    message = f"{counted(len(lesson.seen), 'photograph')} of {lesson.name}: at least {FEWEST} are needed"
-    raise DataError(
-        f"{message} ({why})." if why else f"{message}.", hint=f"flowers teach {in_shell(lesson.name)} FOLDER"
-    )
+    _too_few(lesson.name, len(lesson.seen), why)
+
+
+def _too_few(name: str, count: int, why: str = "") -> NoReturn:
+    message = f"{counted(count, 'photograph')} of {name}: at least {FEWEST} are needed"
+    raise DataError(f"{message} ({why})." if why else f"{message}.", hint=f"flowers teach {in_shell(name)} FOLDER")
 
 
 def _read(classifier: Classifier, path: str) -> _Read | str:

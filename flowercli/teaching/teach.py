@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercli.atomic import scratch_folder
-from flowercli.bundle import ONNX, PORTABLE, Bundle, embeddable_config
+from flowercli.bundle import EMBEDDINGS, ONNX, PORTABLE, Bundle, embeddable_config
 from flowercli.errors import BundleError, UsageError
 from flowercli.inference.classifier import Classifier
 from flowercli.inference.session import choose_graph
@@ -23,7 +23,7 @@ from flowercli.teaching.fit import Fitted, Space, fit
 from flowercli.teaching.graph_edit import without_addition
 from flowercli.teaching.head import KNOWN, PROBABILITIES
 from flowercli.teaching.history import KEY, History
-from flowercli.teaching.lesson import Lesson, checked_name, read_lesson
+from flowercli.teaching.lesson import Lesson, check_apart, check_number, known_as, read_lesson
 from flowercli.teaching.report import (
     Cost,
     Measured,
@@ -35,6 +35,9 @@ from flowercli.teaching.report import (
     with_half,
 )
 from flowercli.teaching.write import write_taught
+
+# Values of an embedding: what is fitted has a square of them.
+MOST_WIDTH = 16_384
 
 
 class Pupil:
@@ -63,7 +66,18 @@ class Pupil:
         """Open the model as it was before anything was taught it; ``folder`` gets its graph."""
         path = folder / ONNX
         path.write_bytes(self.model)
-        return Classifier.open(Bundle(path, self.config), "cpu")
+        opened = Classifier.open(Bundle(path, self.config), "cpu")
+        spec = opened.spec
+        width = opened.run(np.zeros((1, spec.height, spec.width, 3), np.uint8)).embedding.shape[1]
+        if width != self.seen.embedding.shape[1] or width > MOST_WIDTH:
+            message = f"{EMBEDDINGS} of {self.bundle.path} is of another network than that of {self.graph}."
+            raise BundleError(message, hint=f"flowers reference {in_shell(self.bundle.path)} --data DIR")
+        return opened
+
+    @property
+    def names(self) -> list[str]:
+        """The class names that it was trained on, and those that it was taught."""
+        return [*self.history.class_names, *self.history.flowers]
 
 
 def teach(
@@ -77,21 +91,27 @@ def teach(
 
     Args:
         bundle: the model, which stays as it is. Taught before, it is taught all of it anew.
-        wanted: paths of photographs by class name.
+        wanted: paths of photographs by what their flower is called.
         forget: class names, or those names in words.
         output: a new folder.
         advance: called after each photograph.
 
     Raises:
         BundleError: the bundle cannot be taught: it lacks what its model sees of validation photographs.
-        DataError: there are too few photographs of a flower.
-        UsageError: what is to be forgotten is not known.
+        DataError: there are too few photographs of a flower, or too many, or one is given for two.
+        UsageError: what is to be forgotten is not known, or a name is none.
     """
     pupil = Pupil(bundle)
     history, seen, untaught = _forgotten(pupil, forget)
+    asked: dict[str, list[str]] = {}
+    for text, paths in wanted.items():
+        asked.setdefault(known_as(text, pupil.names), []).extend(paths)
+    for name, paths in asked.items():
+        check_number(name, paths)
     with scratch_folder("teach") as folder:
         classifier = pupil.opened(folder)
-        lessons = [read_lesson(classifier, name, paths, advance) for name, paths in wanted.items()]
+        lessons = [read_lesson(classifier, name, paths, advance) for name, paths in asked.items()]
+        check_apart(lessons, history.flowers)
         for lesson in lessons:
             history, seen = _with_lesson(history, seen, lesson)
         course = Course(history, seen)
@@ -103,8 +123,7 @@ def teach(
 def _forgotten(pupil: Pupil, forget: Sequence[str]) -> tuple[History, Exemplars, list[str]]:
     """Take flowers away: what was taught of them, and of those that were never taught the class."""
     history, seen, untaught = pupil.history, pupil.seen, list[str]()
-    for text in forget:
-        name = checked_name(text)
+    for name in dict.fromkeys(known_as(text, pupil.names) for text in forget):
         if name in history.flowers:
             untaught.append(name)
             which = len(history.class_names) + list(history.flowers).index(name)

@@ -173,6 +173,47 @@ def test_what_makes_no_sense_is_refused(run, parent, new, tmp_path, monkeypatch,
     assert os.listdir(tmp_path) == ["two"]
 
 
+def test_another_spelling_is_the_same_flower(run, parent, new, tmp_path):
+    done = run("teach", "Rose", new / "blue_thing", "--model", parent.path, "--output", tmp_path / "mine")
+    assert done.code == 0
+    assert Bundle.load(tmp_path / "mine").class_names == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    done = run("teach", "--forget", "ROSE", "--model", tmp_path / "mine", "--output", tmp_path / "without")
+    assert done.code == 0
+
+
+def test_a_photograph_of_two_flowers_is_refused(run, parent, new, tmp_path):
+    for name in ("aster", "zinnia"):
+        shutil.copytree(new / "blue_thing", tmp_path / "two" / name)
+    done = run("teach", "--folder", tmp_path / "two", "--model", parent.path, "--output", tmp_path / "mine")
+    assert done.code == 1
+    assert "is given for zinnia, and was for aster." in done.err
+    assert "flowers teach --forget aster" in done.err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_too_few_in_one_folder_are_told_before_any_is_looked_at(run, parent, new, tmp_path):
+    shutil.copytree(new / "blue_thing", tmp_path / "two" / "aster")
+    (tmp_path / "two" / "zinnia").mkdir()
+    (tmp_path / "two" / "zinnia" / "1.jpg").write_bytes(b"no picture")
+    done = run("teach", "--folder", tmp_path / "two", "--model", parent.path, "--output", tmp_path / "mine")
+    assert done.code == 1
+    assert "1 photograph of zinnia: at least 3 are needed." in done.err
+
+
+def test_an_output_that_is_a_link_to_nowhere_is_refused_at_once(run, parent, new, tmp_path):
+    (tmp_path / "mine").symlink_to(tmp_path / "nowhere")
+    done = run("teach", "poppy", new / "blue_thing", "--model", parent.path, "--output", tmp_path / "mine")
+    assert done.code == 2
+    assert "exists already" in done.err
+
+
+def test_figures_of_the_model_before_are_not_those_of_what_was_taught(run, mine, tmp_path):
+    assert "metrics" not in mine.section
+    done = run("export", mine.path, "--delivery", tmp_path / "delivery", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["exports"] == []
+
+
 def test_a_model_without_embeddings_says_how_to_make_them(run, new, tmp_path):
     bundle, _, _ = teachable(tmp_path)
     done = run("teach", "poppy", new / "blue_thing", "--model", bundle.path, "--output", tmp_path / "mine")

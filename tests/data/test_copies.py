@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from flowercli.bundle import Bundle, add_files
 from flowercli.data.copies import Copies
 from flowercli.data.duplicates import fingerprint, perceptual_hash
 from flowercli.data.make_split import make_split
-from flowercli.data.manifest import Manifest
+from flowercli.data.manifest import Manifest, entry_table
 from flowercli.errors import DataError
 from flowercli.models import FOLDER
 
@@ -49,6 +51,24 @@ def test_found_by_bytes_then_by_hash_then_not(manifest, dataset, tmp_path):
     assert (alike.photo, alike.bits) == (photo, min(alike.bits, 4))
     blotches(5).save(tmp_path / "new.png")
     assert copies.find(fingerprint(str(tmp_path / "new.png"))) is None
+
+
+def test_one_of_training_counts_before_the_same_file_in_the_test(manifest):
+    trained, tested = manifest.of_split("train")[0], manifest.of_split("test")[0]
+    leak = replace(tested, path="leak.jpg", sha256=trained.sha256, perceptual_hash=trained.perceptual_hash)
+    near = replace(tested, path="near.jpg", perceptual_hash=trained.perceptual_hash ^ 1)
+    photos = entry_table([leak, near, *manifest.photos])
+    copies = Copies(replace(manifest, photos=photos))
+    assert copies.find(leak).photo == trained
+    assert copies.find(near).photo == trained
+
+
+def test_what_is_no_photograph_of_this_machine_is_told(model, run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    result = run("seen", tmp_path / "pipe.jpg", "https://example.org/a.jpg", "--model", model, "--json")
+    assert result.code == 3
+    errors = [row["error"] for row in json.loads(result.out)["photos"]]
+    assert errors == ["It is not a file.", "Only files of this machine are looked at."]
 
 
 def test_nearest_within_four_bits(manifest):
@@ -114,9 +134,13 @@ def test_seen_as_json(model, manifest, dataset, run, tmp_path):
     answer = json.loads(result.out)
     assert list(answer) == ["version", "model", "photos"]
     found, broken = answer["photos"]
-    assert (found["seen"], found["copy_of"], found["split"]) == (True, photo.path, "train")
+    assert (found["seen"], found["listed"], found["copy_of"], found["split"]) == (True, True, photo.path, "train")
     assert (found["same_file"], found["bits"], found["is_outlier"]) == (True, 0, False)
-    assert (broken["seen"], broken["error"]) == (None, "It is not a picture in a format that can be read.")
+    assert (broken["seen"], broken["listed"], broken["error"]) == (
+        None,
+        None,
+        "It is not a picture in a format that can be read.",
+    )
 
 
 def test_seen_of_what_ships_finds_a_rescaled_photograph(photos, run, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,10 @@ def test_folders_and_names():
     assert by_folder("https://example.org/a/1.jpg") == "https://example.org/a/1.jpg"
     together = ("d/rose_1.jpg", "d/rose-02.png", "d/rose (3).jpg", "d/rose 004.jpg", "d/rose.jpg")
     assert {by_name(path) for path in together} == {"d/rose"}
-    apart = ("IMG_1234.jpg", "DSC01.jpg", "12.jpg", "eeca3f6.jpg", "2026-07-01_101500.jpg", "e/rose_1.jpg")
+    apart = (
+        "IMG_1234.jpg", "DSC01.jpg", "12.jpg", "eeca3f6.jpg", "2026-07-01_101500.jpg", "2024-05-01.jpg",
+        "2024-05-01 10.11.45.jpg", "photo_2024-05-01_10-11-01.jpg", "e/rose_1.jpg",
+    )  # fmt: skip
     assert [by_name(path) for path in apart] == [path.rpartition(".")[0] for path in apart[:-1]] + ["e/rose"]
     assert by_name("-") == "-"
 
@@ -55,7 +59,8 @@ def photograph(path: Path, taken: str | None) -> str:
     return str(path)
 
 
-def test_time_is_that_of_the_camera(tmp_path):
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows sets no time zone")
+def test_time_is_that_of_the_camera(tmp_path, monkeypatch):
     taken = [
         ("1.jpg", "2026:07:01 10:00:00"), ("2.jpg", "2026:07:01 10:00:30"), ("3.jpg", "2026:07:01 10:01:00"),
         ("4.jpg", "2026:07:01 10:01:31"), ("5.jpg", None), ("6.jpg", "2026:07:01 10:01:40"),
@@ -70,6 +75,10 @@ def test_time_is_that_of_the_camera(tmp_path):
     assert [key(path) for path in paths] == [1, 1, 1, 2, 3, 4, 4, 5, 6, 7]
     minute = parse_group("time:1m")
     assert [minute(path) for path in paths[:4]] == [1] * 4
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    ends = [photograph(tmp_path / f"{n}.jpg", f"2026:10:25 0{n}") for n in ("2:59:50", "3:00:05")]
+    assert taken_at(ends[1]) - taken_at(ends[0]) == 15
     (tmp_path / "cut.jpg").write_bytes(Path(paths[0]).read_bytes()[:60])
     assert taken_at(str(tmp_path / "cut.jpg")) is taken_at("nowhere.jpg") is taken_at(str(tmp_path)) is None
 
@@ -112,8 +121,11 @@ def test_broken_pictures_keep_their_rows_and_the_others_are_answered(classifier)
         Result("d/1.jpg", answer(classifier, [0.2] * 5, 0.9)),
         Result("e/2.jpg", broken),
     ]
+    results[2:2] = [Result("d/2.jpg", broken), Result("d/3.jpg", answer(classifier, [0.2] * 5, 0.9))]
     found = list(grouped(results, by_folder, classifier, 5))
-    assert [(one.path, one.members) for one in found] == [("d/0.jpg", ()), ("d", ("d/1.jpg",)), ("e/2.jpg", ())]
+    assert [(one.path, one.members) for one in found] == [
+        ("d/0.jpg", ()), ("d/2.jpg", ()), ("d", ("d/1.jpg", "d/3.jpg")), ("e/2.jpg", ())
+    ]  # fmt: skip
 
 
 def test_groups_stream(classifier):

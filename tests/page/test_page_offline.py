@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import shutil
+import threading
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -61,6 +64,32 @@ def port_of(url):
     return urlsplit(url).port
 
 
+@contextmanager
+def redirecting(port, status=302):
+    """Lead from the root to a page of another program, or fail there."""
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            is_root = self.path == "/"
+            self.send_response(status if is_root or status >= 500 else 200)
+            if is_root:
+                self.send_header("Location", "/elsewhere/")
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"" if is_root else b"<title>Elsewhere</title>")
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_it_answers_without_a_network_once_it_was_opened(visitor, site):
     with host(site, ISOLATED) as url:
         keep(visitor, url)
@@ -112,6 +141,30 @@ def test_what_else_is_served_there_is_not_hidden(visitor, site, tmp_path):
         assert visitor.page.title() == "Something else"
 
 
+def test_a_page_that_leads_elsewhere_still_does(visitor, site):
+    with host(site) as url:
+        keep(visitor, url)
+    with redirecting(port_of(url)):
+        visitor.page.goto(url)
+        assert visitor.page.title() == "Elsewhere"
+
+
+def test_a_proxy_without_its_server_is_no_network(visitor, site):
+    with host(site) as url:
+        keep(visitor, url)
+    with redirecting(port_of(url), status=502):
+        open_again(visitor, url)
+
+
+def test_a_file_of_another_version_is_not_kept(visitor, site, tmp_path):
+    now = shutil.copytree(site, tmp_path / "site")
+    (now / "strings.js").write_text((now / "strings.js").read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with host(now) as url:
+        visitor.open(url)
+        visitor.page.wait_for_timeout(2000)
+        assert visitor.page.locator("#kept").inner_text() == ""
+
+
 def test_two_pages_of_a_host_keep_their_own(visitor, site, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(site, tmp_path / name)
@@ -145,5 +198,5 @@ def test_a_file_that_changes_makes_another_version():
     offline = page_files(load_model("flowers5"))["/offline.js"].content
     other = page_files(load_model("flowers5"), only=["rose"])["/offline.js"].content
     assert offline == page_files(load_model("flowers5"))["/offline.js"].content != other
-    listed = json.loads(re.search(rb"const FILES = (\[.*?\]);", offline, re.DOTALL)[1])
+    listed = json.loads(re.search(rb"const FILES = (\{.*?\});", offline, re.DOTALL)[1])
     assert sorted(listed) == sorted(f".{path}" for path in page_files(load_model("flowers5")) if path != "/offline.js")

@@ -10,8 +10,9 @@ import onnxruntime as ort
 import pytest
 from support.taught import teachable, write_new
 
-from flowercli.bundle import EMBEDDINGS, ONNX_INT8, Bundle, add_files, embeddable_config
-from flowercli.errors import BundleError
+from flowercli.bundle import EMBEDDINGS, ONNX_INT8, Bundle, add_files, embeddable_config, without_local_paths
+from flowercli.description import check
+from flowercli.errors import BundleError, UsageError
 from flowercli.inference.classifier import Classifier
 from flowercli.models import load_model
 from flowercli.teaching.exemplars import LEAST_PROBABILITY, STORED, Exemplars, make_exemplars, put_into
@@ -19,7 +20,7 @@ from flowercli.teaching.fit import Space
 from flowercli.teaching.graph_edit import Addition, Node, before, with_addition, without_addition
 from flowercli.teaching.head import evidence, features
 from flowercli.teaching.history import History
-from flowercli.teaching.lesson import checked_name
+from flowercli.teaching.lesson import checked_name, known_as
 from flowercli.teaching.report import threshold_of
 from flowercli.teaching.teach import Course, Pupil, teach
 
@@ -197,6 +198,45 @@ def test_names():
     assert checked_name("  red  poppy ") == "red_poppy"
     assert checked_name("roses") == "rose"
     assert checked_name("Gänseblümchen") == "Gänseblümchen"
+
+
+def test_a_name_is_known_however_it_is_written():
+    names = ["ox-eye daisy", "Gänseblümchen", "rose", "lily_of_the_valley"]
+    for text, name in {
+        "ox-eye daisy": names[0], "OX-EYE Daisy": names[0], "Ga\u0308nseblu\u0308mchen": names[1], "Rose": "rose",
+        "roses": "rose", "lily of the valley": names[3], "red poppy": "red_poppy",
+    }.items():  # fmt: skip
+        assert known_as(text, names) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", "Bellis perennis L.", "CON", "a:b", "Rose|Red", "_refused", "a,b", ".x"]
+)
+def test_what_can_be_no_folder_is_no_name(name):
+    with pytest.raises(UsageError, match="no name for a flower"):
+        checked_name(name)
+
+
+def test_embeddings_of_another_network_are_refused_before_anything_is_fitted(bundle, tmp_path):
+    copy = Bundle.load(shutil.copytree(bundle.path, tmp_path / "copy"))
+    (tmp_path / EMBEDDINGS).write_bytes(altered(copy.path / EMBEDDINGS, levels=np.ones((46, 7), np.int8)))
+    copy = add_files(copy, {EMBEDDINGS: tmp_path / EMBEDDINGS})
+    without = {**copy.section}
+    del without["embedding_size"]
+    pupil = Pupil(Bundle(copy.path, {**copy.config, "flowers": without}))
+    with pytest.raises(BundleError, match="of another network"):
+        pupil.opened(tmp_path)
+
+
+@pytest.mark.parametrize("taught", [5, {"flowers": 5}, {"model": "x", "flowers": {}, "forgotten": [1]}])
+def test_a_description_says_what_was_taught_or_is_refused(bundle, tmp_path, taught):
+    with pytest.raises(BundleError, match="taught does not say"):
+        check({**bundle.config, "flowers": {**bundle.section, "taught": taught}}, tmp_path)
+
+
+def test_a_flower_may_be_called_as_a_local_path_is():
+    section = {"taught": {"flowers": {"teacher": ["a"], "path": ["b"]}}, "provenance": {"config": {"output": "/x"}}}
+    assert without_local_paths(section) == {**section, "provenance": {"config": {"output": None}}}
 
 
 def test_what_is_stored_has_columns_for_everything(seen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,13 +91,15 @@ def _runtime_files() -> dict[str, bytes]:
 
 
 def _offline(contents: Mapping[str, bytes]) -> bytes:
-    """Return the service worker, which begins with the names of all other files, and what is another if one is."""
+    """Return the service worker, which begins with all other files and their hashes, and is another if one is.
+
+    The hashes are those of Subresource Integrity (W3C).
+    """
     others = {path: content for path, content in sorted(contents.items()) if path != OFFLINE}
-    digest = hashlib.sha256(contents[OFFLINE])
-    for path, content in others.items():
-        digest.update(path.encode() + hashlib.sha256(content).digest())
-    files = json.dumps([f".{path}" for path in others], indent=2)
-    return f'const VERSION = "{digest.hexdigest()[:16]}";\nconst FILES = {files};\n'.encode() + contents[OFFLINE]
+    hashes = {f".{path}": b64encode(hashlib.sha256(content).digest()).decode() for path, content in others.items()}
+    files = json.dumps({path: f"sha256-{value}" for path, value in hashes.items()}, indent=2)
+    version = hashlib.sha256(contents[OFFLINE] + files.encode()).hexdigest()[:16]
+    return f'const VERSION = "{version}";\nconst FILES = {files};\n'.encode() + contents[OFFLINE]
 
 
 def _model_settings(contents: Mapping[str, bytes], graph: str) -> dict[str, Any]:

@@ -245,6 +245,18 @@ def test_watched_pictures_are_tagged_as_they_come(run, library):
     assert contents(library) == before
 
 
+def test_it_takes_back_its_own_receipts_alone(run, library, tmp_path):
+    sorted_ = tmp_path / "sorted"
+    assert run("classify", library, "--move-to", sorted_).code == 0
+    before = contents(sorted_)
+    (listed,) = sorted_.glob("undo-*.jsonl")
+    result = run("tag", "--undo", listed)
+    assert result.code == 1
+    assert "line 1: it is no list of sidecars that were written" in result.err
+    assert contents(sorted_) == before
+    assert run("undo", listed).code == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_names_that_are_no_text(run, library):
     name = os.fsdecode(b"not \xff text.jpg")

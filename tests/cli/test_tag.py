@@ -15,6 +15,7 @@ from support.sidecars import DIGIKAM, LIGHTROOM, PROGRAMS, contents
 from support.waiting import wait_until
 
 from flowercli.tagging.elements import LISTS, SUBJECT, TAGS
+from flowercli.tagging.writing import MOST_BYTES
 from flowercli.tagging.xmp import Sidecar
 
 
@@ -242,6 +243,20 @@ def test_watched_pictures_are_tagged_as_they_come(run, library):
     assert "7 pictures: 6 new sidecars written." in err
     assert run("undo", receipt_of(library)).code == 0
     (library / "late.jpg").unlink()
+    assert contents(library) == before
+
+
+def test_a_sidecar_that_would_grow_too_large_is_left(run, library):
+    end = "</x:xmpmeta>"
+    start, _, rest = DIGIKAM.partition(end)
+    spaces = MOST_BYTES - len(DIGIKAM.encode()) - 50
+    (library / "rose.jpg.xmp").write_bytes(f"{start}{' ' * spaces}{end}{rest}".encode())
+    before = contents(library)
+    for option in ((), ("--dry-run",)):
+        result = run("tag", library, *option)
+        assert result.code == 1
+        assert "rose.jpg.xmp is left as it is: with the keyword it would have more than 16 MiB." in result.err
+    assert run("undo", receipt_of(library)).code == 0
     assert contents(library) == before
 
 

@@ -107,7 +107,8 @@ class Sidecar:
         old, before = self.fields.get("Keyword", ""), self.fields.get("AddedTo", "").split()
         still = [name for name in before if old in self.keywords.get(name, ())]
         is_other = old != record.keyword
-        wanted = self._wanted() if is_other or still == before else []
+        # None in "before": it was the user's own, and is there, or was taken off.
+        wanted = self._wanted() if is_other or (before and still == before) else []
         new = [name for name in wanted if not self._has(name, record.keyword)]
         fields = record.fields([name for name in LISTS if name in new or (name in still and not is_other)])
         gone = dict.fromkeys(still, old) if is_other else {}

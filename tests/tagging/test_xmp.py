@@ -86,6 +86,19 @@ def test_a_keyword_that_somebody_took_off_does_not_come_back():
     assert Sidecar(Sidecar(newer).with_answer(TULIP)).keywords[SUBJECT] == ["my rose", "tulip"]
 
 
+@pytest.mark.parametrize("text", [DIGIKAM, IMMICH])
+def test_the_users_own_keyword_that_was_taken_off_does_not_come_back(text):
+    own = Sidecar(text.encode()).with_answer(ROSE).replace(b">rose<", b">Rose<")
+    own = own.replace(b'flowers:Keyword="rose"', b'flowers:Keyword="tulip"')  # So that all that is there is the user's.
+    tagged = Sidecar(own).with_answer(ROSE)
+    assert Sidecar(tagged).fields["AddedTo"] == ""
+    corrected = tagged.replace(b"<rdf:li>Rose</rdf:li>", b"<rdf:li>mine</rdf:li>")
+    newer = Sidecar(corrected).with_answer(ROSE._replace(identity="ef" * 32))
+    assert Sidecar(newer).keywords == Sidecar(corrected).keywords
+    assert Sidecar(newer).fields["ModelIdentity"] == "ef" * 32
+    assert Sidecar(Sidecar(newer).with_answer(TULIP)).keywords[SUBJECT][-1] == "tulip"
+
+
 def test_a_confidence_that_another_processor_rounds_otherwise_is_the_same():
     tagged = Sidecar(EMPTY).with_answer(ROSE)
     assert Sidecar(tagged).with_answer(ROSE._replace(confidence=0.9741)) is tagged

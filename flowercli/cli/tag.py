@@ -72,7 +72,7 @@ def tag(
 
         if folder is not None or dry_run or watch:
             raise UsageError("--undo goes with nothing else.", hint=f"flowers tag --undo {in_shell(undo)}")
-        take_back(undo)
+        take_back(undo, only_sidecars=True)
         return
     if folder is None:
         raise UsageError("Which folder?", hint="flowers tag FOLDER --dry-run   (shows what it would write)")

@@ -29,8 +29,12 @@ def undo(
     take_back(file)
 
 
-def take_back(file: Path) -> None:
+def take_back(file: Path, *, only_sidecars: bool = False) -> None:
     """Take back what a list says was done, whichever command did it, and say what came of it.
+
+    Args:
+        file: the list.
+        only_sidecars: refuse the list of another command.
 
     Raises:
         DataError: it is no such list.
@@ -41,7 +45,8 @@ def take_back(file: Path) -> None:
     from flowercli.tagging import receipt
 
     waiting = partial(note, f"Another run is at work in {one_line(str(file.parent))}: waiting for its end.")
-    undone = (receipt if kind_of(file) == receipt.TAGGED else sorting).undo(file, waiting)
+    is_receipt = only_sidecars or kind_of(file) == receipt.TAGGED
+    undone = (receipt if is_receipt else sorting).undo(file, waiting)
     for path, why in undone.left:
         warn(f"{one_line(path)} stays: {one_line(why)}.")
     note(f"{undone.files} taken back, {len(undone.left)} left.")

@@ -11,6 +11,7 @@ import errno
 import filecmp
 import json
 import os
+import re
 import shutil
 import stat
 from collections import Counter
@@ -21,9 +22,11 @@ from typing import Any, NamedTuple, TextIO
 
 from flowercli.atomic import scratch_folder
 from flowercli.data.inside import leads_outside, not_portable
-from flowercli.data.undo_list import Undone, below, from_the_end, new_list
+from flowercli.data.undo_list import Undone, below, from_the_end, leads_out, new_list
 from flowercli.errors import UsageError
+from flowercli.inference.patterns import HIDDEN, IMAGE_SUFFIXES
 from flowercli.locks import alone_in
+from flowercli.shown import in_shell
 
 # Where pictures of none of the flowers go.
 REFUSED = "_refused"
@@ -76,7 +79,7 @@ class Sorter:
         One that lies below the folder already is left alone, and so is the copy of one that was copied before.
 
         Raises:
-            OSError: it cannot be read, or not be written; or it is a link that was to be moved.
+            OSError: it cannot be read, or not be written; or it is a link that was to be moved, or its folder one.
         """
         source = _resolved(Path(path))
         if self._folder in source.parents:
@@ -93,6 +96,8 @@ class Sorter:
             return
         target = names.free()
         target.parent.mkdir(exist_ok=True)
+        if leads_out(self._folder, target.parent):
+            raise OSError(errno.ELOOP, f"{target.parent} is a link that leads elsewhere, where nothing can be undone")
         self._note(source, target, status)
         (self._moved if self._move else self._copied)(source, target)
         names.add(target, status.st_size)
@@ -160,7 +165,8 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     """Take back what a list says was done, the last first; the list goes when nothing of it is left.
 
     Only files below the folder of the list are moved or deleted, those alone that are as they were put there, and
-    nothing is overwritten.
+    nothing is overwritten. They go to where the list says that they came from, pictures alone, into folders that are
+    there and not hidden: more is for a person to do.
 
     Raises:
         DataError: it is no such list.
@@ -170,7 +176,7 @@ def undo(file: Path, waiting: Callable[[], None] = lambda: None) -> Undone:
     with alone_in(folder, LOCK, waiting):
         for done in listed(file):
             try:
-                count += _undone(done)
+                count += _undone(done, folder)
             except OSError as error:
                 left.append((str(done.target), error.strerror or str(error)))
             with suppress(OSError):  # It holds others.
@@ -213,7 +219,12 @@ def listed(file: Path) -> Iterator[Done]:
 
 def _row(row: dict[str, Any], folder: Path) -> Done:
     done = Done(row["did"], Path(row["from"]), below(folder, row["to"]), int(row["size"]), int(row["mtime_ns"]))
-    if done.did not in (MOVED, COPIED) or not done.source.is_absolute():
+    source, target = done.source, done.target
+    is_path = source.is_absolute() and ".." not in source.parts
+    # In the folder of a class, with the name that it had, or that with a number.
+    number = re.compile(f"{re.escape(source.stem)}-[0-9]+{re.escape(source.suffix)}")
+    is_named = target.name == source.name or number.fullmatch(target.name) is not None
+    if done.did not in (MOVED, COPIED) or not is_path or not is_named or target.parent.parent != folder:
         raise ValueError
     return done
 
@@ -229,11 +240,12 @@ def _resolved(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _undone(done: Done) -> int:
+def _undone(done: Done, folder: Path) -> int:
     """Take one back; return how many files that were: none of one that was never put there.
 
     Raises:
-        OSError: it is not there any more, or not the same; or another file is where it was.
+        OSError: it is not there any more, or not the same; or another file is where it was; or it is put back by no
+            list that may be somebody else's.
     """
     there, back = os.path.lexists(done.target), os.path.lexists(done.source)
     if not there and back:
@@ -249,6 +261,24 @@ def _undone(done: Done) -> int:
         return 1
     if done.did == COPIED:
         raise FileNotFoundError(f"{done.source} is gone: this is the only copy")
-    done.source.parent.mkdir(parents=True, exist_ok=True)
+    _check_source(done, folder)
     shutil.move(done.target, done.source)
     return 1
+
+
+def _check_source(done: Done, folder: Path) -> None:
+    """Refuse to put a file where programs would run or read it, or where no picture came from.
+
+    Raises:
+        OSError: its name is not a picture's, the folder that it came from is hidden, or not there.
+    """
+    source = done.source
+    by_hand = f"mv -n {in_shell(done.target)} {in_shell(source)}"
+    # What is hidden on the way to the list itself is where its owner works.
+    if any(each.name.startswith(HIDDEN) and each not in folder.parents for each in (source, *source.parents)):
+        raise PermissionError(f"it came from a hidden place, it is said: if that is so, {by_hand}")
+    if source.suffix.lower() not in IMAGE_SUFFIXES:
+        raise PermissionError(f"its name is not a picture's: if it came from there, {by_hand}")
+    if not source.parent.is_dir():
+        make = f"mkdir -p {in_shell(source.parent)}"
+        raise FileNotFoundError(f"the folder that it came from is gone: first {make}")

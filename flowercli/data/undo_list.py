@@ -1,7 +1,8 @@
 """The list of what a command did to files below a folder, from which all of it can be undone.
 
-It has a JSON object a line, in the order in which things were done, and lies in the folder, beyond which it reaches
-nothing. A line is written before its file, so that a list is never short of one.
+It has a JSON object a line, in the order in which things were done, and lies in the folder. No file beyond the folder
+is changed or taken from there by it; but a list of moves names where pictures came from, and puts files there. So it is
+for whoever made it. A line is written before its file, so that a list is never short of one.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def from_the_end(file: Path, parse: Callable[[dict[str, Any], Path], T], what: s
         while (line := lines.readline(MOST_BYTES)).endswith(b"\n"):
             try:
                 parse(json.loads(line), folder)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
                 message = f"{file}, line {len(places)}: it is no list of {what}."
                 raise DataError(message, hint=hint) from error
             places.append(lines.tell())
@@ -92,10 +93,20 @@ def kind_of(file: Path) -> str | None:
 def below(folder: Path, name: str) -> Path:
     """Return the path of a file that a line names.
 
+    Args:
+        folder: that of the list, without links on its way.
+        name: the file, relative to it.
+
     Raises:
-        ValueError: it does not lie below the folder.
+        ValueError: it does not lie below the folder, or beyond a link, which may lead anywhere.
     """
     path = folder / name
-    if folder not in path.parents or ".." in path.parts:
+    if folder not in path.parents or ".." in path.parts or leads_out(folder, path.parent):
         raise ValueError(name)
     return path
+
+
+def leads_out(folder: Path, below_it: Path) -> bool:
+    """Whether a folder below another one is a link, or beyond one, to somewhere else."""
+    # Not Path.resolve, which fails at a link to itself.
+    return not Path(os.path.realpath(below_it)).is_relative_to(folder)

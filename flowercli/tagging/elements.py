@@ -40,7 +40,11 @@ LISTS = {
 LIST_NAMES = {
     start + name.partition(":")[2]: name for name, one in LISTS.items() for start in (one.space, one.space.rstrip("/"))
 }
-MOST_PARTS, DEEPEST = 100_000, 200
+# Parts are elements that are kept or beside such; names are those of all elements, attributes and namespaces: Photoshop
+# puts a hundred thousand that are nothing to us into some files.
+MOST_PARTS, MOST_NAMES, DEEPEST = 100_000, 500_000, 200
+# Of a namespace, which expat writes out before each name.
+LONGEST_SPACE = 500
 SEPARATOR = "\n"
 TAG = re.compile(rb"<(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
 
@@ -96,13 +100,16 @@ class _Reader:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._open: list[Element | None] = []
-        self._parts = 0
+        # Of each that is open: added to a text at once, a million pieces would be copied a million times.
+        self._pieces: list[list[str]] = []
+        self._parts = self._names = 0
         self.rdf: Element | None = None
         parser = self._parser = expat.ParserCreate("utf-8", SEPARATOR)
         parser.namespace_prefixes = True
         parser.buffer_text = True
         parser.XmlDeclHandler = self._declared
         parser.StartDoctypeDeclHandler = self._refuse
+        parser.StartNamespaceDeclHandler = self._named
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
@@ -118,19 +125,32 @@ class _Reader:
     def _refuse(self, *_: object) -> None:
         raise XmpError("it has a document type, which no XMP has")
 
+    def _named(self, _prefix: str | None, space: str | None) -> None:
+        if space is not None and len(space) > LONGEST_SPACE:
+            raise XmpError(f"it has a namespace of more than {LONGEST_SPACE} characters")
+        self._count(names=1)
+
+    def _count(self, *, parts: int = 0, names: int) -> None:
+        self._parts += parts
+        self._names += names
+        if self._parts > MOST_PARTS:
+            raise XmpError(f"it has more than {MOST_PARTS:,} parts")
+        if self._names > MOST_NAMES:
+            raise XmpError(f"it has more than {MOST_NAMES:,} elements and attributes")
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         parent = self._open[-1] if self._open else None
         if len(self._open) >= DEEPEST:
             raise XmpError(f"it is more than {DEEPEST} elements deep")
         self._open.append(None)
+        self._pieces.append([])
         full, written = _split(name)
-        if not _matters(full, parent):
+        does_matter = _matters(full, parent)
+        self._count(parts=does_matter or parent is not None, names=1 + len(attributes))
+        if not does_matter:
             if parent is not None:
                 parent.others += 1
             return
-        self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise XmpError(f"it has more than {MOST_PARTS:,} parts")
         start = self._parser.CurrentByteIndex
         found = TAG.match(self._content, start)
         assert found is not None
@@ -144,16 +164,17 @@ class _Reader:
             self.rdf = element
 
     def _end(self, _name: str) -> None:
-        element = self._open.pop()
+        element, pieces = self._open.pop(), self._pieces.pop()
         if element is None:
             return
+        element.text = "".join(pieces)
         at = self._parser.CurrentByteIndex
         is_empty = self._content[element.inside - 2 : element.inside] == b"/>"
         element.end = element.inside if is_empty else self._content.index(b">", at) + 1
 
     def _characters(self, text: str) -> None:
-        if self._open and (element := self._open[-1]) is not None:
-            element.text += text
+        if self._open and self._open[-1] is not None:
+            self._pieces[-1].append(text)
 
 
 def _matters(name: str, parent: Element | None) -> bool:

@@ -75,9 +75,7 @@ def changes(file: Path) -> Iterator[Change]:
 
 def _change(row: dict[str, Any], folder: Path) -> Change:
     sidecar, before = below(folder, row["file"]), row["before"]
-    # A link to a folder, which may lead anywhere, is followed by no path of ours.
-    is_inside = sidecar.parent.resolve().is_relative_to(folder)
-    if row["did"] != TAGGED or not is_inside or sidecar.suffix not in XMP:
+    if row["did"] != TAGGED or sidecar.suffix not in XMP:
         raise ValueError(row["file"])
     bytes.fromhex(row["sha256"])
     return Change(

@@ -17,7 +17,7 @@ from flowercli.inference.patterns import HIDDEN, IMAGE_SUFFIXES, is_subfolder
 RAW = "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f"
 RAW_SUFFIXES = frozenset(f".{name}" for name in RAW.split(" "))
 XMP = (".xmp", ".XMP")
-# A folder that pictures are put into meanwhile is listed again after so long.
+# A folder that is changed meanwhile is listed again after so long, at once for a picture that was not there.
 SECONDS = 5.0
 
 
@@ -50,7 +50,7 @@ class Sidecars:
         """
         folder, name = os.path.split(picture)
         stem = os.path.splitext(name)[0]
-        pictures, raws = self._group(folder, stem)
+        pictures, raws = self._group(folder, stem, name)
         if len(pictures) > 1:
             return [self._named(folder, name, None)]
         is_shared = self._naming is Naming.LIGHTROOM and len(raws) == 1
@@ -59,8 +59,9 @@ class Sidecars:
         found += [self._named(folder, raw, stem if len(raws) == 1 else None) for raw in raws]
         return list(dict.fromkeys(found))
 
-    def _group(self, folder: str, stem: str) -> _Group:
-        if folder != self._folder or time.monotonic() > self._until:
+    def _group(self, folder: str, stem: str, name: str) -> _Group:
+        is_old = folder != self._folder or time.monotonic() > self._until
+        if is_old or stem not in self._groups or name not in self._groups[stem].pictures:
             with suppress(OSError):  # Whoever writes there will tell.
                 self._groups = {}
                 self._groups = groups_in(folder)

@@ -14,7 +14,7 @@ from flowercli.inference.classifier import in_words
 from flowercli.monitoring.features import identity
 from flowercli.shown import one_line
 from flowercli.tagging.elements import XmpError
-from flowercli.tagging.writing import LeftAloneError, content_of
+from flowercli.tagging.writing import MOST_BYTES, LeftAloneError, content_of
 from flowercli.tagging.xmp import EMPTY, Record, Sidecar
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Tagger:
         after = Sidecar(EMPTY if before is None else before).with_answer(record)
         if after == before:
             return Did.SAME
+        if len(after) > MOST_BYTES:  # It could be neither tagged again nor taken back.
+            raise LeftAloneError(f"with the keyword it would have more than {MOST_BYTES / 2**20:g} MiB")
         if before is not None and not os.access(sidecar, os.W_OK):
             raise LeftAloneError("it may not be written to")
         if self._receipt is not None:

@@ -14,7 +14,8 @@ FIELDS = ("Keyword", "ScientificName", "Confidence", "Model", "ModelIdentity", "
 SAME_CONFIDENCE = 0.005
 LONGEST_INDENT = 64
 INDENT = re.compile(rb"\r?\n[ \t]*$")
-ATTRIBUTE = re.compile(rb"\s+([^\s=]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+# Possessive, and from the first of white space on: a stranger's megabyte of it is looked through once.
+ATTRIBUTE = re.compile(rb"(?<!\s)\s++([^\s=]++)\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+')")
 
 EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="flowers">
@@ -106,7 +107,8 @@ class Sidecar:
         old, before = self.fields.get("Keyword", ""), self.fields.get("AddedTo", "").split()
         still = [name for name in before if old in self.keywords.get(name, ())]
         is_other = old != record.keyword
-        wanted = self._wanted() if is_other or still == before else []
+        # None in "before": it was the user's own, and is there, or was taken off.
+        wanted = self._wanted() if is_other or (before and still == before) else []
         new = [name for name in wanted if not self._has(name, record.keyword)]
         fields = record.fields([name for name in LISTS if name in new or (name in still and not is_other)])
         gone = dict.fromkeys(still, old) if is_other else {}
@@ -203,10 +205,11 @@ class Sidecar:
         return found[0].decode() if found else ""
 
     def _edited(self) -> bytes:
-        text = self.content
-        for edit in sorted(self._edits, reverse=True):
-            text = text[: edit.start] + edit.text.encode() + text[edit.end :]
-        return text
+        parts, at = [], 0
+        for edit in sorted(self._edits):
+            parts += [self.content[at : edit.start], edit.text.encode()]
+            at = edit.end
+        return b"".join([*parts, self.content[at:]])
 
     def _check(self, again: Sidecar, fields: dict[str, str], gone: dict[str, str], new: dict[str, str]) -> None:
         """Hold what was written to what was meant, before anybody's file is replaced by it.

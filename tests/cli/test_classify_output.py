@@ -197,6 +197,88 @@ def test_a_list_reaches_only_what_lies_beside_it(run, tmp_path):
         assert listed.read_text() == text
 
 
+def moved(listed, source, target):
+    """Write a list by which a file was moved, whoever moved it."""
+    status = target.lstat()
+    row = {"did": "moved", "from": str(source), "to": target.relative_to(listed.parent).as_posix()}
+    listed.write_text(json.dumps(row | {"size": status.st_size, "mtime_ns": status.st_mtime_ns}) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("there/evil.desktop", "its name is not a picture's"),
+        ("there/evil", "its name is not a picture's"),
+        ("gone/rose.jpg", "the folder that it came from is gone: first mkdir -p "),
+        ("there/.config/rose.jpg", "from a hidden place"),
+        ("there/.rose.jpg", "from a hidden place"),
+    ],
+)
+def test_a_list_puts_nothing_where_no_picture_came_from(run, tmp_path, name, said):
+    source = tmp_path / name
+    (tmp_path / "there" / ".config").mkdir(parents=True)
+    target = tmp_path / "sorted" / "rose" / source.name
+    target.parent.mkdir(parents=True)
+    target.write_bytes((SAMPLES / "rose.jpg").read_bytes())
+    listed = tmp_path / "sorted" / "undo-1.jsonl"
+    moved(listed, source, target)
+    before = sorted(tmp_path.rglob("*"))
+    result = run("undo", listed)
+    assert (result.code, sorted(tmp_path.rglob("*"))) == (1, before)
+    assert f"{target} stays: " in result.err
+    assert said in result.err
+    if name.startswith("gone"):  # What is said helps.
+        source.parent.mkdir()
+        assert run("undo", listed).code == 0
+        assert source.exists()
+
+
+def test_what_is_hidden_on_the_way_to_both_hides_nothing(run, tmp_path):
+    source, target = (tmp_path / ".mine" / name / "rose.jpg" for name in ("pictures", "sorted/rose"))
+    source.parent.mkdir(parents=True)
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"rose")
+    listed = tmp_path / ".mine" / "sorted" / "undo-1.jsonl"
+    moved(listed, source, target)
+    assert run("undo", listed).code == 0
+    assert source.read_bytes() == b"rose"
+
+
+def test_a_list_takes_nothing_from_beyond_a_link_or_by_another_name(run, tmp_path):
+    (tmp_path / "outside").mkdir()
+    folder = tmp_path / "sorted"
+    (folder / "rose").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "loop").symlink_to(folder / "loop")
+    listed = folder / "undo-1.jsonl"
+    places = [tmp_path / "outside" / "secret.jpg", folder / "secret.jpg", folder / "rose" / "secret.jpg"]
+    for place in places:
+        place.write_bytes(b"mine")
+    for target in (folder / "link" / "secret.jpg", folder / "secret.jpg"):
+        moved(listed, tmp_path / "secret.jpg", target)
+        assert "line 1: it is no list of pictures" in run("undo", listed).err
+    for name in ("another.jpg", "secret.png", "x/../secret.jpg", "secret-2.jpg", "\0/secret.jpg"):
+        moved(listed, tmp_path / name, folder / "rose" / "secret.jpg")
+        assert run("undo", listed).code == 1
+    text = listed.read_text()
+    for wrong in (text.replace("rose/", "loop/"), text.replace('"size": 4', '"size": 1e999')):
+        listed.write_text(wrong)
+        assert run("undo", listed).code == 1
+    assert [place.read_bytes() for place in places] == [b"mine"] * 3
+    assert list(tmp_path.glob("*.*")) == []
+
+
+def test_nothing_is_sorted_to_where_undo_does_not_reach(run, pictures, tmp_path):
+    (tmp_path / "sorted").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "sorted" / "rose").symlink_to(tmp_path / "disk")
+    result = run("classify", pictures, "--move-to", tmp_path / "sorted")
+    assert f"rose.jpg stays where it is: {tmp_path / 'sorted' / 'rose'} is a link" in result.err
+    assert (pictures / "rose.jpg").exists()
+    (listed,) = (tmp_path / "sorted").glob("undo-*.jsonl")
+    assert "5 taken back, 0 left" in run("undo", listed).err
+
+
 def test_folders_by_other_names_are_the_same_folder(run, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(pictures)
     assert "Moved 6 pictures" in run("classify", ".", "--move-to", "../sorted").err

@@ -15,6 +15,7 @@ from support.sidecars import DIGIKAM, LIGHTROOM, PROGRAMS, contents
 from support.waiting import wait_until
 
 from flowercli.tagging.elements import LISTS, SUBJECT, TAGS
+from flowercli.tagging.writing import MOST_BYTES
 from flowercli.tagging.xmp import Sidecar
 
 
@@ -243,6 +244,32 @@ def test_watched_pictures_are_tagged_as_they_come(run, library):
     assert run("undo", receipt_of(library)).code == 0
     (library / "late.jpg").unlink()
     assert contents(library) == before
+
+
+def test_a_sidecar_that_would_grow_too_large_is_left(run, library):
+    end = "</x:xmpmeta>"
+    start, _, rest = DIGIKAM.partition(end)
+    spaces = MOST_BYTES - len(DIGIKAM.encode()) - 50
+    (library / "rose.jpg.xmp").write_bytes(f"{start}{' ' * spaces}{end}{rest}".encode())
+    before = contents(library)
+    for option in ((), ("--dry-run",)):
+        result = run("tag", library, *option)
+        assert result.code == 1
+        assert "rose.jpg.xmp is left as it is: with the keyword it would have more than 16 MiB." in result.err
+    assert run("undo", receipt_of(library)).code == 0
+    assert contents(library) == before
+
+
+def test_it_takes_back_its_own_receipts_alone(run, library, tmp_path):
+    sorted_ = tmp_path / "sorted"
+    assert run("classify", library, "--move-to", sorted_).code == 0
+    before = contents(sorted_)
+    (listed,) = sorted_.glob("undo-*.jsonl")
+    result = run("tag", "--undo", listed)
+    assert result.code == 1
+    assert "line 1: it is no list of sidecars that were written" in result.err
+    assert contents(sorted_) == before
+    assert run("undo", listed).code == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

@@ -35,6 +35,25 @@ def test_names_of_sidecars(tmp_path, files, picture, digikam, lightroom):
         assert [path.name for path in Sidecars(naming).of(str(tmp_path / picture))] == names.split()
 
 
+def test_a_picture_that_came_later_gets_nobody_elses(tmp_path):
+    sidecars = Sidecars(Naming.DIGIKAM)
+
+    def of(name):
+        return [path.name for path in sidecars.of(str(tmp_path / name))]
+
+    (tmp_path / "a.jpg").touch()
+    assert of("a.jpg") == ["a.jpg.xmp"]
+    for name in ("rose.jpg", "rose.xmp", "rose.png"):
+        (tmp_path / name).touch()
+    assert of("rose.png") == ["rose.png.xmp"]
+    for name in ("a.png", "a.xmp"):
+        (tmp_path / name).touch()
+    assert of("a.png") == ["a.png.xmp"]
+    for name in ("IMG_1.CR3", "IMG_1.JPG", "IMG_1.xmp"):
+        (tmp_path / name).touch()
+    assert of("IMG_1.JPG") == ["IMG_1.JPG.xmp", "IMG_1.xmp"]
+
+
 def test_raw_files_that_no_picture_speaks_for(tmp_path):
     for name in ("a.CR3", "a.jpg", "b.NEF", "c.arw", "c.jpg", "c.png", ".d.CR3", "sub/e.dng", ".hidden/f.dng"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ import time
 import pytest
 from support.sidecars import DARKTABLE, DIGIKAM, IMMICH, LIGHTROOM, PROGRAMS, RDF, ROSE, TULIP
 
-from flowercli.tagging.elements import LISTS, SUBJECT, TAGS, XmpError
+from flowercli.tagging.elements import LISTS, OWN, SUBJECT, TAGS, XmpError
 from flowercli.tagging.xmp import EMPTY, Sidecar
 
 HIERARCHY, MICROSOFT = "lr:hierarchicalSubject", "MicrosoftPhoto:LastKeywordXMP"
@@ -86,6 +86,19 @@ def test_a_keyword_that_somebody_took_off_does_not_come_back():
     assert Sidecar(Sidecar(newer).with_answer(TULIP)).keywords[SUBJECT] == ["my rose", "tulip"]
 
 
+@pytest.mark.parametrize("text", [DIGIKAM, IMMICH])
+def test_the_users_own_keyword_that_was_taken_off_does_not_come_back(text):
+    own = Sidecar(text.encode()).with_answer(ROSE).replace(b">rose<", b">Rose<")
+    own = own.replace(b'flowers:Keyword="rose"', b'flowers:Keyword="tulip"')  # So that all that is there is the user's.
+    tagged = Sidecar(own).with_answer(ROSE)
+    assert Sidecar(tagged).fields["AddedTo"] == ""
+    corrected = tagged.replace(b"<rdf:li>Rose</rdf:li>", b"<rdf:li>mine</rdf:li>")
+    newer = Sidecar(corrected).with_answer(ROSE._replace(identity="ef" * 32))
+    assert Sidecar(newer).keywords == Sidecar(corrected).keywords
+    assert Sidecar(newer).fields["ModelIdentity"] == "ef" * 32
+    assert Sidecar(Sidecar(newer).with_answer(TULIP)).keywords[SUBJECT][-1] == "tulip"
+
+
 def test_a_confidence_that_another_processor_rounds_otherwise_is_the_same():
     tagged = Sidecar(EMPTY).with_answer(ROSE)
     assert Sidecar(tagged).with_answer(ROSE._replace(confidence=0.9741)) is tagged
@@ -136,6 +149,29 @@ def test_properties_that_another_program_has_written_anew_are_replaced():
         assert b"garden</flowers" not in after
 
 
+OURS = f'<rdf:RDF {RDF} xmlns:flowers="{OWN}">{{}}</rdf:RDF>'
+MEGABYTE = 2**20
+# What a megabyte of takes long where it is gone through again for each part of it; each is a sidecar.
+SLOW = {
+    "white space": OURS.format(f'<rdf:Description flowers:X="1"{" " * MEGABYTE} rdf:foo="a"/>'),
+    "white space at the end": OURS.format(f'<rdf:Description flowers:X="1" rdf:foo="a"{" " * MEGABYTE}/>'),
+    "text in pieces": OURS.format(
+        f"<rdf:Description><flowers:X>{('a' * 150 + '<b/>') * 99_000}</flowers:X></rdf:Description>"
+    ),
+    "edits": OURS.format(f"{'<rdf:Description><flowers:X/></rdf:Description>' * 40_000}<!--{' ' * 8 * MEGABYTE}-->"),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_is_built_to_take_long_does_not(name):
+    started = time.process_time()
+    after = Sidecar(SLOW[name].encode()).with_answer(ROSE)
+    assert time.process_time() - started < 5
+    assert Sidecar(after).keywords == {SUBJECT: ["rose"], TAGS: ["rose"]}
+    assert b"flowers:X" not in after
+    assert after.count(b"rdf:foo") == SLOW[name].count("rdf:foo")
+
+
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 LIST = '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"{}</rdf:Description>'
 REFUSED = {
@@ -153,6 +189,10 @@ REFUSED = {
     "text": DARKTABLE.replace("</rdf:RDF>", LIST.format("><dc:subject>a</dc:subject>") + "</rdf:RDF>"),
     "Latin-1": DARKTABLE.replace("UTF-8", "ISO-8859-1"),
     "deep": DARKTABLE.replace("</rdf:RDF>", "<a>" * 100_000 + "</a>" * 100_000 + "</rdf:RDF>"),
+    "many others": OURS.format(f"<rdf:Description>{'a<b/>' * 200_000}</rdf:Description>"),
+    "many that are deep": OURS.format(f"<rdf:Description><c>{'<b/>' * 600_000}</c></rdf:Description>"),
+    "many attributes": "<rdf:RDF {} {}/>".format(RDF, " ".join(f"a{n}=''" for n in range(600_000))),
+    "a namespace that is long": f'<rdf:RDF {RDF} xmlns:a="{"a" * 2**20}">{"<a:b/>" * 100_000}</rdf:RDF>',
     "many": f"<rdf:RDF {RDF}>{'<rdf:Description/>' * 200_000}</rdf:RDF>",
 }  # fmt: skip
 

@@ -120,7 +120,7 @@ def test_commands_of_mlflow_and_matplotlib(says, own_bundle, dataset, tmp_path):
         "drift", tmp_path / "log.db", "--reference", own_bundle, "--plot", tmp_path / "plot.svg", ours=("p: chance.*",)
     )
     says("drift", tmp_path / "log.db", "--export-parquet", tmp_path / "log.parquet", ours=(r"\d+ answers in .*",))
-    says("reference", own_bundle, ours=(r"\d+ photographs, model\.int8\.onnx: .*",))
+    says("reference", own_bundle, ours=(r"\d+ (photographs|pictures), model\.int8\.onnx: .*",))
 
 
 # Each that loads what no other does starts as users start it. More of them, and training, under `-W error` too, are in

@@ -189,14 +189,21 @@ def replace_folder(source: Path, target: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Delete what processes of this machine that are no more left half-written of a file or folder."""
-    start = _of_this_machine(path)
-    for name in glob.iglob(glob.escape(start) + "*", root_dir=path.parent, include_hidden=True):
-        found = OWNER.match(name, len(start))
+    """Delete what processes of this machine that are no more left half-written of a file or folder.
+
+    And of others beside it, what is empty: who is killed when the file is in its place, and its folder not yet gone,
+    leaves that, and perhaps nobody writes that file again.
+    """
+    start, mark = _of_this_machine(path), f"-{_here():08x}-"
+    for name in glob.iglob(f"{PARTIAL_PREFIX}*{mark}*", root_dir=path.parent, include_hidden=True):
+        found = OWNER.match(name, name.rindex(mark) + len(mark))
         if found is None or _is_alive(int(found[1])):
             continue
         left = path.parent / name
-        if left.is_dir() and not left.is_symlink():
+        if not name.startswith(start):
+            with suppress(OSError):  # It is a file, or not empty.
+                left.rmdir()
+        elif left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
         else:
             with suppress(OSError):

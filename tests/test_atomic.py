@@ -66,6 +66,29 @@ with scratch_folder("export") as folder:
 """
 
 
+PLACED = """
+import os, signal, shutil
+from pathlib import Path
+from flowercli.atomic import new_file
+shutil.rmtree = lambda *_arguments, **_options: os.kill(os.getpid(), signal.SIGKILL)
+with new_file(Path("whole")) as file:
+    file.write_bytes(b"whole")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is swept where processes cannot be asked after")
+def test_what_was_killed_between_its_last_two_steps_goes_with_the_next_file_beside_it(tmp_path):
+    done = subprocess.run([sys.executable, "-c", PLACED], cwd=tmp_path, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "whole").read_bytes() == b"whole"
+    (left,) = tmp_path.glob(".partial-*")
+    full = left.with_name(left.name.replace("whole", "other"))
+    full.mkdir()
+    (full / "other").write_bytes(b"of somebody who goes on with it")
+    write_bytes(tmp_path / "another", b"1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([full.name, "another", "whole"])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing is swept where processes cannot be asked after")
 def test_a_scratch_folder_of_a_killed_process_goes_with_the_next(tmp_path):
     own = {**os.environ, "TMPDIR": str(tmp_path)}

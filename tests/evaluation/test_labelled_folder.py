@@ -121,4 +121,4 @@ def test_pictures_that_cannot_be_read_are_left_out_and_told(run, labelled):
     result = run("eval", "flowers5", "--data", root, "--outliers", walls, "--json")
     assert metrics_of(result)["photos"] == 5
     assert "tulip/bad.jpg: It is not a picture" in result.err
-    assert "bad.jpg: It is empty: 0 bytes" in result.err
+    assert "bad.jpg: The file is empty: 0 bytes" in result.err

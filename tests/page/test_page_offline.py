@@ -14,6 +14,7 @@ import pytest
 from conftest import SAMPLES
 from PIL import Image
 from support.browser import READY, SECONDS, chromium, contents, export_site, flowers_serve, host, visit
+from support.waiting import wait_until
 
 from flowercli.models import load_model
 from flowercli.serving.page.files import SITE, page_files
@@ -122,10 +123,7 @@ def test_another_version_is_seen_at_once_and_takes_the_place_of_the_one_before(v
             (now / ("index.html" if path == "/" else path[1:])).write_bytes(file.content)
         open_again(visitor, url)
         assert "2 flowers" in visitor.page.locator("#only-summary").inner_text()
-        visitor.page.wait_for_function(
-            f"async (first) => {{ const kept = await ({KEPT})(); return kept.length === 1 && kept[0] !== first; }}",
-            arg=first,
-        )
+        wait_until(lambda: len(kept := visitor.page.evaluate(KEPT)) == 1 and kept != [first])
     open_again(visitor, url)
     assert "2 flowers" in visitor.page.locator("#only-summary").inner_text()
 

@@ -80,7 +80,8 @@ async function part({ request, clientId }, address) {
 /** Ask the server, not what the browser took for fresh enough: a new model is seen at once. The browser follows redirects itself. */
 const navigate = ({ url, headers }) => fetch(url, { headers, cache: 'no-cache', redirect: 'manual' });
 
-const find = async (address) => (await caches.open(CACHE)).match(address);
+// Another version may have taken the place of this one while a page of it was opened.
+const find = async (address) => (await caches.match(address, { cacheName: CACHE })) ?? caches.match(address);
 
 function inTime(promise) {
   return new Promise((resolve, reject) => {

@@ -56,7 +56,7 @@ def seen(
     else:
         _print(rows)
         _sum_up(bundle, len(rows) - bad, found)
-    for line in limits(copies, manifest, bundle.section.get("provenance", {}).get("photos", {}).get("train")):
+    for line in limits(copies, manifest, bundle):
         note(line)
     if bad:
         warn(f"{bad} of {len(rows)} could not be read.")

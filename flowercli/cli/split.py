@@ -74,8 +74,7 @@ def write_showing(
     from flowercli.data.make_split import write_split
 
     with advancing() as advance:
-        result, path = write_split(root, ratios, seed, output=output, advance=advance, **how)
-    return result, path
+        return write_split(root, ratios, seed, output=output, advance=advance, **how)
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:

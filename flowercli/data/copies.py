@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from flowercli.bundle import Bundle
     from flowercli.data.columns import Table
     from flowercli.data.manifest import Entry, Manifest
 
@@ -90,14 +91,15 @@ class Copies:
         return Copy(self._photos[place], place >= self._first_outlier, bits)
 
 
-def limits(copies: Copies, manifest: Manifest, recorded: object) -> Iterator[str]:
+def limits(copies: Copies, manifest: Manifest, bundle: Bundle) -> Iterator[str]:
     """Yield in words what is not found.
 
     Args:
         copies: those of the manifest.
-        manifest: that of a bundle.
-        recorded: how many photographs the bundle says that it was trained on, if it does.
+        manifest: that of the bundle.
+        bundle: it may say that it was trained on more.
     """
+    recorded = bundle.section.get("provenance", {}).get("photos", {}).get("train")
     if copies.hashed < len(copies):
         left = counted(len(copies) - copies.hashed, "photograph")
         yield f"Of {left} the split manifest has no perceptual hash: only the same files are found."

@@ -120,7 +120,7 @@ def _unseen(bundle: Bundle, root: Path, entries: list[Entry], say: Say) -> list[
         say(f"It is not known whether {bundle.name} was trained on photographs in {root}: it has no split manifest.")
         return entries
     copies = Copies(manifest)
-    for line in limits(copies, manifest, bundle.section.get("provenance", {}).get("photos", {}).get("train")):
+    for line in limits(copies, manifest, bundle):
         say(line)
     unseen = [entry for entry in entries if (copy := copies.find(entry)) is None or copy.photo.split == WHOLE]
     if left := len(entries) - len(unseen):

@@ -57,14 +57,14 @@ DAMAGED = (
 )  # fmt: skip
 
 
-def check_unpacked(file: BinaryIO) -> None:
-    """Refuse an archive that would be larger unpacked than any reference.
+def check_unpacked(file: BinaryIO, most_bytes: int = MOST_BYTES) -> None:
+    """Refuse an archive that would be larger unpacked than it may be; a reference, without a number.
 
     Raises:
         ValueError: it is.
     """
     with zipfile.ZipFile(file) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+        if sum(member.file_size for member in archive.infolist()) > most_bytes:
             raise ValueError("it is too large unpacked")
     file.seek(0)
 
@@ -104,14 +104,14 @@ class Reference:
             with path.open("rb") as opened:
                 check_unpacked(opened)
                 with np.load(opened, allow_pickle=False) as file:
-                    return cls._checked({name: _array(file, name) for name in (*FACTS, *STORED)}, bundle)
+                    return cls._checked({name: array_of(file, name) for name in (*FACTS, *STORED)}, bundle)
         except DAMAGED as error:
             hint = f"flowers reference {in_shell(bundle.path)}"
             raise BundleError(f"The reference {path} is damaged: {error}.", hint=hint) from error
 
     @classmethod
     def _checked(cls, arrays: dict[str, npt.NDArray[Any]], bundle: Bundle) -> Self:
-        if (version := _version(arrays["version"])) != VERSION:
+        if (version := version_of(arrays["version"])) != VERSION:
             message = f"The reference of {bundle.path} has format {version}; this version reads {VERSION}."
             older = f"flowers reference {in_shell(bundle.path)}"
             raise BundleError(message, hint=older if version < VERSION else upgrade())
@@ -128,14 +128,24 @@ class Reference:
         return cls(sample, str(graph))
 
 
-def _array(file: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+def array_of(file: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+    """Return an array of an opened archive.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has none of that name.
+    """
     array = file[name]
     if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member that does not begin as an array does.
         raise TypeError(f"{name} is no array")
     return array
 
 
-def _version(array: npt.NDArray[Any]) -> int:
+def version_of(array: npt.NDArray[Any]) -> int:
+    """Return the version that a file says that it has.
+
+    Raises:
+        ValueError: it is no whole number.
+    """
     if array.shape or array.dtype.kind not in "iu":
         raise ValueError("version is no whole number")
     return int(array)

@@ -7,7 +7,6 @@ and of what it was taught since: of each its embedding, in 8 bits a value, and w
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,7 +22,7 @@ from flowercli.errors import BundleError, ImageError
 from flowercli.inference.cpu import available_cores
 from flowercli.inference.pipeline import ordered_map
 from flowercli.installation import upgrade
-from flowercli.monitoring.reference import DAMAGED
+from flowercli.monitoring.reference import DAMAGED, array_of, check_unpacked, version_of
 from flowercli.progress import Advance, untold
 from flowercli.shown import in_shell
 
@@ -156,7 +155,7 @@ class Exemplars:
             raise BundleError(f"{path} is too large for what a model sees of its photographs.", hint=hint)
         try:
             arrays = _arrays(path)
-            if (version := int(arrays["version"])) != VERSION:
+            if (version := version_of(arrays["version"])) != VERSION:
                 message = f"{path} has format {version}; this version reads {VERSION}."
                 raise BundleError(message, hint=hint if version < VERSION else upgrade())
             found = cls._checked(arrays, bundle.section.get("embedding_size"), classes, taught)
@@ -193,16 +192,9 @@ class Exemplars:
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     # Opened here: numpy leaves a file open that is no archive.
     with path.open("rb") as opened:
-        with zipfile.ZipFile(opened) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise ValueError("it is too large unpacked")
-        opened.seek(0)
+        check_unpacked(opened, MOST_BYTES)
         with np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("version", "graph", *STORED)}
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise TypeError("not all of it is arrays")
-    if arrays["version"].shape or arrays["version"].dtype.kind not in "iu":
-        raise ValueError("version is no whole number")
+            arrays = {name: array_of(file, name) for name in ("version", "graph", *STORED)}
     graph = arrays["graph"]
     if graph.shape or graph.dtype.kind != "U" or len(str(graph)) > MOST_NAME:
         raise ValueError("graph is no sha256")
